@@ -1,0 +1,19 @@
+"""The control strings of Harmony and the names of its channels and roles (harmony.md)."""
+
+from __future__ import annotations
+
+START = "<|start|>"
+END = "<|end|>"
+MESSAGE = "<|message|>"
+CHANNEL = "<|channel|>"
+CONSTRAIN = "<|constrain|>"
+RETURN = "<|return|>"
+CALL = "<|call|>"
+
+CONTROL_TOKENS = (START, END, MESSAGE, CHANNEL, CONSTRAIN, RETURN, CALL)
+TERMINATORS = (END, CALL, RETURN)
+
+ANALYSIS = "analysis"
+COMMENTARY = "commentary"
+FINAL = "final"
+CHANNELS = (ANALYSIS, COMMENTARY, FINAL)
