@@ -1,0 +1,170 @@
+"""Scripts for `ScriptedServer`: what mlx_lm.server, and the things that stand in its place, send.
+
+A script is a list of steps: `bytes` go out as they are (one TCP write each), the other steps do what
+their name says. When the script is over the server closes the connection, as mlx_lm.server does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+FINGERPRINT = "0.32.2-0.32.4-Linux-x86_64-with-glibc2.36-cpu"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Send nothing for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Keep the connection open and silent until the client closes it (or the test is over)."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """End the connection with a TCP reset instead of an orderly close."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Go on when the test calls `open()`: proves what arrived before the rest was sent."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def open(self) -> None:
+        self.event.set()
+
+
+Step = bytes | Pause | Hang | Reset | Gate
+Script = Sequence[Step]
+
+
+def head(status: int = 200, content_type: str = "text/event-stream", **headers: str) -> bytes:
+    """A status line and headers as mlx_lm.server writes them: HTTP/1.0, no length, no chunks."""
+    lines = [f"HTTP/1.0 {status} Scripted", "Server: BaseHTTP/0.6 Python/3.12.1"]
+    lines.append(f"Content-type: {content_type}")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def page(status: int, body: str | bytes, content_type: str = "text/plain", **headers: str) -> Script:
+    """A whole answer that is no stream: an error, an HTML page, JSON."""
+    raw = body.encode() if isinstance(body, str) else body
+    return [head(status, content_type, Content_Length=str(len(raw)), **headers) + raw]
+
+
+def json_page(value: object, status: int = 200) -> Script:
+    """A whole JSON answer."""
+    return page(status, json.dumps(value, ensure_ascii=False), "application/json")
+
+
+def models(*ids: str) -> Script:
+    """The answer of GET /v1/models."""
+    data = [{"id": name, "object": "model", "created": 1} for name in ids]
+    return json_page({"object": "list", "data": data})
+
+
+def keepalive(done: int, total: int) -> bytes:
+    """The comment that mlx_lm.server (>= 0.26.4) sends while it reads the prompt."""
+    return f": keepalive {done}/{total}\n\n".encode()
+
+
+def sse(value: object) -> bytes:
+    """One `data:` line."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+
+
+def chunk(
+    delta: dict[str, object],
+    finish_reason: str | None = None,
+    fingerprint: str = FINGERPRINT,
+    reply_id: str = "chatcmpl-1",
+) -> bytes:
+    """One chunk of a streamed chat completion."""
+    choice = {"index": 0, "finish_reason": finish_reason, "delta": {"role": "assistant", **delta}}
+    return sse(
+        {
+            "id": reply_id,
+            "system_fingerprint": fingerprint,
+            "object": "chat.completion.chunk",
+            "model": "default_model",
+            "created": 1,
+            "choices": [choice],
+        }
+    )
+
+
+def text(content: str, fingerprint: str = FINGERPRINT, reply_id: str = "chatcmpl-1") -> bytes:
+    """A chunk that carries one token."""
+    return chunk({"content": content}, None, fingerprint, reply_id)
+
+
+def usage(prompt: int, completion: int, fingerprint: str = FINGERPRINT) -> bytes:
+    """The usage chunk, which has no choices."""
+    return sse(
+        {
+            "id": "chatcmpl-1",
+            "system_fingerprint": fingerprint,
+            "object": "chat.completion",
+            "model": "default_model",
+            "created": 1,
+            "choices": [],
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "total_tokens": prompt + completion,
+                "prompt_tokens_details": {"cached_tokens": 0},
+            },
+        }
+    )
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def reply(
+    *tokens: str,
+    finish_reason: str = "stop",
+    completion_tokens: int | None = None,
+    fingerprint: str = FINGERPRINT,
+    reply_id: str = "chatcmpl-1",
+) -> Script:
+    """A whole streamed reply, one token per chunk, ended properly.
+
+    `completion_tokens` is what the usage chunk claims: by default the tokens and the end token.
+    """
+    count = len(tokens) + 1 if completion_tokens is None else completion_tokens
+    return [
+        head(),
+        keepalive(67, 68),
+        *(text(token, fingerprint, reply_id) for token in tokens),
+        chunk({}, finish_reason, fingerprint, reply_id),
+        usage(68, count, fingerprint),
+        DONE,
+    ]
+
+
+def harmony(thinking: str, answer: str) -> list[str]:
+    """Tokens of an ordinary Harmony reply: thinking, then the answer, word by word."""
+    tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
+    tokens += ["<|start|>", "assistant", "<|channel|>", "final", "<|message|>", *_words(answer)]
+    return tokens
+
+
+def harmony_call(name: str, arguments: str, thinking: str = "I need a tool.") -> list[str]:
+    """Tokens of a reply that thinks, then calls a function; `<|call|>` itself never arrives."""
+    tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
+    tokens += ["<|start|>", "assistant", "<|channel|>", "comment", "ary", " to", "=", "functions", ".", name]
+    tokens += [" <|constrain|>", "json", "<|message|>", *_words(arguments)]
+    return tokens
+
+
+def _words(content: str) -> list[str]:
+    first, *others = content.split(" ")
+    return [first, *(f" {word}" for word in others)]
