@@ -1,0 +1,70 @@
+"""`mlx-harmony package`: the tree as a `.difypkg`, the file that Dify installs."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import pathspec
+import typer
+
+_EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
+_READABLE_FILE: Final = 0o100644 << 16
+
+
+def package(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; mlx-harmony-VERSION.difypkg without it.")
+    ] = None,
+    source: Annotated[Path, typer.Option(help="A checkout of mlx-harmony.")] = Path(),
+) -> None:
+    """Write the Dify plugin as a .difypkg file."""
+    if not (source / "manifest.yaml").is_file():
+        typer.echo("There is no manifest.yaml here. Run this in a checkout of mlx-harmony.", err=True)
+        raise typer.Exit(2)
+    target = output or Path(f"mlx-harmony-{_version(source)}.difypkg")
+    count = write_package(source, target)
+    typer.echo(f"{target}: {count} files, {target.stat().st_size:,} bytes")
+
+
+def write_package(source: Path, target: Path) -> int:
+    """Write every file of `source` that `.difyignore` leaves over and return their number.
+
+    The same tree gives the same bytes: sorted names, one date, one mode, and no compression, whose
+    result would depend on the zlib at hand.
+    """
+    names = sorted(_files(source))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(name, _EARLIEST_DATE)
+            entry.create_system = 3  # Unix, also when written on Windows
+            entry.external_attr = _READABLE_FILE
+            archive.writestr(entry, (source / name).read_bytes())
+    return len(names)
+
+
+def _files(source: Path) -> Iterator[str]:
+    """Name the files to pack; like Dify's own packager, an ignored folder is not looked into."""
+    ignored = _ignored(source)
+    for folder, folders, files in os.walk(source):
+        inside = Path(folder).relative_to(source)
+        folders[:] = [name for name in folders if not ignored.match_file(f"{(inside / name).as_posix()}/")]
+        for name in files:
+            path = (inside / name).as_posix()
+            if not ignored.match_file(path):
+                yield path
+
+
+def _ignored(source: Path) -> pathspec.GitIgnoreSpec:
+    """Read `.difyignore` as Dify's packager does: gitignore patterns, re-includes (`!`) without effect."""
+    lines = (source / ".difyignore").read_text("utf-8").splitlines()
+    return pathspec.GitIgnoreSpec.from_lines(line.strip() for line in lines if not line.startswith("!"))
+
+
+def _version(source: Path) -> str:
+    project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(project["version"])
