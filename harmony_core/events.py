@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "interrupted", "error", "not_a_stream"]
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "content_filter", "interrupted", "error", "not_a_stream"
+]
 Outcome = Literal[
     "answered", "called", "only_reasoning", "cut_in_reasoning", "cut", "empty", "interrupted", "failed"
 ]

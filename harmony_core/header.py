@@ -1,0 +1,122 @@
+"""One message header in a tolerant grammar: from `<|start|>` or `<|channel|>` up to `<|message|>`.
+
+The model garbles headers in every way that harmony.md lists under T1 to T19 and M1 to M7: the recipient in
+the role part, in the channel part or in both, a channel twice, a type without `<|constrain|>` or without
+the blank. So a header is cut at its markers into parts, and each part is searched for what it may hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from .markers import CHANNEL, COMMENTARY, START
+
+Audience = Literal["user", "host", "tool"]
+
+_PART = re.compile(r"<\|(start|channel|constrain)\|>")
+_TYPE_WORDS = ("json", "code")
+_TYPES = "|".join(_TYPE_WORDS)
+_KNOWN_CHANNEL = re.compile(
+    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})", re.IGNORECASE | re.ASCII
+)
+# Possessive all along: no backtracking, so a long header costs no more than its length.
+_RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
+_CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
+# What may still belong to a header behind its channel, and, where it does not, how far the header reaches.
+_MORE_HEADER = re.compile(rf"{_RECIPIENT_PART}\s*+[A-Za-z]*+{_CONSTRAIN_PART}[A-Za-z]*+\s*+")
+_HEADER_END = re.compile(rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+")
+
+_HIDDEN_ROLES = ("user", "system", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a header says: who speaks, on which known channel (else ""), to which tool (else "").
+
+    `audience` is "host" for messages of roles that no reader sees and for messages to the assistant
+    itself, and "tool" for the roles under which tools speak (harmony.md, rules 2 and 10).
+    """
+
+    audience: Audience
+    channel: str
+    recipient: str
+
+
+def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
+    """Read a header; `tools` (longest name first) settle where a sloppy recipient ends (rule 2)."""
+    audience: Audience = "user"
+    channel = recipient = ""
+    for kind, text in _parts(raw):
+        names, _, target = text.partition("to=")
+        if kind == "start":
+            audience = _audience(names.strip())
+        elif kind == "channel":
+            known = _KNOWN_CHANNEL.match(names)
+            channel = known[1].lower() if known else channel
+            if recipient == "assistant":  # a stray recipient before the real channel (T13)
+                recipient = ""
+        recipient = resolve_recipient(target, tools) or recipient
+    if recipient == "assistant":
+        audience = "host" if audience == "user" else audience
+        recipient = ""
+    return Header(audience, channel, recipient)
+
+
+def _parts(raw: str) -> Iterator[tuple[str, str]]:
+    first, *rest = _PART.split(raw)
+    if first:
+        yield "start", first
+    yield from zip(rest[::2], rest[1::2], strict=True)
+
+
+def _audience(role: str) -> Audience:
+    if role in _HIDDEN_ROLES:
+        return "host"
+    if role in ("tool", "python") or role.startswith(("functions.", "browser")):
+        return "tool"
+    return "user"
+
+
+def resolve_recipient(target: str, tools: Collection[str] = ()) -> str:
+    """Find the name in what follows `to=`: a declared tool whole, one with a type glued on, else one word."""
+    words = target.strip().removeprefix("functions.")
+    for glued in ("", *_TYPE_WORDS):
+        for tool in tools:
+            name = tool.removeprefix("functions.") + glued
+            if words.startswith(name) and not words[len(name) :][:1].strip():
+                return tool
+    return words.split(maxsplit=1)[0] if words else ""
+
+
+def bare_body_start(raw: str, complete: bool) -> int | None:
+    """Where the body begins in a header with a known channel or a recipient but no `<|message|>` (rule 5).
+
+    None while `raw` may still go on as a header, unless it is `complete`, and where it holds neither.
+    """
+    at = raw.rfind(CHANNEL)
+    at = at + len(CHANNEL) if at >= 0 else raw.rfind(START) + 1
+    known = _KNOWN_CHANNEL.match(raw, at)
+    start = known.end() if known else raw.find("to=", at)
+    if start < 0 or (not complete and _MORE_HEADER.fullmatch(raw, start)):
+        return None
+    header_end = _HEADER_END.match(raw, start)
+    return header_end.end() if header_end else start
+
+
+def is_plain_call(raw: str, tools: Collection[str]) -> bool:
+    """Whether a header without any marker in it is a call, and not prose that happens to begin with `to=`."""
+    target = raw.partition("to=")[2].strip()
+    name = resolve_recipient(target, tools)
+    rest = target.removeprefix("functions.").removeprefix(name).strip()
+    return bool(name) and (
+        rest in _TYPE_WORDS or (not rest and (name in tools or target.startswith("functions.")))
+    )
+
+
+def implied_header(text: str) -> str:
+    """Spell out the header that a reply begins in, where its text starts with a recipient (rules 3 and 7)."""
+    recipient = text[text.index("to=") :]
+    return f"{CHANNEL}{COMMENTARY} {recipient}" if COMMENTARY in text else f"{START}assistant {recipient}"

@@ -1,0 +1,401 @@
+"""HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
+
+Theory of operation. Text goes through two layers.
+
+The *lexer* (`feed`) cuts the input into plain text and control strings ("markers"). On unaligned text a
+marker may be cut anywhere, so a tail that could become one is held back. On an aligned stream each feed is
+one token, and only a token that is a marker as a whole is one (harmony.md, rule 9).
+
+The *state machine* (`_text`, `_marker`) is always in one of these states:
+
+    DUE      before the first header and between messages: blanks and filler words wait here, other text
+             begins an answer
+    HEADER   behind `<|start|>` or `<|channel|>`: collected until `<|message|>`. Where a header was not due
+             (`_open_body`), it is only a candidate: if it turns out incomplete, it was text of the body
+    BODY     inside a message whose text goes to a sink: reasoning, answer, the arguments of a call, nowhere
+    ENDING   behind a terminator in an answer on unaligned text: what follows decides whether the model
+             ended its message or wrote about `<|end|>`
+    DONE     after `close`, and once the model speaks for a tool that it called: all is dropped
+
+Most text arrives inside thinking or answer without a "<": `feed` turns it into a delta at once. Everything
+held is bounded: a marker's length, MAX_HEADER, MAX_ARGUMENTS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+
+from .arguments import Arguments, Closed
+from .events import AnswerDelta, Event, Finish, FinishReason, ReasoningDelta, Reply, ToolCall, collect
+from .header import Header, bare_body_start, implied_header, is_plain_call, parse_header
+from .markers import ANALYSIS, CALL, CHANNEL, CONTROL_TOKENS, MESSAGE, START, TERMINATORS
+
+MAX_HEADER = 512
+"""Characters of a header, or of blanks and filler words between messages; past it they are text."""
+
+_MARKER = re.compile("|".join(re.escape(token) for token in CONTROL_TOKENS))
+_WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({_MARKER.pattern})")
+_MARKER_STARTS = frozenset(token[:n] for token in CONTROL_TOKENS for n in range(1, len(token)))
+_LONGEST_MARKER = max(map(len, CONTROL_TOKENS))
+
+
+def _starts_of(*words: str) -> str:
+    """Make a pattern for the proper beginnings of the words, the longest first."""
+    starts = {word[:n] for word in words for n in range(1, len(word))}
+    return "|".join(map(re.escape, sorted(starts, key=len, reverse=True)))
+
+
+_FILLER_WORDS = ("analysis", "commentary", "final", "assistant")
+_FILLERS = re.compile(rf"(?:\s|{'|'.join(_FILLER_WORDS)})*+")
+_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_starts_of(*_FILLER_WORDS)})?")
+
+# The very start of a reply: a recipient without a header, or the stripped spelling (rules 3 and 7).
+_STRIPPED_ANALYSIS = re.compile(r"\s*(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])")
+_STRIPPED_FINAL = re.compile(r"\s*assistantfinal")
+_RECIPIENT = re.compile(r"(\s*(?:assistant)?\s*(?:commentary )?)to=")
+_RECIPIENT_SO_FAR = re.compile(rf"\s*(?:assistant)?\s*(?:{_starts_of('to=', 'commentary to=')})?")
+# What ends a stripped message, and a tail that could still become it.
+_SEPARATORS = ("assistantfinal", "assistantcommentary to=")
+_SEPARATOR = re.compile("|".join(_SEPARATORS))
+_SEPARATOR_SO_FAR = re.compile(rf"(?:{_starts_of(*_SEPARATORS)})\Z")
+_LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
+
+_Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+
+class _State(Enum):
+    DUE = 0
+    HEADER = 1
+    BODY = 2
+    ENDING = 3
+    DONE = 4
+
+
+class HarmonyParser:
+    """Takes a gpt-oss reply apart, whatever its chunking; never raises on input and never loses text.
+
+    `tools` are the names that the caller offered: they settle sloppy recipients and `ToolCall.declared`.
+    With `aligned` each `feed` is exactly one delta of a token-aligned server; the attribute may be changed
+    between feeds. Tool calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so on.
+    """
+
+    def __init__(self, tools: Iterable[str] = (), aligned: bool = False, call_prefix: str = "call") -> None:
+        self.aligned = aligned
+        self.call_prefix = call_prefix
+        self._tools = tuple(sorted(tools, key=len, reverse=True))  # longest first, as parse_header wants it
+        self._events: list[Event] = []
+        self._state = _State.DUE
+        self._partial = ""  # tail of the input that could become a marker
+        self._held = ""  # DUE: blanks and fillers; HEADER: the header; ENDING: terminators and blanks
+        self._fresh = True  # no marker and no text yet, blanks and fillers aside
+        self._lead: str | None = None  # HEADER without any marker: the text in front of its `to=`
+        self._open_body = False  # HEADER: a body is open, so the header is only a candidate
+        self._sink: _Sink = None  # BODY: where text goes, unless to the call; None: hidden
+        self._call: tuple[str, Arguments] | None = None
+        self._stripped: str | None = None  # BODY in the stripped spelling: its tail that could end it
+        self._plain: _Sink = None  # the sink while a text without "<" is just a delta
+        self._calls = 0
+        self._executable = False  # a call was made that the host will execute
+        self._incomplete = False  # a call was dropped
+        self._closed = False
+
+    def feed(self, text: str) -> list[Event]:
+        """Take the next piece of the reply and return what it brought."""
+        plain = self._plain
+        if plain is not None and "<" not in text:
+            return [plain(text)] if text else []
+        if self.aligned:
+            self._feed_delta(text)
+        else:
+            self._feed_text(text)
+        return self._take_events()
+
+    def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
+        """End the reply: flush what is held, settle an open call, report the `Finish`; then nothing more."""
+        if self._closed:
+            return []
+        self._text(self._partial)
+        cut = finish_reason not in ("stop", "tool_calls")
+        if self._state is _State.DUE and not _FILLERS.fullmatch(self._held):
+            self._begin_answer(self._held)
+        elif self._state is _State.HEADER:
+            self._give_up_header()
+        self._end_message("cut" if cut else "message")
+        if finish_reason == "stop" and self._executable:
+            finish_reason = "tool_calls"
+        self._state, self._partial, self._closed = _State.DONE, "", True
+        self._events.append(Finish(finish_reason, truncated=cut or self._incomplete))
+        return self._take_events()
+
+    def _take_events(self) -> list[Event]:
+        in_plain_body = self._state is _State.BODY and not self._partial and self._stripped is None
+        self._plain = self._sink if in_plain_body else None
+        events, self._events = self._events, []
+        return events
+
+    # The lexer.
+
+    def _feed_delta(self, text: str) -> None:
+        whole = _WHOLE_MARKER.fullmatch(text)
+        before, marker = whole.groups() if whole else (text, "")
+        self._text(self._partial + before)
+        self._partial = ""
+        if marker:
+            self._marker(marker)
+
+    def _feed_text(self, text: str) -> None:
+        text = self._partial + text
+        start = 0
+        for found in _MARKER.finditer(text):
+            self._text(text[start : found.start()])
+            self._marker(found[0])
+            start = found.end()
+        tail = text.rfind("<", max(start, len(text) - _LONGEST_MARKER))
+        end = tail if tail >= 0 and text[tail:] in _MARKER_STARTS else len(text)
+        self._partial = text[end:]
+        self._text(text[start:end])
+
+    # The state machine. Text comes in any pieces, a marker always whole.
+
+    def _text(self, text: str) -> None:
+        if not text:
+            return
+        match self._state:
+            case _State.BODY:
+                self._body_text(text)
+            case _State.HEADER:
+                self._header_text(text)
+            case _State.DUE:
+                self._due_text(text)
+            case _State.ENDING:
+                self._ending_text(text)
+
+    def _marker(self, marker: str) -> None:
+        self._fresh = False
+        match self._state:
+            case _State.BODY:
+                self._body_marker(marker)
+            case _State.HEADER:
+                self._header_marker(marker)
+            case _State.DUE:
+                self._due_marker(marker)
+            case _State.ENDING:
+                self._ending_marker(marker)
+
+    # DUE: a header should come.
+
+    def _due_text(self, text: str) -> None:
+        self._held += text
+        start = self._held[:MAX_HEADER]  # what is longer is decided by these characters, in every chunking
+        if self._fresh and self._begin_without_marker(start):
+            return
+        waits = _FILLERS_SO_FAR.fullmatch(start) or (self._fresh and _RECIPIENT_SO_FAR.fullmatch(start))
+        if not waits or len(self._held) > MAX_HEADER:
+            stripped = self._fresh and _STRIPPED_FINAL.match(start)
+            self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
+
+    def _begin_without_marker(self, start: str) -> bool:
+        if analysis := _STRIPPED_ANALYSIS.match(start):
+            text = self._held[analysis.end() :]
+            self._open(ReasoningDelta)
+            self._stripped = ""
+            self._body_text(text)
+        elif recipient := _RECIPIENT.match(start):
+            text = implied_header(self._held)
+            self._open_header("", lead=recipient[1])
+            self._header_text(text)
+        return self._state is not _State.DUE
+
+    def _due_marker(self, marker: str) -> None:
+        if not _FILLERS.fullmatch(self._held):
+            self._begin_answer(self._held)
+            self._body_marker(marker)
+        elif marker in (START, CHANNEL):
+            self._open_header(marker)
+        elif marker == MESSAGE:
+            self._open(AnswerDelta)
+        else:  # a stray token
+            self._held = ""
+
+    # HEADER: collected until it is complete, or can no longer be one.
+
+    def _open_header(self, start: str, open_body: bool = False, lead: str | None = None) -> None:
+        self._state, self._held, self._open_body, self._lead = _State.HEADER, start, open_body, lead
+
+    def _header_text(self, text: str) -> None:
+        self._held += text
+        start = self._held[: MAX_HEADER + 1]
+        if not self._open_body and self._begin_bare_message(start, complete=False):
+            return
+        if len(self._held) > MAX_HEADER:
+            self._give_up_header()
+
+    def _header_marker(self, marker: str) -> None:
+        if marker == MESSAGE:
+            header = parse_header(self._held, self._tools)
+            if self._open_body:
+                self._end_message("message")
+            self._begin_message(header)
+        elif marker in TERMINATORS or (marker == START and self._has_content()):
+            self._give_up_header()
+            self._marker(marker)
+        else:
+            self._lead = None
+            self._header_text(marker)
+
+    def _has_content(self) -> bool:
+        """Whether the header so far holds more than a doubled start or role (M2, M3)."""
+        return not _FILLERS.fullmatch(_MARKER.sub("", self._held)) or CHANNEL in self._held
+
+    def _begin_bare_message(self, header: str, complete: bool) -> bool:
+        """Begin a message whose header lacks `<|message|>`, once the header is certain to have ended."""
+        start = bare_body_start(header, complete)
+        if start is None or (self._lead is not None and not is_plain_call(header[:start], self._tools)):
+            return False
+        body, spelled_out = self._held[start:], self._lead is None
+        self._begin_message(parse_header(header[:start], self._tools))
+        self._stripped = None if spelled_out else ""
+        self._text(body)
+        return True
+
+    def _give_up_header(self) -> None:
+        """Make the best of a header that will not be completed (rule 5)."""
+        header = self._held
+        too_long = len(header) > MAX_HEADER
+        if self._open_body:
+            self._state, self._held = _State.BODY, ""
+            self._body_text(self._as_text(header))
+        elif not (too_long and "to=" in header) and self._begin_bare_message(header, complete=True):
+            pass
+        elif self._lead is not None:
+            self._begin_answer(self._lead + header[header.index("to=") :])
+        elif too_long:
+            self._begin_answer(self._as_text(header))
+        else:
+            self._state, self._held = _State.DUE, ""
+
+    def _as_text(self, header: str) -> str:
+        return _MARKER.sub("", header) if self.aligned else header
+
+    # BODY: inside a message.
+
+    def _begin_message(self, header: Header) -> None:
+        called = self._executable or (self._calls and not self._tools)
+        if header.audience == "tool" and called:  # invented, and so is all that follows (rule 10)
+            self._state = _State.DONE
+        elif header.audience != "user":
+            self._open(None)
+        elif header.recipient:
+            self._open(None)
+            self._call = (header.recipient, Arguments())
+        else:
+            self._open(ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+
+    def _begin_answer(self, text: str) -> None:
+        self._open(AnswerDelta)
+        self._body_text(text)
+
+    def _open(self, sink: _Sink) -> None:
+        self._state, self._sink, self._stripped = _State.BODY, sink, None
+        self._held, self._lead, self._fresh = "", None, False
+
+    def _body_text(self, text: str) -> None:
+        if self._stripped is None:
+            self._emit(text)
+        else:
+            self._stripped_text(text)
+
+    def _emit(self, text: str) -> None:
+        if not text:
+            return
+        if self._call:
+            self._call[1].append(text)
+        elif self._sink:
+            self._events.append(self._sink(text))
+
+    def _stripped_text(self, text: str) -> None:
+        """Emit text of a stripped message up to the words that are left of the next header (rule 7)."""
+        text, self._stripped = (self._stripped or "") + text, ""
+        start = 0
+        for separator in _SEPARATOR.finditer(text):
+            self._emit(text[start : separator.start()])
+            start = separator.end()
+            if not self._in_json_string():
+                self._end_message("message")
+                self._begin_stripped(separator[0], text[start:])
+                return
+            self._emit(separator[0])
+        tail = _SEPARATOR_SO_FAR.search(text, max(start, len(text) - _LONGEST_SEPARATOR))
+        end = tail.start() if tail else len(text)
+        self._stripped = text[end:]
+        self._emit(text[start:end])
+
+    def _begin_stripped(self, separator: str, text: str) -> None:
+        if separator.endswith("to="):
+            self._open_header("", lead=separator.removesuffix("to="))
+            self._header_text(implied_header(separator + text))
+        else:
+            self._begin_answer(text)
+
+    def _in_json_string(self) -> bool:
+        return self._call is not None and self._call[1].in_string()
+
+    def _body_marker(self, marker: str) -> None:
+        if self._stripped:
+            self._emit(self._stripped)
+            self._stripped = ""
+        if marker in (START, CHANNEL):
+            self._open_header(marker, open_body=True)
+        elif marker not in TERMINATORS or (not self.aligned and self._in_json_string()):
+            self._emit(self._as_text(marker))
+        elif self._sink is AnswerDelta and not self.aligned:
+            self._state, self._held = _State.ENDING, marker
+        else:
+            self._end_message("call" if marker == CALL else "message")
+            self._state = _State.DUE
+
+    def _end_message(self, closed: Closed) -> None:
+        if self._stripped:
+            self._emit(self._stripped)
+        if self._call:
+            self._end_call(*self._call, closed)
+        self._sink = self._call = self._stripped = None
+
+    def _end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        settled = arguments.settle(closed)
+        if settled is None:
+            self._incomplete = True
+            return
+        self._calls += 1
+        call = ToolCall(f"{self.call_prefix}_{self._calls}", name, *settled, declared=name in self._tools)
+        self._executable |= call.executable
+        self._events.append(call)
+
+    # ENDING: a terminator in an answer is the end of it, unless text follows (rule 9).
+
+    def _ending_text(self, text: str) -> None:
+        self._held += text
+        if not text.isspace() or len(self._held) > MAX_HEADER:
+            self._resume_answer()
+
+    def _ending_marker(self, marker: str) -> None:
+        if marker in (START, CHANNEL, MESSAGE):
+            self._end_message("message")
+            self._state, self._held = _State.DUE, ""
+            self._due_marker(marker)
+        else:
+            self._held += marker
+            if marker not in TERMINATORS or len(self._held) > MAX_HEADER:
+                self._resume_answer()
+
+    def _resume_answer(self) -> None:
+        text, self._held, self._state = self._held, "", _State.BODY
+        self._emit(text)
+
+
+def parse(text: str, tools: Iterable[str] = (), finish_reason: FinishReason = "stop") -> Reply:
+    """Take a whole raw reply apart."""
+    parser = HarmonyParser(tools)
+    return collect([*parser.feed(text), *parser.close(finish_reason)])
