@@ -18,7 +18,7 @@ _READABLE_FILE: Final = 0o100644 << 16
 
 def package(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write; mlx-harmony-VERSION.difypkg without it.")
+        Path | None, typer.Option("--output", "-o", help="The file; mlx-harmony-VERSION.difypkg by default.")
     ] = None,
     source: Annotated[Path, typer.Option(help="A checkout of mlx-harmony.")] = Path(),
 ) -> None:

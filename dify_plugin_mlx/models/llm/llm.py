@@ -1,0 +1,78 @@
+"""The model class that Dify's loader looks for: it only hands things on.
+
+The loader executes this file a second time without registering it, so it keeps no state and defines
+nothing else (dify.md, What lies where).
+"""
+
+from collections.abc import Mapping
+
+from dify_plugin import LargeLanguageModel
+from dify_plugin.entities.model import AIModelEntity
+from dify_plugin.entities.model.llm import LLMUsage
+from dify_plugin.entities.model.message import PromptMessage, PromptMessageTool
+from dify_plugin.errors.model import CredentialsValidateFailedError, InvokeBadRequestError, InvokeError
+
+from dify_plugin_mlx.convert import estimate_tokens, plan_reply
+from dify_plugin_mlx.reply import Chunks, stream_reply, whole_reply
+from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
+from harmony_core.client import ServerError
+from harmony_core.jsontext import JsonObject
+
+
+class MlxHarmonyModel(LargeLanguageModel):
+    """gpt-oss behind mlx_lm.server."""
+
+    def _invoke(
+        self,
+        model: str,
+        credentials: dict[str, object],
+        prompt_messages: list[PromptMessage],
+        model_parameters: JsonObject,
+        tools: list[PromptMessageTool] | None = None,
+        stop: list[str] | None = None,
+        stream: bool = True,
+        user: str | None = None,
+    ) -> Chunks:
+        """A generator from the start, so that every error keeps its kind and its words."""
+        try:
+            settings = Settings.read(credentials)
+        except SettingsError as error:
+            raise InvokeBadRequestError(str(error)) from None
+        model_id = self._model_id(model, settings)
+        plan = plan_reply(model_id, settings, prompt_messages, model_parameters, tools or [], stop or [])
+
+        def count(prompt: int, completion: int) -> LLMUsage:
+            return self._calc_response_usage(model, credentials, prompt, completion)
+
+        chunks = stream_reply(model, settings.client(), plan, count)
+        yield from chunks if stream else whole_reply(chunks)
+
+    def validate_credentials(self, model: str, credentials: Mapping[str, object]) -> None:
+        try:
+            settings = Settings.read(credentials)
+            settings.client().check(self._model_id(model, settings))
+        except SettingsError as error:
+            raise CredentialsValidateFailedError(str(error)) from None
+        except ServerError as error:
+            raise CredentialsValidateFailedError(error.problem.text("en")) from None
+
+    def get_customizable_model_schema(self, model: str, credentials: Mapping[str, object]) -> AIModelEntity:
+        return custom_schema(self.predefined_models()[0], model, Settings.read(credentials))
+
+    def get_num_tokens(
+        self,
+        model: str,
+        credentials: dict[str, object],
+        prompt_messages: list[PromptMessage],
+        tools: list[PromptMessageTool] | None = None,
+    ) -> int:
+        return estimate_tokens(prompt_messages, tools or [])
+
+    def _model_id(self, model: str, settings: Settings) -> str:
+        """What the server is asked for: the two predefined names stand for the model it was started with."""
+        predefined = any(schema.model == model for schema in self.predefined_models())
+        return settings.model_id or ("" if predefined else model)
+
+    @property
+    def _invoke_error_mapping(self) -> dict[type[InvokeError], list[type[Exception]]]:
+        return {}  # nothing is raised before the generator runs, and its errors are Dify's own

@@ -1,0 +1,172 @@
+"""A reply on its way to Dify: events in, chunks out, and an end that tells the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+
+from dify_plugin.entities.model.llm import LLMResultChunk, LLMResultChunkDelta, LLMUsage
+from dify_plugin.entities.model.message import AssistantPromptMessage
+from dify_plugin.errors.model import InvokeBadRequestError, InvokeServerUnavailableError
+
+from harmony_core.client import Client, ServerError
+from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, ToolCall, Usage
+from harmony_core.render import Renderer
+
+from .convert import THOUGHTS, Plan, ThoughtMemory, dify_call, dify_error, tokens_of
+from .json_reply import misfit
+
+CountUsage = Callable[[int, int], LLMUsage]
+Chunks = Generator[LLMResultChunk, None, None]
+
+
+def stream_reply(
+    model: str,
+    client: Client,
+    plan: Plan,
+    count_usage: CountUsage,
+    thoughts: ThoughtMemory = THOUGHTS,
+) -> Chunks:
+    """Send the request with the first chunk and yield the reply as it comes.
+
+    Raises one of Dify's own InvokeErrors, at the start as in the middle: the SDK maps no errors while a
+    generator is consumed (dify.md, Replying). What was yielded before stays.
+    """
+    reply = _Reply(model, plan, thoughts)
+    try:
+        with client.open(plan.request) as events:
+            yield reply.chunk("")  # a sign of life, for hosts that limit the wait for the first token
+            for event in events:
+                yield from reply.feed(event)
+                time.sleep(0)  # without it, one server that is always ahead keeps all other greenlets out
+                if reply.is_full:
+                    break
+            problem = None if reply.is_full else events.problem
+    except ServerError as error:
+        yield from reply.close()
+        # Dify stores tracebacks; a chained exception would put the request's details into them.
+        raise dify_error(error.problem) from None
+    yield from reply.end(count_usage)
+    if problem is not None:
+        raise dify_error(problem)
+
+
+def whole_reply(chunks: Chunks) -> Chunks:
+    """The same reply in one chunk: callers that do not stream look at the first one only."""
+    parts = list(chunks)
+    whole = parts[-1]
+    message = whole.delta.message
+    message.content = "".join(part.delta.message.get_text_content() for part in parts)
+    message.tool_calls = [call for part in parts for call in part.delta.message.tool_calls]
+    whole.delta.index = 0
+    yield whole
+
+
+class _Reply:
+    """What of one reply has come so far, and the chunks that it makes."""
+
+    def __init__(self, model: str, plan: Plan, thoughts: ThoughtMemory) -> None:
+        self._model = model
+        self._plan = plan
+        self._thoughts = thoughts
+        self._renderer = Renderer(plan.thinking)
+        self._index = 0
+        self._thought: list[str] = []  # since the last tool call
+        self._json: list[str] = []
+        self._answer_deltas = 0
+        self.is_full = False  # whether the answer is as long as Dify asked for, and longer
+        self._written = 0  # tokens, as far as one can tell from the text
+        self._calls: list[ToolCall] = []
+        self._usage: Usage | None = None
+        self._finish = Finish("stop")
+
+    def feed(self, event: Event) -> Iterator[LLMResultChunk]:
+        """The chunks that one event makes, none for the last one: its fate is not known yet."""
+        match event:
+            case ReasoningDelta(text):
+                self._thought.append(text)
+                self._written += tokens_of(text)
+                yield from self._texts(event)
+            case AnswerDelta():
+                yield from self._answer(event)
+            case ToolCall():
+                yield from self._texts(event)
+                yield from self._call(event)
+            case Progress():
+                yield self.chunk("")
+            case Usage():
+                self._usage = event
+            case Finish():
+                self._finish = event
+
+    def close(self) -> Iterator[LLMResultChunk]:
+        """Close the thinking, whatever happened."""
+        for piece in self._renderer.close():
+            yield self.chunk(piece)
+
+    def end(self, count_usage: CountUsage) -> Iterator[LLMResultChunk]:
+        """The end of a reply that came through; raises InvokeError when it is not what was asked for."""
+        yield from self.close()
+        answer = "".join(self._json)
+        if answer.strip():
+            wrong = misfit(
+                answer,
+                self._plan.schema,
+                valid=self._finish.json_valid is not False,
+                truncated=self._finish.truncated,
+            )
+            if wrong:
+                raise InvokeServerUnavailableError(wrong)
+            yield self.chunk(answer)
+        yield self._last(count_usage)
+        refused = [call.name for call in self._calls if not call.executable]
+        if refused and len(refused) == len(self._calls) and not self._answer_deltas:
+            raise InvokeBadRequestError(
+                f"The model called “{refused[0]}”, which is not among the tools offered or got arguments "
+                "that are not JSON. Ask again, or name the tools in the prompt."
+            )
+
+    def chunk(self, text: str) -> LLMResultChunk:
+        return self._chunk(AssistantPromptMessage(content=text))
+
+    def _texts(self, event: Event) -> Iterator[LLMResultChunk]:
+        for piece in self._renderer.feed(event):
+            yield self.chunk(piece)
+
+    def _answer(self, answer: AnswerDelta) -> Iterator[LLMResultChunk]:
+        self.is_full = self._answer_deltas == self._plan.answer_limit  # a delta is a token
+        if self.is_full:
+            return
+        self._answer_deltas += 1
+        self._written += tokens_of(answer.text)
+        if self._plan.wants_json:
+            self._json.append(answer.text)
+        else:
+            yield from self._texts(answer)
+
+    def _call(self, call: ToolCall) -> Iterator[LLMResultChunk]:
+        self._calls.append(call)
+        self._written += tokens_of(call.arguments)
+        if not call.executable:
+            return
+        self._thoughts.remember(call.id, "".join(self._thought))
+        self._thought.clear()
+        yield self._chunk(AssistantPromptMessage(content="", tool_calls=[dify_call(call)]))
+
+    def _last(self, count_usage: CountUsage) -> LLMResultChunk:
+        last = self.chunk("")
+        usage = self._usage or Usage(self._plan.prompt_tokens, self._written)
+        last.delta.usage = count_usage(usage.prompt_tokens, usage.completion_tokens)
+        truncated = self.is_full or self._finish.truncated
+        last.delta.finish_reason = "length" if truncated else _finish_reason(self._finish)
+        return last
+
+    def _chunk(self, message: AssistantPromptMessage) -> LLMResultChunk:
+        delta = LLMResultChunkDelta(index=self._index, message=message)
+        self._index += 1
+        return LLMResultChunk(model=self._model, delta=delta)
+
+
+def _finish_reason(finish: Finish) -> str:
+    """Dify knows three; the core's others are errors by now, or a filter's end."""
+    return finish.reason if finish.reason in ("length", "tool_calls") else "stop"

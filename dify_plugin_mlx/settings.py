@@ -1,0 +1,116 @@
+"""What a user entered in the provider's form, as typed values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dify_plugin.entities import I18nObject
+from dify_plugin.entities.model import AIModelEntity, FetchFrom, ModelFeature, ModelPropertyKey
+
+from harmony_core.client import Client, Timeouts
+from harmony_core.profile import CONTEXT_SIZE, DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, EFFORTS, Effort
+
+Thinking = Literal["fold", "hide"]
+
+_TOOL_FEATURES = frozenset(
+    {ModelFeature.TOOL_CALL, ModelFeature.MULTI_TOOL_CALL, ModelFeature.STREAM_TOOL_CALL}
+)
+
+
+class SettingsError(ValueError):
+    """A field of the form holds something unusable; the text says which one and what belongs there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The form's fields. Dify sends texts, empty ones for what was left out, and may drop fields."""
+
+    base_url: str
+    api_key: str = field(default="", repr=False)
+    model_id: str = ""
+    display_name: str = ""
+    context_size: int = CONTEXT_SIZE
+    max_tokens_limit: int = CONTEXT_SIZE
+    effort: Effort = DEFAULT_EFFORT
+    thinking: Thinking = "fold"
+    tool_calling: bool = True
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @classmethod
+    def read(cls, credentials: Mapping[str, object]) -> Settings:
+        """Read the credentials that Dify hands over; raises SettingsError."""
+        given = {name: str(value).strip() for name, value in credentials.items() if value is not None}
+        defaults = Timeouts()
+        if not given.get("base_url"):
+            raise SettingsError(
+                "The server URL is empty. Enter the address of mlx_lm.server, "
+                "for example http://host.docker.internal:8080."
+            )
+        return cls(
+            base_url=given["base_url"],
+            api_key=given.get("api_key", ""),
+            model_id=given.get("model_id", ""),
+            display_name=given.get("display_name", ""),
+            context_size=_whole(given, "context_size", "Context size", CONTEXT_SIZE),
+            max_tokens_limit=_whole(given, "max_tokens_limit", "Upper limit of max tokens", CONTEXT_SIZE),
+            effort=effort_of(given.get("effort"), DEFAULT_EFFORT),
+            thinking="hide" if given.get("thinking") == "hide" else "fold",
+            tool_calling=given.get("tool_calling", "").lower() != "false",
+            timeouts=Timeouts(
+                first_byte=_seconds(
+                    given, "first_token_timeout", "Seconds to wait for the first token", defaults.first_byte
+                ),
+                idle=_seconds(given, "idle_timeout", "Seconds of silence before giving up", defaults.idle),
+            ),
+        )
+
+    def client(self) -> Client:
+        """A client for the server that was entered."""
+        return Client(self.base_url, self.api_key, self.timeouts)
+
+
+def effort_of(value: object, default: Effort) -> Effort:
+    """The effort that `value` names, else the default."""
+    return next((effort for effort in EFFORTS if effort == value), default)
+
+
+def custom_schema(pattern: AIModelEntity, model: str, settings: Settings) -> AIModelEntity:
+    """The schema of a model that the user added: the predefined one with the form's values in it."""
+    schema = pattern.model_copy(deep=True)
+    schema.model = model
+    schema.label = I18nObject(en_US=settings.display_name or model)
+    schema.fetch_from = FetchFrom.CUSTOMIZABLE_MODEL
+    schema.model_properties[ModelPropertyKey.CONTEXT_SIZE] = settings.context_size
+    if not settings.tool_calling:
+        schema.features = [feature for feature in schema.features or [] if feature not in _TOOL_FEATURES]
+    rules = {rule.name: rule for rule in schema.parameter_rules}
+    rules["max_tokens"].max = settings.max_tokens_limit
+    rules["max_tokens"].default = min(DEFAULT_MAX_TOKENS, settings.max_tokens_limit)
+    rules["reasoning_effort"].default = settings.effort
+    rules["thinking"].default = settings.thinking
+    return schema
+
+
+def _whole(given: Mapping[str, str], name: str, label: str, default: int) -> int:
+    text = given.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise SettingsError(f"“{label}” is “{text}”. Enter a whole number above 0, for example {default}.")
+    return int(text)
+
+
+def _seconds(given: Mapping[str, str], name: str, label: str, default: float) -> float:
+    text = given.get(name, "")
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise SettingsError(f"“{label}” is “{text}”. Enter seconds above 0, for example {default:g}.")
+    return seconds
