@@ -21,7 +21,7 @@ from .jsontext import load_json
 from .problems import PROBLEMS, Problem
 
 Phase = Literal["connect", "send", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "dns", "refused", "timeout", "tls", "proxy"]
+Cause = Literal["", "bad_url", "dns", "refused", "timeout", "tls", "proxy", "bad_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ _CAUSE_ROWS: dict[Cause, str] = {
     "timeout": "connect_timeout",
     "tls": "tls",
     "proxy": "proxy",
+    "bad_key": "bad_key",
 }
 
 # Exceptions by class name, since this module may import neither a socket nor an HTTP library.
@@ -98,6 +99,8 @@ _CAUSE_OF_CLASS: dict[str, Cause] = {
     "InvalidURLError": "bad_url",
     "InvalidSchema": "bad_url",
     "LocationParseError": "bad_url",
+    "InvalidHeader": "bad_key",
+    "UnicodeEncodeError": "bad_key",
     "ProxyError": "proxy",
     "ClientProxyConnectionError": "proxy",
     "SSLError": "tls",
@@ -105,6 +108,7 @@ _CAUSE_OF_CLASS: dict[str, Cause] = {
     "NameResolutionError": "dns",
     "ConnectionRefusedError": "refused",
     "TimeoutError": "timeout",
+    "NewConnectionError": "",  # is a ConnectTimeoutError by inheritance only: the cause is inside
     "ConnectTimeoutError": "timeout",
     "ReadTimeoutError": "timeout",
     "Timeout": "timeout",
@@ -126,9 +130,9 @@ def cause_of(error: BaseException) -> Cause:
     seen: list[BaseException] = []
     while pending:
         current = pending.pop(0)
-        for base in type(current).__mro__:
-            if base.__name__ in _CAUSE_OF_CLASS:
-                return _CAUSE_OF_CLASS[base.__name__]
+        names = (base.__name__ for base in type(current).__mro__)
+        if cause := next((_CAUSE_OF_CLASS[name] for name in names if name in _CAUSE_OF_CLASS), ""):
+            return cause
         seen.append(current)
         wrapped = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
         pending += [inner for inner in wrapped if isinstance(inner, BaseException) and inner not in seen]
@@ -231,10 +235,10 @@ def _status_row(failure: Failure) -> str:
 
 def _not_found_row(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
+    if _error_message(failure.body).strip().lower() not in ("", "not found"):
+        return "bad_request"
     if failure.models is not None and failure.model and failure.model not in failure.models:
         return "unknown_model"
-    if _error_message(failure.body) != failure.body:
-        return "bad_request"  # JSON with a message: the path is right
     # mlx-lm before 0.28 says "Not Found" for a model that it cannot load, too.
     return "wrong_path" if failure.models is None else "gpt_oss_unsupported"
 

@@ -161,6 +161,13 @@ PROBLEMS = {
         "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。",
         "mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
     ),
+    "bad_key": Problem(
+        "unauthorized",
+        "The API key holds characters that cannot be sent.",
+        "Paste it again, without anything around it.",
+        "API キーに送信できない文字が含まれています。",
+        "前後に余計な文字が入らないように、貼り付け直してください。",
+    ),
     "rate_limited": Problem(
         "rate_limited",
         "The server takes no more requests just now (status {status}).",

@@ -1,0 +1,287 @@
+"""The synchronous client: a chat request goes out, events come in as they arrive, failures are `ServerError`.
+
+A `Client` holds no connection, so it may be shared between threads and greenlets: no thread, no lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+from .chat import ChatStream
+from .errors import explain_reply, explain_unknown_model, explain_version, server_version
+from .events import Event, Reply, collect
+from .exchange import Exchange, ServerError, Timeouts
+from .jsontext import JsonObject, dump_json
+from .problems import Problem
+from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
+
+__all__ = ["CheckStep", "Client", "ReplyStream", "ServerError", "ServerFacts", "Timeouts"]
+
+_FATAL_KINDS = ("lossy_server",)
+_FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
+# GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
+_LIST_MISSING = ("empty_reply", "dead_server", "wrong_path")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """One thing that `Client.check_steps` looked at.
+
+    `problem` is None when it is well; `fatal` is False for what only deserves a warning. `fact` is what
+    was found, for people to read: an address, ids of models, a version.
+    """
+
+    name: str
+    fact: str = ""
+    problem: Problem | None = None
+    fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a successful check learned; `models` is None where the server has no list, `version` where it
+    is not mlx-lm's."""
+
+    models: tuple[str, ...] | None
+    fingerprint: str
+    version: tuple[int, int, int] | None
+
+
+class Client:
+    """Talks to one OpenAI-style server, mlx_lm.server above all.
+
+    `base_url` with or without `/v1`. Redirects are never followed, `.netrc` is never read, and the proxies
+    of the environment are used only with `use_proxies`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 (frozen)
+        use_proxies: bool = False,
+    ) -> None:
+        self.base_url = base_url
+        self.timeouts = timeouts
+        self._endpoint = Endpoint(base_url, api_key)
+        self._use_proxies = use_proxies
+
+    def open(self, request: ChatRequest) -> ReplyStream:
+        """Send a chat request; returns when the headers of the reply are there.
+
+        Raises ServerError when there is no reply to read.
+        """
+        body = request.payload()
+        exchange = self._exchange(request.model)
+        exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
+        if exchange.status != 200:
+            # Before 0.28 the words are the same for a wrong path and for a model that does not load.
+            raise exchange.refusal(self._models_or_none() if exchange.status == 404 else None)
+        budget = body.get("max_tokens")
+        return ReplyStream(exchange, request.open_stream(), budget if isinstance(budget, int) else None)
+
+    def complete(self, request: ChatRequest) -> Reply:
+        """Send a chat request and wait for the whole reply; raises ServerError."""
+        with self.open(request) as stream:
+            for _ in stream:
+                pass
+        return stream.reply
+
+    def models(self) -> tuple[str, ...]:
+        """The ids of GET /v1/models; raises ServerError.
+
+        mlx_lm.server lists the Hugging Face cache and a local `--model`; where no cache folder exists it
+        closes the connection without a reply.
+        """
+        exchange = self._exchange("")
+        exchange.send("GET", self._endpoint.models_url, None)
+        body = exchange.read_all() if exchange.status == 200 else b""
+        if exchange.status == 200 and not body:
+            raise exchange.error("first_byte", "")
+        ids = models_from(body)
+        if not ids and b'"data"' not in body:
+            raise exchange.refusal(None, body)
+        return ids
+
+    def check(self, model: str = "") -> ServerFacts:
+        """Find out whether the server will serve `model` ("" for the loaded one); raises ServerError.
+
+        Never makes mlx_lm.server download anything: a name that it does not list is not sent.
+        """
+        check = _Check(self, model)
+        for step in check.steps():
+            if step.problem is not None and step.fatal:
+                raise ServerError(step.problem)
+        return ServerFacts(check.models, check.fingerprint, server_version(check.fingerprint))
+
+    def check_steps(self, model: str = "") -> Iterator[CheckStep]:
+        """The same check, step by step as it goes; ends with the first fatal problem."""
+        return _Check(self, model).steps()
+
+    def _exchange(self, model: str) -> Exchange:
+        named = "" if model.strip() == DEFAULT_MODEL else model.strip()
+        return Exchange(self._endpoint, self.timeouts, self._use_proxies, named)
+
+    def _models_or_none(self) -> tuple[str, ...] | None:
+        try:
+            return self.models()
+        except ServerError:
+            return None
+
+
+class ReplyStream:
+    """The events of one reply, as they arrive: an iterator and a context manager.
+
+    After the last event it raises ServerError if the reply is no good as a whole: broken off, an error
+    frame, not a reply at all, or known to be lossy. `close` frees the connection at once, from any thread
+    or greenlet; iteration then simply ends.
+    """
+
+    def __init__(self, exchange: Exchange, chat: ChatStream, max_tokens: int | None) -> None:
+        self._exchange = exchange
+        self._chat = chat
+        self._max_tokens = max_tokens
+        self._pending: deque[Event] = deque()
+        self._seen: list[Event] = []
+        self._over = False
+        self._failure: ServerError | None = None
+
+    @property
+    def reply(self) -> Reply:
+        """What has been iterated over so far, as a reply; the whole one after the end."""
+        return collect(self._seen)
+
+    @property
+    def fingerprint(self) -> str:
+        """The server's `system_fingerprint`: begins with the version of mlx-lm."""
+        return self._chat.fingerprint
+
+    @property
+    def server_model(self) -> str:
+        """What the server calls the model that replied."""
+        return self._chat.server_model
+
+    @property
+    def problem(self) -> Problem | None:
+        """After the end: what is wrong with the reply, also where it is not fatal (no answer, say)."""
+        return self._judge(self.reply)
+
+    def close(self) -> None:
+        """Close the connection; the server stops generating at its next write."""
+        self._over = True
+        self._failure = None
+        self._pending.clear()
+        self._exchange.close()
+
+    def __enter__(self) -> ReplyStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        while not self._pending and not self._over:
+            self._read()
+        if self._pending:
+            self._seen.append(self._pending.popleft())
+            return self._seen[-1]
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopIteration
+
+    def _read(self) -> None:
+        failure: ServerError | None = None
+        data = b""
+        try:
+            data = self._exchange.read()
+        except ServerError as error:
+            failure = error
+        if self._over:  # closed by somebody else while we waited
+            return
+        self._pending.extend(self._chat.feed(data))
+        if not data or self._chat.finished:
+            self._end(failure)
+
+    def _end(self, failure: ServerError | None) -> None:
+        """Judge the reply as a whole; a break after its proper end is none."""
+        self._over = True
+        self._exchange.close()
+        self._pending.extend(self._chat.close())
+        reply = collect([*self._seen, *self._pending])
+        problem = self._judge(reply)
+        if problem is None:
+            return
+        if failure is not None and reply.finish_reason == "interrupted":
+            self._failure = failure
+        elif reply.finish_reason in _FATAL_ENDINGS or problem.kind in _FATAL_KINDS:
+            self._failure = ServerError(problem)
+
+    def _judge(self, reply: Reply) -> Problem | None:
+        return explain_reply(
+            reply,
+            base_url=self._exchange.endpoint.base_url,
+            fingerprint=self._chat.fingerprint,
+            deltas=self._chat.deltas,
+            max_tokens=self._max_tokens,
+            api_key=self._exchange.endpoint.api_key,
+        )
+
+
+class _Check:
+    """Looks at a server from the outside in; see `Client.check`."""
+
+    def __init__(self, client: Client, model: str) -> None:
+        self._client = client
+        self._model = "" if model.strip() == DEFAULT_MODEL else model.strip()
+        self.models: tuple[str, ...] | None = None
+        self.fingerprint = ""
+
+    def steps(self) -> Iterator[CheckStep]:
+        """Each step as it is taken; the first fatal problem is the last step."""
+        for take in (self._list_models, self._find_model, self._ask, self._know_version):
+            step = take()
+            yield step
+            if step.problem is not None and step.fatal:
+                return
+
+    def _list_models(self) -> CheckStep:
+        try:
+            self.models = self._client.models()
+        except ServerError as error:
+            return CheckStep("server", "", error.problem, fatal=error.problem.kind not in _LIST_MISSING)
+        return CheckStep("server", ", ".join(self.models))
+
+    def _find_model(self) -> CheckStep:
+        if not self._model or self.models is None or self._model in self.models:
+            return CheckStep("model", self._model or DEFAULT_MODEL)
+        problem = explain_unknown_model(self._model, self.models, self._client.base_url)
+        return CheckStep("model", self._model, problem)
+
+    def _ask(self) -> CheckStep:
+        # Without a list nobody can tell whether the name would start a download.
+        model = self._model if self.models is not None else ""
+        hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
+        try:
+            with self._client.open(ChatRequest(hello, model=model, max_tokens=1, temperature=0)) as stream:
+                for _ in stream:
+                    pass
+        except ServerError as error:
+            return CheckStep("reply", "", error.problem)
+        self.fingerprint = stream.fingerprint
+        return CheckStep("reply", stream.server_model)
+
+    def _know_version(self) -> CheckStep:
+        problem = explain_version(self.fingerprint)
+        fatal = problem is not None and problem.kind in _FATAL_KINDS
+        version = server_version(self.fingerprint)
+        fact = f"mlx-lm {'.'.join(map(str, version))}" if version else self.fingerprint
+        return CheckStep("version", fact, problem, fatal)
