@@ -116,7 +116,6 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     )
 
 
-def implied_header(text: str) -> str:
-    """Spell out the header that a reply begins in, where its text starts with a recipient (rules 3 and 7)."""
-    recipient = text[text.index("to=") :]
-    return f"{CHANNEL}{COMMENTARY} {recipient}" if COMMENTARY in text else f"{START}assistant {recipient}"
+def implied_header(lead: str, target: str) -> str:
+    """Spell out the header where a reply begins in `lead` and then `to=` (rules 3 and 7)."""
+    return (f"{CHANNEL}{COMMENTARY} " if COMMENTARY in lead else f"{START}assistant ") + target

@@ -37,30 +37,47 @@ MAX_HEADER = 512
 
 _MARKER = re.compile("|".join(re.escape(token) for token in CONTROL_TOKENS))
 _WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({_MARKER.pattern})")
-_MARKER_STARTS = frozenset(token[:n] for token in CONTROL_TOKENS for n in range(1, len(token)))
-_LONGEST_MARKER = max(map(len, CONTROL_TOKENS))
 
 
-def _starts_of(*words: str) -> str:
-    """Make a pattern for the proper beginnings of the words, the longest first."""
-    starts = {word[:n] for word in words for n in range(1, len(word))}
-    return "|".join(map(re.escape, sorted(starts, key=len, reverse=True)))
+def _beginnings(*words: str) -> frozenset[str]:
+    """Return the proper beginnings of the words: what could still become one of them."""
+    return frozenset(word[:n] for word in words for n in range(1, len(word)))
 
+
+def _any_of(words: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
+def _held_tail(text: str, start: int, beginnings: frozenset[str]) -> int:
+    """Return where the tail of `text` begins that could become a word, else its length.
+
+    All beginnings share their first letter, and none is longer than the window that is searched.
+    """
+    first = next(iter(beginnings))[0]
+    at = text.find(first, max(start, len(text) - _LONGEST_HELD))
+    while at >= 0 and text[at:] not in beginnings:
+        at = text.find(first, at + 1)
+    return at if at >= 0 else len(text)
+
+
+_MARKER_BEGINNINGS = _beginnings(*CONTROL_TOKENS)
 
 _FILLER_WORDS = ("analysis", "commentary", "final", "assistant")
-_FILLERS = re.compile(rf"(?:\s|{'|'.join(_FILLER_WORDS)})*+")
-_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_starts_of(*_FILLER_WORDS)})?")
+_FILLERS = re.compile(rf"(?:\s|{_any_of(_FILLER_WORDS)})*+")
+_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_any_of(_beginnings(*_FILLER_WORDS))})?")
 
 # The very start of a reply: a recipient without a header, or the stripped spelling (rules 3 and 7).
-_STRIPPED_ANALYSIS = re.compile(r"\s*(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])")
-_STRIPPED_FINAL = re.compile(r"\s*assistantfinal")
-_RECIPIENT = re.compile(r"(\s*(?:assistant)?\s*(?:commentary )?)to=")
-_RECIPIENT_SO_FAR = re.compile(rf"\s*(?:assistant)?\s*(?:{_starts_of('to=', 'commentary to=')})?")
-# What ends a stripped message, and a tail that could still become it.
+_STRIPPED_ANALYSIS = re.compile(r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])")
+_STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
+_LEAD = r"\s*+(?:assistant\s*+)?+"
+_RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
+_RECIPIENT_SO_FAR = re.compile(rf"{_LEAD}(?:{_any_of(_beginnings('to=', 'commentary to='))})?")
+# What ends a message in the stripped spelling.
 _SEPARATORS = ("assistantfinal", "assistantcommentary to=")
-_SEPARATOR = re.compile("|".join(_SEPARATORS))
-_SEPARATOR_SO_FAR = re.compile(rf"(?:{_starts_of(*_SEPARATORS)})\Z")
-_LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
+_SEPARATOR = re.compile(_any_of(_SEPARATORS))
+_SEPARATOR_BEGINNINGS = _beginnings(*_SEPARATORS)
+
+_LONGEST_HELD = max(map(len, (*CONTROL_TOKENS, *_SEPARATORS)))
 
 _Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
@@ -90,7 +107,7 @@ class HarmonyParser:
         self._partial = ""  # tail of the input that could become a marker
         self._held = ""  # DUE: blanks and fillers; HEADER: the header; ENDING: terminators and blanks
         self._fresh = True  # no marker and no text yet, blanks and fillers aside
-        self._lead: str | None = None  # HEADER without any marker: the text in front of its `to=`
+        self._lead: str | None = None  # HEADER that begins in `to=`: the text in front of that
         self._open_body = False  # HEADER: a body is open, so the header is only a candidate
         self._sink: _Sink = None  # BODY: where text goes, unless to the call; None: hidden
         self._call: tuple[str, Arguments] | None = None
@@ -147,13 +164,13 @@ class HarmonyParser:
 
     def _feed_text(self, text: str) -> None:
         text = self._partial + text
-        start = 0
-        for found in _MARKER.finditer(text):
-            self._text(text[start : found.start()])
-            self._marker(found[0])
-            start = found.end()
-        tail = text.rfind("<", max(start, len(text) - _LONGEST_MARKER))
-        end = tail if tail >= 0 and text[tail:] in _MARKER_STARTS else len(text)
+        start, end = 0, len(text)
+        if "<" in text:
+            for found in _MARKER.finditer(text):
+                self._text(text[start : found.start()])
+                self._marker(found[0])
+                start = found.end()
+            end = _held_tail(text, start, _MARKER_BEGINNINGS)
         self._partial = text[end:]
         self._text(text[start:end])
 
@@ -203,10 +220,12 @@ class HarmonyParser:
             self._stripped = ""
             self._body_text(text)
         elif recipient := _RECIPIENT.match(start):
-            text = implied_header(self._held)
-            self._open_header("", lead=recipient[1])
-            self._header_text(text)
+            self._begin_recipient(recipient[1], self._held[recipient.end(1) :])
         return self._state is not _State.DUE
+
+    def _begin_recipient(self, lead: str, target: str) -> None:
+        self._open_header("", lead=lead)
+        self._header_text(implied_header(lead, target))
 
     def _due_marker(self, marker: str) -> None:
         if not _FILLERS.fullmatch(self._held):
@@ -242,7 +261,6 @@ class HarmonyParser:
             self._give_up_header()
             self._marker(marker)
         else:
-            self._lead = None
             self._header_text(marker)
 
     def _has_content(self) -> bool:
@@ -251,12 +269,12 @@ class HarmonyParser:
 
     def _begin_bare_message(self, header: str, complete: bool) -> bool:
         """Begin a message whose header lacks `<|message|>`, once the header is certain to have ended."""
-        start = bare_body_start(header, complete)
-        if start is None or (self._lead is not None and not is_plain_call(header[:start], self._tools)):
+        start, unmarked = bare_body_start(header, complete), self._unmarked()
+        if start is None or (unmarked and not is_plain_call(header[:start], self._tools)):
             return False
-        body, spelled_out = self._held[start:], self._lead is None
+        body = self._held[start:]
         self._begin_message(parse_header(header[:start], self._tools))
-        self._stripped = None if spelled_out else ""
+        self._stripped = "" if unmarked else None
         self._text(body)
         return True
 
@@ -269,14 +287,18 @@ class HarmonyParser:
             self._body_text(self._as_text(header))
         elif not (too_long and "to=" in header) and self._begin_bare_message(header, complete=True):
             pass
-        elif self._lead is not None:
-            self._begin_answer(self._lead + header[header.index("to=") :])
-        elif too_long:
+        elif too_long or self._unmarked():
             self._begin_answer(self._as_text(header))
         else:
             self._state, self._held = _State.DUE, ""
 
+    def _unmarked(self) -> bool:
+        """Whether the header is one only for its `to=`: no marker came yet but the one it implies."""
+        return self._lead is not None and len(_MARKER.findall(self._held)) == 1
+
     def _as_text(self, header: str) -> str:
+        if self._lead is not None:
+            header = self._lead + header[header.index("to=") :]
         return _MARKER.sub("", header) if self.aligned else header
 
     # BODY: inside a message.
@@ -327,15 +349,13 @@ class HarmonyParser:
                 self._begin_stripped(separator[0], text[start:])
                 return
             self._emit(separator[0])
-        tail = _SEPARATOR_SO_FAR.search(text, max(start, len(text) - _LONGEST_SEPARATOR))
-        end = tail.start() if tail else len(text)
+        end = _held_tail(text, start, _SEPARATOR_BEGINNINGS)
         self._stripped = text[end:]
         self._emit(text[start:end])
 
     def _begin_stripped(self, separator: str, text: str) -> None:
         if separator.endswith("to="):
-            self._open_header("", lead=separator.removesuffix("to="))
-            self._header_text(implied_header(separator + text))
+            self._begin_recipient(separator.removesuffix("to="), "to=" + text)
         else:
             self._begin_answer(text)
 
