@@ -130,12 +130,18 @@ def cause_of(error: BaseException) -> Cause:
     seen: list[BaseException] = []
     while pending:
         current = pending.pop(0)
-        names = (base.__name__ for base in type(current).__mro__)
-        if cause := next((_CAUSE_OF_CLASS[name] for name in names if name in _CAUSE_OF_CLASS), ""):
+        if cause := _cause_of_class(type(current)):
             return cause
         seen.append(current)
         wrapped = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
         pending += [inner for inner in wrapped if isinstance(inner, BaseException) and inner not in seen]
+    return ""
+
+
+def _cause_of_class(error_class: type[BaseException]) -> Cause:
+    for base in error_class.__mro__:
+        if base.__name__ in _CAUSE_OF_CLASS:
+            return _CAUSE_OF_CLASS[base.__name__]
     return ""
 
 
