@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .content import overlap
-from .events import AnswerDelta, Event, Progress, ReasoningDelta, ToolCall
+from .content import overlap, proper_starts
+from .events import AnswerDelta, Event, ReasoningDelta, ToolCall
 from .jsontext import load_json
 
 # The first code block, closed or not; then all up to the last fence, for JSON with fences in its texts.
@@ -25,6 +25,7 @@ class StopWords:
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words = tuple(words)
+        self._starts = proper_starts(self._words)
         self._held = ""
         self.found = False
 
@@ -36,7 +37,7 @@ class StopWords:
             self.found = True
             self._held = ""
             return text[: min(ends)[1]]
-        held = max((overlap(text, word) for word in self._words), default=0)
+        held = overlap(text, self._starts)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -73,8 +74,7 @@ class AnswerFilter:
                 self._show(self._stop.feed(event.text), kept)
                 continue
             self.called = self.called or (isinstance(event, ToolCall) and event.executable)
-            if not isinstance(event, Progress):  # a stop word does not reach across thinking or a call
-                self._show(self._stop.flush(), kept)
+            self._show(self._stop.flush(), kept)  # a stop word does not reach across thinking or a call
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
         return kept

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from .answer import AnswerFilter
-from .content import PairJoiner, ReplyText, whole_text
+from .content import PairJoiner, ReplyText, dump_whole, whole_text
 from .events import Event, Finish, FinishReason, Progress, ReasoningDelta, Usage
-from .jsontext import Json, JsonObject, dump_json, load_json
+from .jsontext import Json, JsonObject, load_json
 from .native import NativeCalls
-from .sse import SseComment, SseData, SseDecoder
+from .sse import SseData, SseDecoder, SseError, SseField
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of an answer that is no stream; what is longer is not read to its end."""
@@ -68,7 +68,6 @@ class ChatStream:
         self._native = NativeCalls(names)
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
         self._call_prefix = "call"
-        self._called = False
         self._ending: Finish | None = None
         self._usage: Usage | None = None
 
@@ -86,9 +85,11 @@ class ChatStream:
         if self._body is not None:
             self._body += data[: MAX_BODY - len(self._body)]
             return []
+        fields = self._sse.feed(data)
         if not self._alive:
             self._junk += data[: MAX_DETAIL - len(self._junk)]
-        return self._take_fields(self._sse.feed(data))
+            self._alive = bool(fields)
+        return self._take_fields(fields)
 
     def close(self) -> list[Event]:
         """End the reply: nothing is held back any longer, and its `Finish` comes if it has not come yet."""
@@ -104,41 +105,47 @@ class ChatStream:
             events += self._end_unfinished()
         return events + self._release()
 
-    def _take_fields(self, fields: list[SseData | SseComment]) -> list[Event]:
-        events: list[Event] = []
-        for field in fields:
-            if self.finished:
-                break
-            self._alive = True
-            if isinstance(field, SseData):
-                events += self._take_data(field.text, field.name)
-            elif progress := _KEEPALIVE.fullmatch(field.text):
-                events.append(Progress(int(progress[1]), int(progress[2])))
-        return events
+    def _take_fields(self, fields: list[SseField]) -> list[Event]:
+        if len(fields) == 1:
+            return self._take_field(fields[0])
+        return [event for field in fields for event in self._take_field(field)]
 
-    def _take_data(self, text: str, name: str = "") -> list[Event]:
+    def _take_field(self, field: SseField) -> list[Event]:
+        if self.finished:
+            return []
+        if isinstance(field, SseData):
+            return self._take_data(field.text)
+        if isinstance(field, SseError):
+            return self._fail("error", _error_text(field.text))
+        progress = _KEEPALIVE.fullmatch(field.text)
+        return [Progress(int(progress[1]), int(progress[2]))] if progress else []
+
+    def _take_data(self, text: str) -> list[Event]:
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_odd_data(text, name)
+            return self._take_odd_data(text)
         if end != len(text):
-            return self._take_odd_data(text, name)
+            return self._take_odd_data(text)
         if not isinstance(chunk, dict):
             return []
-        if name == "error" or chunk.get("error") or chunk.get("object") == "error":
-            return self._fail("error", _error_text(chunk))
+        if "choices" not in chunk or "error" in chunk:
+            return self._take_odd_chunk(chunk)
         return self._take_chunk(chunk)
 
-    def _take_odd_data(self, text: str, name: str) -> list[Event]:
+    def _take_odd_chunk(self, chunk: JsonObject) -> list[Event]:
+        if chunk.get("error") or chunk.get("object") == "error":
+            return self._fail("error", _error_in(chunk))
+        return self._take_chunk(chunk)
+
+    def _take_odd_data(self, text: str) -> list[Event]:
         """Take data that is not simply one JSON text: the end mark, or several lines, or plain words."""
         lines = text.split("\n")
         if len(lines) > 1:  # chunks without blank lines between them
-            return [event for line in lines if not self.finished for event in self._take_data(line, name)]
+            return [event for line in lines if not self.finished for event in self._take_data(line)]
         line = text.strip()
         if line == "[DONE]":
             return (self._end("stop") if self._ending is None else []) + self._release()
-        if name == "error":
-            return self._fail("error", line)
         if line != text:
             return self._take_data(line)
         self._unread = line or self._unread
@@ -153,7 +160,7 @@ class ChatStream:
         if not isinstance(answer, dict):
             return self._fail("not_a_stream", text)
         if _first_choice(answer) is None or answer.get("error"):
-            return self._fail("error", _error_text(answer))
+            return self._fail("error", _error_in(answer))
         events = self._take_chunk(answer)
         if self._ending is None and not self.finished:
             events += self._end("stop")
@@ -162,6 +169,9 @@ class ChatStream:
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
         if not self._named:
             self._take_names(chunk)
+        usage = chunk.get("usage")
+        if usage and isinstance(usage, dict):
+            self._usage = _usage_of(usage)
         events: list[Event] = []
         choice = _first_choice(chunk)
         if choice is not None and self._ending is None:
@@ -173,11 +183,8 @@ class ChatStream:
                 return events + self._end("stop") + self._release()
             if reason and isinstance(reason, str):
                 events += self._end(_REASONS.get(reason, "stop"))
-        usage = chunk.get("usage")
-        if usage and isinstance(usage, dict):
-            self._usage = _usage_of(usage)
-            if self._ending:
-                events += self._release()
+        if self._ending and usage:
+            events += self._release()
         return events
 
     def _take_names(self, chunk: JsonObject) -> None:
@@ -190,27 +197,27 @@ class ChatStream:
             self._text.name_calls(self._call_prefix)
 
     def _take_delta(self, delta: JsonObject) -> list[Event]:
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")  # vLLM sends the same in both
         calls = delta.get("tool_calls") or delta.get("function_call")
         content = delta.get("content")
-        events: list[Event] = []
-        if reasoning or calls:
-            events = self._take_structured(reasoning, calls)
         if not isinstance(content, str):
             content = _text_of(delta.get("text") if content is None else content)
+        events: list[Event] = []
+        if reasoning or calls:
+            events = self._take_structured(_text_of(reasoning), calls)
         if content:
-            self.deltas += 1
             events += self._text.feed(content)
+        if content or reasoning:
+            self.deltas += 1
         return self._filter.apply(events) if self._filter else events
 
-    def _take_structured(self, reasoning: Json, calls: Json) -> list[Event]:
+    def _take_structured(self, reasoning: str, calls: Json) -> list[Event]:
+        if not (reasoning or calls):  # something unknown under a known name
+            return []
         events = self._text.be_plain()
-        thinking = self._thinking.feed(_text_of(reasoning))
-        if thinking:
-            self.deltas += 1
-            events.append(ReasoningDelta(thinking))
         self._native.add(calls)
-        return events
+        thinking = self._thinking.feed(reasoning)
+        return [*events, ReasoningDelta(thinking)] if thinking else events
 
     def _fail(self, reason: FinishReason, detail: str) -> list[Event]:
         return self._end(reason, detail) + self._release()
@@ -260,7 +267,8 @@ def _first_choice(chunk: JsonObject) -> JsonObject | None:
 def _text_of(content: Json) -> str:
     """The text of a content that may be a list of parts; of anything else, nothing."""
     if isinstance(content, list):
-        return "".join(_text_of(part.get("text")) for part in content if isinstance(part, dict))
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
 
 
@@ -274,14 +282,20 @@ def _count(value: Json) -> int:
     return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
 
 
-def _error_text(answer: JsonObject) -> str:
-    """The server's own words: `error` as a text or an object, or what frameworks send in its place."""
+def _error_text(text: str) -> str:
+    """The words of an error event, which may be plain or JSON."""
+    try:
+        error = load_json(text)
+    except ValueError:
+        return text.strip()
+    return _error_in(error) if isinstance(error, dict) else text.strip()
+
+
+def _error_in(answer: JsonObject) -> str:
+    """The server's own words: `error` as a text or an object, or the field that frameworks use instead."""
     error = answer.get("error")
-    for value in (error, error.get("message") if isinstance(error, dict) else None, *_said(answer)):
-        if isinstance(value, str) and value:
-            return whole_text(value)
-    return whole_text(dump_json(answer))
-
-
-def _said(answer: JsonObject) -> list[Json]:
-    return [answer.get("message"), answer.get("detail")]
+    inner = error if isinstance(error, dict) else answer
+    for words in (error, inner.get("message"), inner.get("detail")):
+        if isinstance(words, str) and words:
+            return whole_text(words)
+    return dump_whole(answer)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from .events import AnswerDelta, Event, Finish, FinishReason, ReasoningDelta
+from .jsontext import Json, dump_json
 from .markers import CONTROL_TOKENS
 from .parser import HarmonyParser
 
@@ -37,6 +38,7 @@ class ReplyText:
         self._parser = HarmonyParser(tools)
         self._take = self._take_start
         self._held: list[str] = []  # deltas that may still begin with `<think>`
+        self._close_starts = proper_starts([_THINK_CLOSE])
         self._held_tag = ""  # what may be the start of `</think>`
         self._at_lead = True  # blanks at the start of a `<think>` block or of what follows it are dropped
         self._alignment_open = True  # whether token alignment may still be found or lost
@@ -91,14 +93,14 @@ class ReplyText:
         return [event for delta in self._held for event in self._take_harmony(delta)]
 
     def _take_harmony(self, delta: str) -> list[Event]:
-        if self._alignment_open:
+        if self._alignment_open and (not self._parser.aligned or "|>" in delta):
             self._watch_alignment(delta)
         return self._parser.feed(delta)
 
     def _watch_alignment(self, delta: str) -> None:
         """Find out whether each delta is one token: the first marker tells, a later one may deny it."""
         if self._parser.aligned:
-            if "|>" in delta and _CONTROL.search(delta) and not _WHOLE_CONTROL.fullmatch(delta):
+            if _CONTROL.search(delta) and not _WHOLE_CONTROL.fullmatch(delta):
                 self._parser.aligned = self._alignment_open = False
             return
         text = self._tail + delta
@@ -114,7 +116,7 @@ class ReplyText:
             self._take = self._take_behind_thinking
             self._at_lead = True
             return events + self._take_behind_thinking(answer)
-        held = overlap(text, _THINK_CLOSE)
+        held = overlap(text, self._close_starts)
         self._held_tag = text[len(text) - held :]
         return self._reasoning(text[: len(text) - held])
 
@@ -165,9 +167,22 @@ def whole_text(text: str) -> str:
     return text
 
 
-def overlap(text: str, word: str) -> int:
-    """How many characters at the end of `text` could be the start of `word`, all of it excluded."""
-    for size in range(min(len(text), len(word) - 1), 0, -1):
-        if text.endswith(word[:size]):
-            return size
-    return 0
+def dump_whole(value: Json) -> str:
+    """The value as JSON without lone surrogates, for a value that a server sent."""
+    try:
+        return whole_text(dump_json(value))
+    except RecursionError:  # it could be read, but writing needs more of the stack
+        return "(nested too deeply)"
+
+
+def proper_starts(words: Iterable[str]) -> tuple[str, ...]:
+    """All that could still become one of the words, the longest first."""
+    starts = {word[:size] for word in words for size in range(1, len(word))}
+    return tuple(sorted(starts, key=lambda start: (-len(start), start)))
+
+
+def overlap(text: str, starts: tuple[str, ...]) -> int:
+    """How many characters at the end of `text` are one of these starts."""
+    if not text.endswith(starts):  # one test for all of them, which is nearly always enough
+        return 0
+    return next(len(start) for start in starts if text.endswith(start))

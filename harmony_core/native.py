@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .arguments import Arguments
-from .content import whole_text
+from .content import dump_whole, whole_text
 from .events import ToolCall
-from .jsontext import Json, JsonObject, dump_json
+from .jsontext import Json, JsonObject
 
 MAX_NATIVE_CALLS = 128
 """Calls in one reply; more are dropped, and the reply counts as truncated."""
@@ -49,8 +49,8 @@ class NativeCalls:
         arguments = function.get("arguments")
         if isinstance(arguments, str):
             call.arguments.append(arguments)
-        elif arguments is not None:  # Ollama's own style: an object
-            call.arguments.append(dump_json(arguments))
+        elif arguments is not None:  # an object, as in Ollama's own API
+            call.arguments.append(dump_whole(arguments))
 
     def _call_of(self, index: Json, call_id: str, name: str) -> _CallParts | None:
         """The call that a piece belongs to: the last one of its index, unless it brings a new id and a name.

@@ -13,10 +13,16 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class SseData:
-    """One event: its `data:` lines joined by line breaks, and the name that an `event:` line gave it."""
+    """One event: its `data:` lines joined by line breaks."""
 
     text: str
-    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SseError:
+    """The data of an event that its server named `error`; other names mean nothing in a chat."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class SseComment:
     text: str
 
 
-SseField = SseData | SseComment
+SseField = SseData | SseError | SseComment
 
 
 class SseDecoder:
@@ -34,7 +40,7 @@ class SseDecoder:
 
     Lines are found among the bytes and decoded whole, so a character cut in two needs no care: in UTF-8
     no line break is part of another character. Unlike in a browser, `close` gives the event whose blank
-    line never came, and a field `error: …` (older llama.cpp) is an event of that name. A line past
+    line never came, and a field `error: …` (older llama.cpp) is an event named so. A line past
     `MAX_SSE_EVENT` bytes loses its end; an event past it is given as it stands.
     """
 
@@ -45,7 +51,8 @@ class SseDecoder:
         self._at_start = True  # where a byte order mark may stand
         self._data: list[str] = []
         self._data_size = 0
-        self._name = ""
+        self._is_error = False
+        self._between_events = False  # nothing above is set
 
     def feed(self, data: bytes) -> list[SseField]:
         """Take some bytes and return what they complete."""
@@ -54,6 +61,8 @@ class SseDecoder:
             data = data.removeprefix(b"\n")
         if not data:
             return []
+        if self._between_events and _is_whole_event(data):
+            return [SseData(data[6:-2].decode("utf-8", "replace"))]
         lines = data.splitlines()
         rest = b""
         if data.endswith(b"\r"):
@@ -67,6 +76,7 @@ class SseDecoder:
             self._take_line(line, fields)
         if rest:
             self._hold(rest)
+        self._between_events = not (rest or self._data or self._is_error or self._after_cr)
         return fields
 
     def close(self) -> list[SseField]:
@@ -106,9 +116,9 @@ class SseDecoder:
         elif name == b"data":
             self._add_data(value, fields)
         elif name == b"event":
-            self._name = value.decode("utf-8", "replace")
+            self._is_error = value == b"error"
         elif name == b"error":
-            self._name = "error"
+            self._is_error = True
             self._add_data(value, fields)
 
     def _add_data(self, value: bytes, fields: list[SseField]) -> None:
@@ -119,7 +129,14 @@ class SseDecoder:
 
     def _dispatch(self, fields: list[SseField]) -> None:
         if self._data:
-            fields.append(SseData("\n".join(self._data), self._name))
+            text = "\n".join(self._data)
+            fields.append(SseError(text) if self._is_error else SseData(text))
             self._data.clear()
             self._data_size = 0
-        self._name = ""
+        self._is_error = False
+
+
+def _is_whole_event(data: bytes) -> bool:
+    """Whether this is one event of one data line, as servers write it: true of nearly all that they send."""
+    ends = data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n")
+    return ends and data.startswith(b"data: ") and b"\r" not in data
