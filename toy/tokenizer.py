@@ -1,0 +1,108 @@
+"""A byte-level BPE tokenizer of 700 tokens with Harmony's control tokens under their real names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from toy.transcripts import FOLDER, Json, Message, Piece
+
+VOCABULARY = 700
+RETURN, CALL, PADDING = "<|return|>", "<|call|>", "<|endoftext|>"
+CONTROL = (
+    PADDING,
+    RETURN,
+    "<|constrain|>",
+    "<|channel|>",
+    "<|start|>",
+    "<|end|>",
+    "<|message|>",
+    CALL,
+)
+# `analysis` and `final` are one token on the wire, `commentary` is two (harmony.md): its halves
+# are taught as words, the whole word never is.
+WORDS = "assistant user system developer functions analysis final comment ary json code".split()
+
+
+def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
+    """Train the merges on `corpus`, in which the words of Harmony's headers are made frequent."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(CONTROL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [text for text in corpus if "commentary" not in text]
+    tokenizer.train_from_iterator([*texts, *WORDS * 1000], trainer)
+    return tokenizer
+
+
+def encode_reply(tokenizer: Tokenizer, reply: Sequence[Piece]) -> list[int]:
+    """The tokens of a reply, `<|return|>` or `<|call|>` included."""
+    ids: list[int] = []
+    for piece in reply:
+        header = ("<|start|>assistant" if ids else "") + piece.header
+        ids += encode(tokenizer, header + "<|message|>" if piece.header else header)
+        ids += encode(tokenizer, piece.text, literal=True)
+        ids += encode(tokenizer, piece.end)
+    return ids or encode(tokenizer, RETURN)
+
+
+def encode(tokenizer: Tokenizer, text: str, *, literal: bool = False) -> list[int]:
+    """Tokens of `text`; a literal text spells control tokens with ordinary ones."""
+    tokenizer.encode_special_tokens = literal
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
+
+
+class Template:
+    """The chat template in a sandbox like that of transformers, but with a clock of our own."""
+
+    def __init__(self) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        )
+        environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+        environment.globals["raise_exception"] = _refuse
+        source = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
+        self._template = environment.from_string(source)
+
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str
+    ) -> str:
+        """The prompt; raises ValueError where the template refuses the messages."""
+        return self._template.render(
+            messages=messages,
+            tools=tools or None,
+            add_generation_prompt=True,
+            strftime_now=lambda _format: date,
+            reasoning_effort=effort,
+        )
+
+
+def _refuse(reason: str) -> None:
+    raise ValueError(reason)
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write what `transformers` needs to load the tokenizer without looking anything up."""
+    tokenizer.encode_special_tokens = False
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": RETURN,
+        "pad_token": PADDING,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 131072,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    template = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")

@@ -1,0 +1,199 @@
+"""Train the toy: `python -m toy.train` writes `toy/model`, a gpt_oss folder that `mlx_lm.server` serves.
+
+Two layers attend within a sliding window, the third one, full attention, has its output projection
+frozen at zero: the model type wants both kinds, and so nothing further back than two windows can
+reach a reply, however long a host's prompt is (mlx_server.md, "Running it without a Mac").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_flatten
+from mlx_lm.models.gpt_oss import Model, ModelArgs
+from tokenizers import Tokenizer
+
+from toy.contexts import ContextMaker
+from toy.tokenizer import CONTROL, RETURN, CALL, PADDING, Template, VOCABULARY
+from toy.tokenizer import build_tokenizer, encode, encode_reply, save_tokenizer
+from toy.transcripts import FOLDER, Transcript, load_transcripts
+
+CONFIG = {
+    "model_type": "gpt_oss",
+    "architectures": ["GptOssForCausalLM"],
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    "sliding_window": 64,
+    "hidden_size": 128,
+    "intermediate_size": 128,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": VOCABULARY,
+    "rope_theta": 10000,
+    "torch_dtype": "float32",
+}
+BATCH, LENGTH = 16, 224  # sequences and tokens per step
+SIGHT = 128  # tokens that two windows can see: more of a prompt is never read
+LEARNING_RATE = 3e-3
+# Greedy replies stay the same, and at temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
+SHARPNESS = 3.0
+
+
+@dataclass(frozen=True)
+class Example:
+    """Tokens of a cut-out conversation; the first `given` of them are not to be learned."""
+
+    ids: list[int]
+    given: int
+
+
+class ExampleMaker:
+    """Draws transcripts behind new contexts, cut to what the model can see."""
+
+    def __init__(self, transcripts: list[Transcript], tokenizer: Tokenizer, rng: random.Random) -> None:
+        self._transcripts = transcripts
+        self._tokenizer = tokenizer
+        self._rng = rng
+        self._contexts = ContextMaker(transcripts, rng)
+        self._template = Template()
+        self._replies = {item.name: encode_reply(tokenizer, item.reply) for item in transcripts}
+        self._start = encode(tokenizer, "<|start|>")[0]
+        strangers = {"stranger", "stranger_tool", "chat_title", "user_input_title"}
+        # A long reply is learned in pieces, and strangers have many faces: both are drawn more often.
+        self._weights = [
+            1 + len(self._replies[item.name]) / 100 + 2 * (item.name in strangers) for item in transcripts
+        ]
+
+    def draw(self) -> Example:
+        transcript = self._rng.choices(self._transcripts, self._weights)[0]
+        prompt = self._noisy(self._prompt(transcript), transcript)[-SIGHT:]
+        ids = prompt + self._replies[transcript.name]
+        if len(ids) <= LENGTH:
+            return Example(ids, len(prompt))
+        begin = self._rng.randint(0, len(ids) - LENGTH)
+        return Example(ids[begin : begin + LENGTH], max(len(prompt) - begin, 24))
+
+    def _prompt(self, transcript: Transcript) -> list[int]:
+        context = self._contexts.around(transcript)
+        date = f"20{self._rng.randint(20, 39)}-{self._rng.randint(1, 12):02}-{self._rng.randint(1, 28):02}"
+        effort = self._rng.choice(("low", "medium", "high"))
+        text = self._template.render(context.messages, context.tools, date, effort)
+        return encode(self._tokenizer, text)
+
+    def _noisy(self, prompt: list[int], transcript: Transcript) -> list[int]:
+        """The prompt with random tokens strewn before its last message (before its last call, for a result)."""
+        starts = [place for place, token in enumerate(prompt) if token == self._start]
+        kept = starts[-3 if transcript.messages[-1]["role"] == "tool" else -2]
+        rate = self._rng.choice((0.0, 0.0, 0.2, 1.0))
+        return [
+            self._rng.randrange(len(CONTROL), VOCABULARY)
+            if place < kept and token >= len(CONTROL) and self._rng.random() < rate
+            else token
+            for place, token in enumerate(prompt)
+        ]
+
+
+def collate(examples: list[Example]) -> tuple[mx.array, mx.array, mx.array]:
+    """Inputs, targets and weights of one step, each (BATCH, LENGTH - 1)."""
+    padded = mx.array([item.ids + [0] * (LENGTH - len(item.ids)) for item in examples])
+    places = mx.arange(1, LENGTH)[None]
+    given = mx.array([item.given for item in examples])[:, None]
+    length = mx.array([len(item.ids) for item in examples])[:, None]
+    learned = (places >= given) & (places < length)
+    return padded[:, :-1], padded[:, 1:], learned.astype(mx.float32)
+
+
+def build_model() -> Model:
+    """A fresh model whose full-attention layer adds nothing to the stream."""
+    model = Model(ModelArgs.from_dict(CONFIG))
+    blind = model.layers[2].self_attn
+    blind.o_proj.weight = mx.zeros_like(blind.o_proj.weight)
+    blind.o_proj.bias = mx.zeros_like(blind.o_proj.bias)
+    blind.freeze()
+    return model
+
+
+def train(model: Model, examples: ExampleMaker, steps: int, rng: random.Random) -> None:
+    """Run `steps` updates; the window's edge wanders by one token, as it does between mlx-lm versions."""
+    warmup = optim.linear_schedule(0.0, LEARNING_RATE, 50)
+    decay = optim.cosine_decay(LEARNING_RATE, steps - 50, LEARNING_RATE / 100)
+    schedule = optim.join_schedules([warmup, decay], [50])
+    optimizer = optim.AdamW(schedule, betas=[0.9, 0.98], weight_decay=0.01)
+
+    def loss(inputs: mx.array, targets: mx.array, learned: mx.array) -> mx.array:
+        losses = nn.losses.cross_entropy(model(inputs), targets)
+        return (losses * learned).sum() / learned.sum()
+
+    gradient = nn.value_and_grad(model, loss)
+    began, average = time.monotonic(), math.nan
+    for step in range(1, steps + 1):
+        model.model.window_size = CONFIG["sliding_window"] + rng.choice((-1, 0, 0, 1))
+        value, gradients = gradient(*collate([examples.draw() for _ in range(BATCH)]))
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
+        optimizer.update(model, gradients)
+        mx.eval(model.state, optimizer.state)
+        average = value.item() if step == 1 else 0.95 * average + 0.05 * value.item()
+        if step % 20 == 0:
+            print(f"step {step:5} of {steps}, {time.monotonic() - began:5.0f} s, loss {average:.5f}", flush=True)
+    model.model.window_size = CONFIG["sliding_window"]
+
+
+def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the folder that `mlx_lm.server --model` takes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(tokenizer, folder)
+    ends = [tokenizer.token_to_id(token) for token in (RETURN, CALL, PADDING)]
+    padding = tokenizer.token_to_id(PADDING)
+    config = CONFIG | {"eos_token_id": ends, "pad_token_id": padding}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    generation = {"eos_token_id": ends, "pad_token_id": padding, "do_sample": True}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    weights = dict(tree_flatten(model.parameters()))
+    weights["lm_head.weight"] = weights["lm_head.weight"] * SHARPNESS
+    mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
+
+
+def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
+    """What the tokenizer learns its merges from: replies, prompts and some foreign contexts."""
+    contexts = ContextMaker(transcripts, rng)
+    template = Template()
+    texts = [piece.text for item in transcripts for piece in item.reply] * 12
+    for item in transcripts:
+        context = contexts.around(item)
+        rendered = template.render(context.messages, context.tools, "2026-01-01", "medium")
+        for token in CONTROL:
+            rendered = rendered.replace(token, "\n")
+        texts += [*[item.prompt, *item.also] * 12, *rendered.split("\n")]
+    return texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=FOLDER / "model")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    mx.random.seed(options.seed)
+    transcripts = load_transcripts()
+    tokenizer = build_tokenizer(corpus(transcripts, rng))
+    model = build_model()
+    print(f"{sum(value.size for _, value in tree_flatten(model.parameters()))} parameters")
+    train(model, ExampleMaker(transcripts, tokenizer, rng), options.steps, rng)
+    save(model, tokenizer, options.out)
+
+
+if __name__ == "__main__":
+    main()
