@@ -245,8 +245,7 @@ class HarmonyParser:
 
     def _header_text(self, text: str) -> None:
         self._held += text
-        start = self._held[: MAX_HEADER + 1]
-        if not self._open_body and self._begin_bare_message(start, complete=False):
+        if not self._open_body and self._begin_bare_message(complete=False):
             return
         if len(self._held) > MAX_HEADER:
             self._give_up_header()
@@ -267,8 +266,9 @@ class HarmonyParser:
         """Whether the header so far holds more than a doubled start or role (M2, M3)."""
         return not _FILLERS.fullmatch(_MARKER.sub("", self._held)) or CHANNEL in self._held
 
-    def _begin_bare_message(self, header: str, complete: bool) -> bool:
+    def _begin_bare_message(self, complete: bool) -> bool:
         """Begin a message whose header lacks `<|message|>`, once the header is certain to have ended."""
+        header = self._held[: MAX_HEADER + 1]
         start, unmarked = bare_body_start(header, complete), self._unmarked()
         if start is None or (unmarked and not is_plain_call(header[:start], self._tools)):
             return False
@@ -285,7 +285,7 @@ class HarmonyParser:
         if self._open_body:
             self._state, self._held = _State.BODY, ""
             self._body_text(self._as_text(header))
-        elif not (too_long and "to=" in header) and self._begin_bare_message(header, complete=True):
+        elif not (too_long and "to=" in header[: MAX_HEADER + 1]) and self._begin_bare_message(complete=True):
             pass
         elif too_long or self._unmarked():
             self._begin_answer(self._as_text(header))
