@@ -6,7 +6,7 @@ A `Client` holds no connection, so it may be shared between threads and greenlet
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -69,10 +69,10 @@ class Client:
         self._endpoint = Endpoint(base_url, api_key)
         self._use_proxies = use_proxies
 
-    def open(self, request: ChatRequest) -> ReplyStream:
+    def open(self, request: ChatRequest, tap: Callable[[bytes], object] | None = None) -> ReplyStream:
         """Send a chat request; returns when the headers of the reply are there.
 
-        Raises ServerError when there is no reply to read.
+        Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
         """
         body = request.payload()
         exchange = self._exchange(request.model)
@@ -81,7 +81,8 @@ class Client:
             # Before 0.28 the words are the same for a wrong path and for a model that does not load.
             raise exchange.refusal(self._models_or_none() if exchange.status == 404 else None)
         budget = body.get("max_tokens")
-        return ReplyStream(exchange, request.open_stream(), budget if isinstance(budget, int) else None)
+        limit = budget if isinstance(budget, int) else None
+        return ReplyStream(exchange, request.open_stream(), limit, tap)
 
     def complete(self, request: ChatRequest) -> Reply:
         """Send a chat request and wait for the whole reply; raises ServerError."""
@@ -140,10 +141,17 @@ class ReplyStream:
     or greenlet; iteration then simply ends.
     """
 
-    def __init__(self, exchange: Exchange, chat: ChatStream, max_tokens: int | None) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        chat: ChatStream,
+        max_tokens: int | None,
+        tap: Callable[[bytes], object] | None,
+    ) -> None:
         self._exchange = exchange
         self._chat = chat
         self._max_tokens = max_tokens
+        self._tap = tap
         self._pending: deque[Event] = deque()
         self._seen: list[Event] = []
         self._over = False
@@ -207,6 +215,8 @@ class ReplyStream:
             failure = error
         if self._over:  # closed by somebody else while we waited
             return
+        if self._tap is not None:
+            self._tap(data)
         self._pending.extend(self._chat.feed(data))
         if not data or self._chat.finished:
             self._end(failure)

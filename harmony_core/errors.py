@@ -151,6 +151,11 @@ def server_version(fingerprint: str) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
+def visible_url(base_url: str) -> str:
+    """A base URL as it may be shown: without user name, password and query."""
+    return _address(base_url)[0]
+
+
 def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
     """Name the problem of an exchange that brought no reply.
 

@@ -1,0 +1,7 @@
+"""`python -m harmony_core` is `mlx-harmony`."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()

@@ -1,0 +1,156 @@
+"""The commands and their options; what they do lies in modules that are imported when they are called."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exits import EPILOG
+
+DEFAULT_BASE_URL = "http://127.0.0.1:8080"
+
+app = typer.Typer(
+    name="mlx-harmony",
+    help="Chat with gpt-oss on mlx_lm.server, and see what is wrong when it does not work.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks would show local variables, the API key among them
+)
+
+
+class EffortChoice(StrEnum):
+    """How long the model may think."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+class ThinkingChoice(StrEnum):
+    """How thinking is shown."""
+
+    fold = "fold"
+    hide = "hide"
+    show = "show"
+
+
+BaseUrl = Annotated[str, typer.Option(help="Address of the server, with or without /v1.")]
+Model = Annotated[str, typer.Option(help="Model to use; empty for the one that the server has loaded.")]
+ApiKey = Annotated[
+    str,
+    typer.Option(envvar="MLX_HARMONY_API_KEY", show_default=False, help="Key for a proxy before the server."),
+]
+UseProxies = Annotated[bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")]
+
+
+@app.command(epilog=EPILOG)
+def chat(
+    message: Annotated[
+        str | None,
+        typer.Argument(show_default=False, help="What to say; “-” reads stdin. Without it, a conversation."),
+    ] = None,
+    base_url: BaseUrl = DEFAULT_BASE_URL,
+    model: Model = "",
+    effort: Annotated[
+        EffortChoice | None, typer.Option(show_default="the server's", help="Reasoning effort.")
+    ] = None,
+    thinking: Annotated[
+        ThinkingChoice, typer.Option(help="Thinking: one line that folds away, nothing, or all of it.")
+    ] = ThinkingChoice.fold,
+    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, show_default="8192", help="Tokens for thinking and answer together.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, show_default="1.0", help="Randomness.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, show_default="1.0", help="Nucleus size.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Ask for JSON that fits this schema, and check it."),
+    ] = None,
+    api_key: ApiKey = "",
+    use_proxies: UseProxies = False,
+) -> None:
+    """Talk to the model: one MESSAGE, or a conversation.
+
+    The answer goes to stdout, thinking and everything else to stderr.
+    """
+    from ..client import Client
+    from ..errors import visible_url
+    from .chat import ChatOptions, Conversation, message_from_stdin, talk
+    from .schema import read_schema
+
+    try:
+        schema = read_schema(json_schema) if json_schema else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--json-schema") from None
+    options = ChatOptions(
+        model=model,
+        system=system,
+        effort=effort,
+        thinking=thinking.value,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        schema=schema,
+    )
+    conversation = Conversation(Client(base_url, api_key, use_proxies=use_proxies), options)
+    if message is None and sys.stdin.isatty():
+        talk(conversation, visible_url(base_url))
+        return
+    text = message_from_stdin() if message in (None, "-") else message
+    if not text:
+        raise typer.BadParameter("There is nothing to send.", param_hint="MESSAGE")
+    raise typer.Exit(conversation.ask(text))
+
+
+@app.command(epilog=EPILOG)
+def doctor(
+    base_url: BaseUrl = DEFAULT_BASE_URL,
+    model: Model = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    api_key: ApiKey = "",
+    use_proxies: UseProxies = False,
+) -> None:
+    """Check a server step by step, and say what to do about what is wrong."""
+    from ..client import Client
+    from .doctor import examine
+
+    raise typer.Exit(examine(Client(base_url, api_key, use_proxies=use_proxies), model, as_json))
+
+
+@app.command()
+def parse() -> None:
+    """Turn raw Harmony text from stdin into JSON: reasoning, answer, tool calls."""
+    from .filters import parse_text
+
+    parse_text()
+
+
+@app.command()
+def clean() -> None:
+    """Turn a JSON list of messages from stdin into one that the gpt-oss chat template accepts."""
+    from .filters import clean_messages
+
+    clean_messages()
+
+
+@app.command(epilog=EPILOG)
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the toy server up instead.")] = False,
+    server_python: Annotated[
+        str, typer.Option(show_default="this one", help="Python interpreter that has mlx-lm.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Where the toy server listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = 0,
+) -> None:
+    """Start the real mlx_lm.server with a toy gpt-oss, and show what it sends beside what a reader sees."""
+    from .demo import run_demo
+
+    raise typer.Exit(run_demo(server_python, serve, host, port))

@@ -1,0 +1,198 @@
+"""`demo`: the real mlx_lm.server with the toy model, raw on the left, as a reader sees it on the right."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ..client import Client, ServerError
+from ..events import Reply, ToolCall
+from ..jsontext import Json, JsonObject, dump_json, load_json
+from ..markers import CONTROL_TOKENS
+from ..request import ChatRequest
+from ..sse import SseData, SseDecoder
+from .exits import OK, UNEXPECTED_REPLY, USAGE, exit_code
+from .toy_server import TOY_MODEL, ToyServer, ToyServerError, toy_server
+from .words import language, say
+
+WEATHER: JsonObject = {"city": "Tokyo", "celsius": 21, "sky": "sunny"}
+WEATHER_TOOL: JsonObject = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the current weather in a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "description": "Name of the city."}},
+            "required": ["city"],
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request to the server: what was said, the raw text that came, and what it means."""
+
+    said: str
+    raw: str
+    reply: Reply
+
+
+def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
+    """Show the demo, or serve the toy model until Ctrl-C; returns the exit code."""
+    python = server_python or (sys.executable if importlib.util.find_spec("mlx_lm") else "")
+    trouble = "" if python else say("no_mlx")
+    if not (TOY_MODEL / "config.json").exists():
+        trouble = say("no_toy", path=TOY_MODEL)
+    if trouble:
+        print(trouble, file=sys.stderr)
+        return USAGE
+    # Without this a `kill` would leave the server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(UNEXPECTED_REPLY))
+    print(say("toy_starting"), file=sys.stderr)
+    try:
+        with toy_server([python, "-m", "mlx_lm.server"], host=host, port=port) as server:
+            return _keep_up(server) if serve else _show(Client(server.base_url))
+    except ToyServerError as error:
+        print(error.log.strip(), say("toy_died", reason=error), sep="\n", file=sys.stderr)
+        return UNEXPECTED_REPLY
+    except ServerError as error:
+        print(error.problem.text(language()), file=sys.stderr)
+        return exit_code(error.problem.kind)
+
+
+def _keep_up(server: ToyServer) -> int:
+    print(say("serving", url=server.base_url, port=server.port), flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return OK
+
+
+def _show(client: Client) -> int:
+    console = Console(highlight=False)
+    chat = _chat(client, ["Hello!", "How do you say that in French?"])
+    japanese = _chat(client, ["こんにちは！"])
+    tool = _tool_loop(client, "What is the weather in Tokyo?")
+    scenes = {
+        "scene_first": chat[:1],
+        "scene_second": chat[1:],
+        "scene_japanese": japanese,
+        "scene_tool": tool,
+    }
+    for name, turns in scenes.items():
+        console.print(_side_by_side(say(name), turns))
+    checks = _checks(chat, japanese, tool)
+    for name, well in checks.items():
+        mark = Text("✓ ", "green") if well else Text("✗ ", "red")
+        console.print(mark + Text(say(name), "default"))
+    return OK if all(checks.values()) else UNEXPECTED_REPLY
+
+
+def _chat(client: Client, lines: Sequence[str]) -> list[Turn]:
+    messages: list[JsonObject] = []
+    turns: list[Turn] = []
+    for line in lines:
+        messages.append({"role": "user", "content": line})
+        turns.append(_turn(client, line, ChatRequest(messages, temperature=0)))
+        messages.append({"role": "assistant", "content": turns[-1].reply.answer})
+    return turns
+
+
+def _tool_loop(client: Client, question: str) -> list[Turn]:
+    """Ask with a tool at hand; when the model calls it, answer the call and let the model go on."""
+    messages: list[JsonObject] = [{"role": "user", "content": question}]
+    turns = [_turn(client, question, ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0))]
+    calls = [call for call in turns[0].reply.tool_calls if call.executable]
+    if not calls:
+        return turns
+    asked = turns[0].reply
+    call_list: list[Json] = [_call_message(call) for call in calls]
+    messages.append(
+        {"role": "assistant", "content": "", "reasoning": asked.reasoning, "tool_calls": call_list}
+    )
+    result = dump_json(WEATHER)
+    messages += [{"role": "tool", "tool_call_id": call.id, "content": result} for call in calls]
+    turns.append(_turn(client, result, ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0)))
+    return turns
+
+
+def _call_message(call: ToolCall) -> JsonObject:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _turn(client: Client, said: str, request: ChatRequest) -> Turn:
+    received: list[bytes] = []
+    with client.open(request, tap=received.append) as stream:
+        for _ in stream:
+            pass
+    return Turn(said, _raw_text(b"".join(received)), stream.reply)
+
+
+def _raw_text(data: bytes) -> str:
+    """The `content` of all deltas, as the server sent it."""
+    decoder = SseDecoder()
+    fields = [*decoder.feed(data), *decoder.close()]
+    chunks = [
+        load_json(field.text) for field in fields if isinstance(field, SseData) and field.text[:1] == "{"
+    ]
+    return "".join(_content(chunk) for chunk in chunks)
+
+
+def _content(chunk: Json) -> str:
+    match chunk:
+        case {"choices": [{"delta": {"content": str(text)}}]}:
+            return text
+        case _:
+            return ""
+
+
+def _checks(chat: list[Turn], japanese: list[Turn], tool: list[Turn]) -> dict[str, bool]:
+    turns = [*chat, *japanese, *tool]
+    shown = [text for turn in turns for text in (turn.reply.reasoning, turn.reply.answer)]
+    japanese_answer = japanese[0].reply.answer
+    return {
+        "check_markers": not any(token in text for token in CONTROL_TOKENS for text in shown),
+        "check_thinking": all(
+            turn.reply.reasoning and turn.reply.outcome in ("answered", "called") for turn in turns
+        ),
+        "check_second": len(chat) == 2 and chat[1].reply.outcome == "answered",
+        "check_japanese": "。" in japanese_answer and "😊" in japanese_answer,
+        "check_tool": len(tool) == 2 and tool[1].reply.outcome == "answered",
+    }
+
+
+def _side_by_side(title: str, turns: Sequence[Turn]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=True)
+    table.add_column(say("left"), ratio=1)
+    table.add_column(say("right"), ratio=1)
+    for turn in turns:
+        table.add_row(_raw_view(turn.raw), _reader_view(turn))
+    return table
+
+
+def _raw_view(raw: str) -> Text:
+    text = Text(raw)
+    text.highlight_words(CONTROL_TOKENS, "cyan")
+    return text
+
+
+def _reader_view(turn: Turn) -> Group:
+    """What a chat window would show: the thinking folded away."""
+    lines = [Text(f"▶ {turn.said}", "bold")]
+    if turn.reply.reasoning:
+        lines.append(Text(f"▸ {say('thought_folded')}", "dim"))
+    lines += [Text(f"→ {call.name}({call.arguments})", "green") for call in turn.reply.tool_calls]
+    if turn.reply.answer:
+        lines.append(Text(turn.reply.answer))
+    return Group(*lines)

@@ -1,0 +1,84 @@
+"""`doctor`: `Client.check` as a checklist, with what to do about the first thing that is not well."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from ..client import CheckStep, Client
+from ..errors import visible_url
+from .exits import OK, exit_code
+from .words import language, say
+
+_WORDS_OF_STEP = {"model": "model_ok", "reply": "reply_ok", "version": "version_ok"}
+
+
+def examine(client: Client, model: str, as_json: bool) -> int:
+    """Check the server, report on stdout, and return the exit code."""
+    report = _report_json if as_json else _report_text
+    return report(visible_url(client.base_url), client.check_steps(model))
+
+
+def _report_text(url: str, steps: Iterable[CheckStep]) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    code = OK
+    for step in _with_status(steps):
+        if step.problem is None:
+            console.print(Text("✓ ", "green") + Text(_good_news(step, url), "default"))
+        elif not step.fatal:
+            console.print(Text("! ", "yellow") + Text(_warning(step, url), "default"))
+        else:
+            console.print(Text("✗ ", "red") + Text(step.problem.text(language()), "default"))
+            code = exit_code(step.problem.kind)
+    if code == OK:
+        console.print(say("all_well"))
+    return code
+
+
+def _report_json(url: str, steps: Iterable[CheckStep]) -> int:
+    rows: list[dict[str, object]] = []
+    code = OK
+    for step in steps:
+        well = step.problem is None or not step.fatal
+        row: dict[str, object] = {"name": step.name, "ok": well, "fact": step.fact}
+        if step.problem is not None:
+            ja = language() == "ja"
+            row["kind"] = step.problem.kind
+            row["happened"] = step.problem.happened_ja if ja else step.problem.happened
+            row["advice"] = step.problem.advice_ja if ja else step.problem.advice
+            code = code if well else exit_code(step.problem.kind)
+        rows.append(row)
+    report = {"ok": code == OK, "base_url": url, "steps": rows}
+    sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    return code
+
+
+def _with_status(steps: Iterable[CheckStep]) -> Iterable[CheckStep]:
+    """Show that something is going on while a step is taken, for loading a model takes a while."""
+    waiting = Console(stderr=True)
+    iterator = iter(steps)
+    while True:
+        with waiting.status(Text(say("waiting"), "dim")):
+            step = next(iterator, None)
+        if step is None:
+            return
+        yield step
+
+
+def _good_news(step: CheckStep, url: str) -> str:
+    if step.name == "server":
+        listed = say("server_listed", fact=step.fact) if step.fact else ""
+        return say("server_ok", url=url) + listed
+    if step.name == "version" and not step.fact:
+        return say("version_unknown")
+    return say(_WORDS_OF_STEP[step.name], fact=step.fact)
+
+
+def _warning(step: CheckStep, url: str) -> str:
+    if step.name == "server":
+        return say("no_list", url=url)
+    return step.problem.text(language()) if step.problem else ""

@@ -1,0 +1,120 @@
+"""Starting and stopping the real mlx_lm.server with the toy model of the checkout.
+
+Used by `demo` and by the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..client import Client, ServerError, Timeouts
+
+TOY_MODEL = Path(__file__).resolve().parents[2] / "toy" / "model"
+START_LIMIT = 120.0  # seconds until the server must answer
+STOP_LIMIT = 10.0  # seconds that it gets to end by itself
+_LOG_TAIL = 2000  # characters
+
+
+class ToyServerError(Exception):
+    """The server did not start; the text says why, `log` holds its last words."""
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.log = log
+
+
+@dataclass(frozen=True)
+class ToyServer:
+    """A server that runs: where it answers, and the file that it logs to."""
+
+    base_url: str
+    port: int
+    log: Path
+
+
+@contextmanager
+def toy_server(
+    command: Sequence[str],
+    *,
+    model: Path = TOY_MODEL,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    arguments: Sequence[str] = (),
+) -> Iterator[ToyServer]:
+    """Run a server until the end of the `with` block; raises ToyServerError.
+
+    `command` is what runs mlx_lm.server, such as `[python, "-m", "mlx_lm.server"]`; port 0 takes a free one.
+    It works offline, on an empty model cache of its own.
+    """
+    port = port or free_port()
+    with tempfile.TemporaryDirectory(prefix="mlx-harmony-") as folder:
+        hub = Path(folder) / "hub"
+        hub.mkdir()
+        log = Path(folder) / "server.log"
+        line = [*command, "--model", str(model), "--host", host, "--port", str(port), *arguments]
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": folder, "HF_HUB_CACHE": str(hub)}
+        process = _start(line, environment, log)
+        try:
+            server = ToyServer(f"http://127.0.0.1:{port}", port, log)
+            _wait_until_ready(server, process)
+            yield server
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _start(line: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        try:
+            # A session of its own: Ctrl-C in the terminal is for us, and a launcher's children end with it.
+            return subprocess.Popen(
+                line,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToyServerError(f"{line[0]}: {error.strerror}") from None
+
+
+def _wait_until_ready(server: ToyServer, process: subprocess.Popen[bytes]) -> None:
+    client = Client(server.base_url, timeouts=Timeouts(connect=2, first_byte=10, idle=10))
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ToyServerError(f"exit code {process.returncode}", _tail(server.log))
+        with suppress(ServerError):
+            client.models()
+            return
+        time.sleep(0.1)
+    raise ToyServerError(f"no answer within {START_LIMIT:g} s", _tail(server.log))
+
+
+def _tail(log: Path) -> str:
+    return log.read_text("utf-8", "replace")[-_LOG_TAIL:]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_LIMIT)
+            return
