@@ -49,7 +49,7 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
     """Read a header; `tools` (longest name first) settle where a sloppy recipient ends (rule 2)."""
     audience: Audience = "user"
     channel = recipient = ""
-    for kind, text in _parts(raw):
+    for kind, text in _parts(raw.replace("\ufffd", " ")):  # an unfinished character in front of a marker
         names, _, target = text.partition("to=")
         if kind == "start":
             audience = _audience(names.strip())

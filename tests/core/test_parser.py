@@ -1,0 +1,333 @@
+"""Every spelling of harmony.md, in every chunking; and what holds for any text at all."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harmony_core import HarmonyParser, collect, parse
+from harmony_core.arguments import MAX_ARGUMENTS
+from harmony_core.events import AnswerDelta, Event, FinishReason, ReasoningDelta, Reply, ToolCall
+from harmony_core.markers import CONTROL_TOKENS
+from harmony_core.parser import MAX_HEADER
+
+ANALYSIS = "<|channel|>analysis<|message|>"
+FINAL = "<|channel|>final<|message|>"
+CALL = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+
+
+class Case(NamedTuple):
+    """One row of the corpus."""
+
+    name: str
+    text: str
+    tools: list[str]
+    finish_reason: FinishReason
+    reasoning: str
+    answer: str
+    tool_calls: list[dict[str, object]]
+    truncated: bool
+
+    def expected(self) -> dict[str, object]:
+        return {key: getattr(self, key) for key in ("reasoning", "answer", "tool_calls", "truncated")}
+
+
+CORPUS = [
+    Case(**row)
+    for row in json.loads((Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8"))
+]
+each_case = pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
+
+
+def events_of(pieces: Iterable[str], case: Case, aligned: bool = False) -> list[Event]:
+    parser = HarmonyParser(case.tools, aligned=aligned)
+    events = [event for piece in pieces for event in parser.feed(piece)]
+    return merged([*events, *parser.close(case.finish_reason)])
+
+
+def merged(events: Iterable[Event]) -> list[Event]:
+    """Join adjacent deltas of a kind: their borders depend on the chunking, all else must not."""
+    result: list[Event] = []
+    for event in events:
+        last = result[-1] if result else None
+        if isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
+            result[-1] = ReasoningDelta(last.text + event.text)
+        elif isinstance(event, AnswerDelta) and isinstance(last, AnswerDelta):
+            result[-1] = AnswerDelta(last.text + event.text)
+        else:
+            result.append(event)
+    return result
+
+
+def told(reply: Reply) -> dict[str, object]:
+    calls = [
+        {"name": call.name, "arguments": call.arguments, "valid": call.valid, "declared": call.declared}
+        for call in reply.tool_calls
+    ]
+    return {
+        "reasoning": reply.reasoning,
+        "answer": reply.answer,
+        "tool_calls": calls,
+        "truncated": reply.truncated,
+    }
+
+
+def random_cuts(text: str, seed: int) -> Iterator[str]:
+    cuts = random.Random(seed)
+    at = 0
+    while at < len(text):
+        size = cuts.randint(1, 9)
+        yield text[at : at + size]
+        at += size
+
+
+def test_the_corpus_covers_every_row_of_the_specification() -> None:
+    rows = {word for case in CORPUS for word in case.name.split()[:1]}
+    wanted = (
+        {f"A{n}" for n in range(1, 19)} | {f"T{n}" for n in range(1, 25)} | {f"M{n}" for n in range(1, 13)}
+    )
+    assert wanted | {"more:"} <= rows
+
+
+@each_case
+def test_whole_text_means_what_the_specification_says(case: Case) -> None:
+    assert told(parse(case.text, case.tools, case.finish_reason)) == case.expected()
+
+
+@each_case
+def test_single_characters_mean_the_same(case: Case) -> None:
+    assert told(collect(events_of(case.text, case))) == case.expected()
+
+
+@each_case
+def test_every_cut_into_two_means_the_same(case: Case) -> None:
+    whole = events_of([case.text], case)
+    for at in range(len(case.text)):
+        assert events_of([case.text[:at], case.text[at:]], case) == whole
+
+
+@each_case
+@pytest.mark.parametrize("seed", range(5))
+def test_random_cuts_mean_the_same(case: Case, seed: int) -> None:
+    assert events_of(random_cuts(case.text, seed), case) == events_of([case.text], case)
+
+
+# Aligned streams.
+
+
+def aligned_reply(
+    *deltas: str, tools: tuple[str, ...] = ("f",), finish_reason: FinishReason = "stop"
+) -> Reply:
+    parser = HarmonyParser(tools, aligned=True)
+    events = [event for delta in deltas for event in parser.feed(delta)]
+    return collect([*events, *parser.close(finish_reason)])
+
+
+def test_markers_spelled_over_several_deltas_are_text_on_an_aligned_stream() -> None:
+    deltas = (
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        "a",
+        " <",
+        "|",
+        "end",
+        "|",
+        ">",
+        "<|start|>"[:4],
+        " b",
+        "<|end|>",
+    )
+    assert aligned_reply(*deltas).answer == "a <|end|><|st b"
+
+
+def test_a_marker_inside_a_longer_delta_is_text_on_an_aligned_stream() -> None:
+    assert aligned_reply("<|channel|>", "final", "<|message|>", "a <|end|> b").answer == "a <|end|> b"
+
+
+@pytest.mark.parametrize("held_back", ["", " ", "\ufffd"])
+def test_a_marker_may_have_held_back_bytes_in_front(held_back: str) -> None:
+    reply = aligned_reply(
+        "<|channel|>", "comment", "ary", " to", "=", "functions", ".f", f"{held_back}<|constrain|>", "json",
+        "<|message|>", '{"a"', ": 1}",
+    )  # fmt: skip
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("f", '{"a": 1}')]
+
+
+def test_held_back_bytes_before_a_terminator_stay_in_the_message() -> None:
+    reply = aligned_reply("<|channel|>", "analysis", "<|message|>", "t", " <|end|>", "<|start|>", "assistant",
+                          "<|channel|>", "final", "<|message|>", "x")  # fmt: skip
+    assert (reply.reasoning, reply.answer) == ("t ", "x")
+
+
+def test_a_terminator_on_an_aligned_stream_ends_the_answer_whatever_follows() -> None:
+    assert aligned_reply("<|channel|>", "final", "<|message|>", "a", "<|end|>", "b").answer == "ab"
+
+
+def test_no_control_token_of_an_aligned_stream_reaches_the_reader() -> None:
+    reply = aligned_reply(
+        "<|channel|>", "final", "<|message|>", "a", "<|message|>", "<|constrain|>", "<|start|>", " b"
+    )
+    assert reply.answer == "a b"
+
+
+def test_a_stream_may_turn_aligned_and_back() -> None:
+    parser = HarmonyParser()
+    events = parser.feed("<|channel|>final<|message|>a <")
+    parser.aligned = True
+    events += parser.feed("<|end|")
+    parser.aligned = False
+    events += [*parser.feed("> b"), *parser.close()]
+    assert collect(events).answer == "a <<|end|> b"
+
+
+def shows_no_marker(case: Case) -> bool:
+    """Whether no rule of unaligned text made a marker of this case text."""
+    shown = f"{case.answer}{case.reasoning}{case.tool_calls}"
+    return "<" not in case.answer and not any(token in shown for token in CONTROL_TOKENS)
+
+
+@pytest.mark.parametrize("case", filter(shows_no_marker, CORPUS), ids=lambda case: case.name)
+def test_marker_by_marker_an_aligned_stream_means_the_same(case: Case) -> None:
+    deltas = [piece for piece in split_at_markers(case.text) if piece]
+    assert told(collect(events_of(deltas, case, aligned=True))) == case.expected()
+
+
+def split_at_markers(text: str) -> list[str]:
+    for token in CONTROL_TOKENS:
+        text = text.replace(token, f"\0{token}\0")
+    return text.split("\0")
+
+
+# What is emitted when.
+
+
+def test_answer_characters_arrive_in_the_feed_that_brings_them() -> None:
+    parser = HarmonyParser()
+    parser.feed(FINAL)
+    for character in "Hello, 世界 > | \n":
+        assert parser.feed(character) == [AnswerDelta(character)]
+
+
+def test_only_what_could_be_the_start_of_a_marker_is_held() -> None:
+    parser = HarmonyParser()
+    parser.feed(ANALYSIS)
+    assert parser.feed("a <") == [ReasoningDelta("a ")]
+    assert parser.feed("|st") == []
+    assert parser.feed("r") == [ReasoningDelta("<|str")]
+
+
+def test_bare_text_is_answer_from_the_first_character_on() -> None:
+    parser = HarmonyParser()
+    assert parser.feed("H") == [AnswerDelta("H")]
+
+
+def test_a_call_arrives_as_soon_as_its_terminator_does() -> None:
+    parser = HarmonyParser(("f",), call_prefix="call_x")
+    assert parser.feed(CALL + '{"a": 1}') == []
+    assert parser.feed("<|call|>") == [ToolCall("call_x_1", "f", '{"a": 1}', valid=True, declared=True)]
+
+
+def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
+    parser = HarmonyParser()
+    parser.feed(FINAL + "x <|en")
+    assert collect(parser.close()).answer == "<|en"
+    assert parser.close() == []
+    assert parser.feed("more") == []
+
+
+def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
+    assert parse(CALL + "{}", tools=("f",)).finish_reason == "tool_calls"
+    assert parse(CALL + "{}", tools=("g",)).finish_reason == "stop"
+    assert parse(CALL + "{}", tools=("f",), finish_reason="length").finish_reason == "length"
+
+
+# Bounds.
+
+
+def test_a_call_longer_than_its_bound_is_dropped_and_the_rest_is_kept() -> None:
+    reply = parse(CALL + '{"a": "' + "x" * MAX_ARGUMENTS + '"}<|call|>' + FINAL + "y", tools=("f",))
+    assert (reply.tool_calls, reply.answer, reply.truncated) == ((), "y", True)
+
+
+@pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
+def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
+    parser = HarmonyParser()
+    parser.feed(FINAL + "x<|end|>")
+    shown = "".join(
+        event.text
+        for _ in range(2 * MAX_HEADER)
+        for event in parser.feed(pending)
+        if isinstance(event, AnswerDelta)
+    )
+    assert shown or pending == "<|start|>"
+    assert len(parser._held) <= MAX_HEADER + len(pending)
+
+
+def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
+    assert parse(CALL + "[" * 100_000 + "<|call|>", tools=("f",)).tool_calls[0].valid is False
+
+
+# Any text at all.
+
+WORDS = [
+    *(
+        "analysis",
+        "commentary",
+        "final",
+        "assistant",
+        "assistantfinal",
+        "assistantcommentary",
+        "tool",
+        "user",
+    ),
+    *(" to=", "to=", "functions.f", "json", '{"a": "', '"}', "]", "<", "|", "<|", "Hello", " ", "\n"),
+]
+fragments = st.lists(st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), st.text(max_size=6)), max_size=20)
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "interrupted"])
+
+
+@given(fragments, st.randoms(use_true_random=False), reasons)
+@example(["<|channel|>", "final", " " * MAX_HEADER, "x"], random.Random(0), "stop")
+@settings(max_examples=500)
+def test_any_text_means_the_same_in_every_chunking(
+    parts: list[str], cuts: random.Random, finish_reason: FinishReason
+) -> None:
+    text = "".join(parts)
+    case = Case("", text, ["f"], finish_reason, "", "", [], False)
+    whole = events_of([text], case)
+    assert events_of(random_cuts(text, cuts.randint(0, 1 << 30)), case) == whole
+    assert events_of(text, case) == whole
+
+
+@given(fragments, st.booleans())
+@settings(max_examples=300)
+def test_any_deltas_end_in_one_finish_and_never_raise(parts: list[str], aligned: bool) -> None:
+    parser = HarmonyParser(("f",), aligned=aligned)
+    events = [event for part in parts for event in parser.feed(part)] + parser.close()
+    kinds = [type(event).__name__ for event in events]
+    assert kinds.count("Finish") == 1
+    assert kinds[-1] == "Finish"
+    assert not any(event.text == "" for event in events if isinstance(event, ReasoningDelta | AnswerDelta))
+
+
+@given(
+    st.text(alphabet=st.characters(exclude_characters="<")),
+    st.text(alphabet=st.characters(exclude_characters="<")),
+)
+def test_text_inside_messages_is_kept_to_the_letter(thought: str, answer: str) -> None:
+    reply = parse(f"{ANALYSIS}{thought}<|end|><|start|>assistant{FINAL}{answer}<|return|>")
+    assert (reply.reasoning, reply.answer) == (thought, answer)
+
+
+@given(st.text(min_size=1))
+def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
+    spelled = "X" + text.replace("<|", "<")  # a capital first: none of the words that begin a reply
+    assert parse(spelled).answer == spelled
