@@ -1,0 +1,82 @@
+# make demo | test | check | e2e | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+
+SHELL := bash
+.DELETE_ON_ERROR:
+
+# Dify's SDK wants Python 3.12, so that one first. UV_PYTHON or PYTHON decide otherwise.
+PYTHON ?= $(or $(UV_PYTHON),$(shell for python in python3.12 python3.13 python3.14 python3.11 python3 python; do \
+    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done))
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+export UV_PYTHON_DOWNLOADS ?= automatic
+unexport UV_PYTHON
+
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -q
+MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
+OTHER_PYTHONS := $(shell for version in 3.11 3.13; do \
+    command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null && echo $$version; done)
+
+.PHONY: demo test test-pythons check e2e e2e-legacy bench package requirements clean
+.SECONDARY:
+
+demo: .venv/.ready .cache/mlx-lm-newest/.ready
+	$(PY) -m harmony_core demo --server-python .cache/mlx-lm-newest/bin/python
+
+test: .venv/.ready .cache/mlx-lm-newest/.ready
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q -m "not e2e" --ignore tests/dify
+	$(PY) -m coverage report --skip-covered --include 'harmony_core/*' --omit 'harmony_core/cli/*' --fail-under 98
+	$(PYTEST) -m "not e2e" tests/dify  # a process of its own: the SDK patches it with gevent
+	$(MAKE) test-pythons
+
+test-pythons: $(OTHER_PYTHONS:%=.cache/python-%/.ready)
+	for version in $(OTHER_PYTHONS); do .cache/python-$$version/bin/python -m pytest -q tests/core tests/cli -m "not e2e" || exit; done
+
+check: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) openwebui_pipe/bundle.py --check
+	$(PYTEST) tests/architecture
+
+e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-%/.ready)
+	$(PYTEST) -m e2e --ignore tests/dify
+	$(PYTEST) -m e2e tests/dify
+
+bench: .venv/.ready
+	$(PY) -m benchmarks
+
+package: .venv/.ready
+	$(PY) -m harmony_core package
+
+# Environments: .cache/NAME is built from requirements/NAME.txt. They are pinned with hashes.
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet 'uv>=0.8,<1'
+
+define environment
+	$(UV) venv --quiet --clear --python $(1) $(@D)
+	$(UV) pip sync --quiet --python $(@D) --require-hashes $<
+endef
+
+.venv/.ready: requirements/dev.txt pyproject.toml | $(UV)
+	$(call environment,$(PYTHON))
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	touch $@
+
+.cache/python-%/.ready: requirements/core.txt | $(UV)
+	$(call environment,python$*)
+	touch $@
+
+.cache/%/.ready: requirements/%.txt | $(UV)
+	$(call environment,$(PYTHON))
+	touch $@
+
+requirements: | $(UV)  # compile the pinned files anew
+	for file in requirements/*.in; do \
+	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	        --upgrade $$file --output-file $${file%.in}.txt || exit; done
+
+clean:
+	rm -rf .venv .tools .cache dist
