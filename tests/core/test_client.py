@@ -1,0 +1,518 @@
+"""The client over real sockets, against a server that does what real ones do, well and badly."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
+from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage
+from harmony_core.problems import Kind
+from harmony_core.request import ChatRequest
+from tests.server import (
+    DONE,
+    Gate,
+    Hang,
+    Pause,
+    Reset,
+    Script,
+    ScriptedServer,
+    chunk,
+    harmony,
+    head,
+    json_page,
+    keepalive,
+    models,
+    page,
+    reply,
+    sse,
+    text,
+)
+
+PATIENT = Timeouts(connect=10, first_byte=20, idle=20)
+HURRIED = Timeouts(connect=10, first_byte=0.3, idle=0.3)
+HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+def client(server: ScriptedServer, timeouts: Timeouts = PATIENT, api_key: str = KEY) -> Client:
+    return Client(server.base_url, api_key, timeouts)
+
+
+def failure(
+    server: ScriptedServer, timeouts: Timeouts = PATIENT, request: ChatRequest = HELLO
+) -> ServerError:
+    with pytest.raises(ServerError) as caught:
+        client(server, timeouts).complete(request)
+    return caught.value
+
+
+def open_final(*tokens: str) -> list[bytes]:
+    """The beginning of a stream whose final channel is open."""
+    return [head(), *(text(token) for token in ("<|channel|>", "final", "<|message|>", *tokens))]
+
+
+# What arrives
+
+
+def test_a_reply_comes_whole_and_in_order(server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("The user greets me.", "Hello 世界 😀.")))
+    with client(server).open(HELLO) as stream:
+        events = list(stream)
+    assert events[0] == Progress(67, 68)
+    assert "".join(e.text for e in events if isinstance(e, ReasoningDelta)) == "The user greets me."
+    assert "".join(e.text for e in events if isinstance(e, AnswerDelta)) == "Hello 世界 😀."
+    assert isinstance(events[-2], Usage)
+    assert events[-1] == Finish("stop")
+    assert stream.reply.answer == "Hello 世界 😀."
+    assert stream.problem is None
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+def test_the_base_url_may_have_v1_and_a_slash(server: ScriptedServer, suffix: str) -> None:
+    server.chat(reply("Hello")).models(models("a"))
+    there = Client(server.base_url + suffix, timeouts=PATIENT)
+    assert there.complete(HELLO).answer == "Hello"
+    assert there.models() == ("a",)
+
+
+def test_the_key_goes_into_the_header_and_without_a_key_there_is_none(server: ScriptedServer) -> None:
+    server.chat(reply("Hello"))
+    client(server).complete(HELLO)
+    client(server, api_key="").complete(HELLO)
+    with_key, without_key = server.requests
+    assert with_key.headers["authorization"] == f"Bearer {KEY}"
+    assert with_key.headers["accept-encoding"] == "identity"
+    assert "authorization" not in without_key.headers
+
+
+def test_each_token_is_there_before_the_next_is_sent(server: ScriptedServer) -> None:
+    gates = [Gate(), Gate(), Gate()]
+    server.chat(
+        [
+            *open_final("One "),
+            gates[0],
+            text("two "),
+            gates[1],
+            keepalive(1, 2),
+            gates[2],
+            text("three"),
+            chunk({}, "stop"),
+            DONE,
+        ]
+    )
+    seen: list[Event] = []
+    with client(server).open(HELLO) as stream:
+        for gate in gates:
+            seen.append(next(stream))
+            gate.open()
+        seen += stream
+    assert seen == [
+        AnswerDelta("One "),
+        AnswerDelta("two "),
+        Progress(1, 2),
+        AnswerDelta("three"),
+        Finish("stop"),
+    ]
+
+
+def test_chunked_encoding_and_a_connection_that_stays_open_are_understood(server: ScriptedServer) -> None:
+    def chunked(data: bytes) -> bytes:
+        return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+    gate = Gate()
+    start = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    first, *others = (chunked(piece) for piece in reply("Hello", " you")[2:])
+    server.chat([start + first, gate, *others, Hang()])
+    with client(server).open(HELLO) as stream:
+        assert next(stream) == AnswerDelta("Hello")
+        gate.open()
+        assert (
+            stream.reply.answer + "".join(e.text for e in stream if isinstance(e, AnswerDelta)) == "Hello you"
+        )
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_a_proxy_that_compresses_all_the_same_is_understood(server: ScriptedServer) -> None:
+    body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
+    server.chat([head(200, "text/event-stream", Content_Encoding="gzip") + gzip.compress(body)])
+    assert client(server).complete(HELLO).answer == "Hello"
+
+
+def test_a_whole_json_reply_is_understood(server: ScriptedServer) -> None:
+    message = {"role": "assistant", "content": "".join(harmony("hm", "Hello"))}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    server.chat(json_page({"id": "x", "object": "chat.completion", "choices": [choice]}))
+    assert client(server).complete(ChatRequest(HELLO.messages, stream=False)).answer == "Hello"
+
+
+def test_the_tap_sees_every_byte(server: ScriptedServer) -> None:
+    script = reply(*harmony("hm", "Hello"))
+    server.chat(script)
+    received: list[bytes] = []
+    with client(server).open(HELLO, tap=received.append) as stream:
+        list(stream)
+    sent = b"".join(piece for piece in script[1:] if isinstance(piece, bytes))
+    assert b"".join(received) == sent
+
+
+# Closing
+
+
+def test_closing_the_stream_closes_the_socket(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello"), Hang()])
+    stream = client(server).open(HELLO)
+    assert next(stream) == AnswerDelta("Hello")
+    stream.close()
+    assert server.requests[0].was_closed_by_client()
+    assert list(stream) == []
+    assert stream.reply.answer == "Hello"
+
+
+def test_closing_a_generator_that_reads_the_stream_closes_the_socket(server: ScriptedServer) -> None:
+    def texts(stream: ReplyStream) -> Iterator[str]:
+        with stream:
+            for event in stream:
+                yield getattr(event, "text", "")
+
+    server.chat([*open_final("Hello"), Hang()])
+    generator = texts(client(server).open(HELLO))
+    assert next(generator) == "Hello"
+    generator.close()  # type: ignore[attr-defined]
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_another_thread_can_close_a_stream_that_waits(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello"), Hang()])
+    stream = client(server).open(HELLO)
+    next(stream)
+    closer = threading.Timer(0.2, stream.close)
+    closer.start()
+    assert list(stream) == []
+    closer.join()
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_the_connection_is_closed_when_a_stop_word_ends_the_reply(server: ScriptedServer) -> None:
+    server.chat([*open_final("One", " END", " two"), Hang()])
+    answer = client(server).complete(ChatRequest(HELLO.messages, stop=["END"]))
+    assert answer.answer.strip() == "One"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_greenlets_share_one_thread_while_a_stream_waits(server: ScriptedServer) -> None:
+    pytest.importorskip("gevent")
+    server.chat([*open_final("Hello"), Hang()])
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, root / "tests" / "core" / "gevent_client.py", server.base_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    assert result.stdout.split() == ["Hello", "others-run", "closed", "ended"], result.stderr
+    assert server.requests[0].was_closed_by_client()
+
+
+# Silence
+
+
+def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) -> None:
+    server.chat([Hang()])
+    assert failure(server, HURRIED).problem.kind == "silent"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_the_first_byte_is_one_of_the_body(server: ScriptedServer) -> None:
+    server.chat([head(), Hang()])
+    assert failure(server, Timeouts(connect=10, first_byte=0.3, idle=60)).problem.kind == "silent"
+
+
+def test_the_idle_limit_does_not_hold_before_the_first_byte(server: ScriptedServer) -> None:
+    body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
+    server.chat([head(), Pause(1.5), body])
+    assert client(server, Timeouts(connect=10, first_byte=60, idle=1)).complete(HELLO).answer == "Hello"
+
+
+def test_a_silence_in_mid_stream_has_its_own_limit(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello"), Hang()])
+    stream = client(server, Timeouts(connect=10, first_byte=60, idle=0.3)).open(HELLO)
+    assert next(stream) == AnswerDelta("Hello")
+    assert next(stream) == Finish("interrupted", truncated=True)
+    with pytest.raises(ServerError) as caught:
+        next(stream)
+    assert caught.value.problem.kind == "stalled"
+    assert list(stream) == []
+
+
+def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
+    waiting = [step for n in range(4) for step in (keepalive(n, 9), Pause(1))]
+    body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
+    server.chat([head(), *waiting, body])
+    limits = Timeouts(connect=10, first_byte=3, idle=3)
+    assert client(server, limits).complete(HELLO).answer == "Hello"
+
+
+# Failures
+
+SCRIPTED_FAILURES: dict[str, tuple[Script, Kind]] = {
+    "closed before the headers": ([], "empty_reply"),
+    "reset before the headers": ([Reset()], "empty_reply"),
+    "half a status line": ([b"HTTP/1.0 2"], "empty_reply"),
+    "no HTTP": ([b"220 smtp ready\r\n"], "empty_reply"),
+    "closed after the headers": ([head()], "dead_server"),
+    "reset after the headers": ([head(), Pause(0.2), Reset()], "dead_server"),
+    "closed in mid-stream": (open_final("Hello"), "interrupted"),
+    "reset in mid-stream": ([*open_final("Hello"), Pause(0.2), Reset()], "interrupted"),
+    "less than promised": (
+        [head(200, "text/event-stream", Content_Length="9999"), text("Hello")],
+        "interrupted",
+    ),
+    "error frame": ([*open_final("Hello"), sse({"error": {"message": "out of memory"}})], "out_of_memory"),
+    "web page": (page(200, "<html>hi", "text/html"), "web_page"),
+    "broken gzip": (
+        [head(200, "text/event-stream", Content_Encoding="gzip"), b"no gzip at all"],
+        "dead_server",
+    ),
+    "0.26.3": (reply("In", " Tokyo", completion_tokens=40, fingerprint="0.26.3-0.28-Linux"), "lossy_server"),
+    "no key": (page(401, "who are you"), "unauthorized"),
+    "busy": (page(429, "later"), "rate_limited"),
+    "nginx": (page(502, "<html>502", "text/html"), "server_error"),
+    "bad type": (page(400, '{"error": "max_tokens must be of type int"}'), "bad_request"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTED_FAILURES)
+def test_each_failure_is_named_and_drags_nothing_along(server: ScriptedServer, name: str) -> None:
+    script, kind = SCRIPTED_FAILURES[name]
+    server.chat(script)
+    error = failure(server)
+    assert error.problem.kind == kind
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert KEY not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://127.0.0.1:1", "refused"),
+        ("http://nosuch.invalid", "dns"),
+        ("http://", "bad_url"),
+        ("ftp://127.0.0.1", "bad_url"),
+        ("http://127.0.0.1:99999", "bad_url"),
+        ("http://[::1", "bad_url"),
+    ],
+)
+def test_each_address_that_leads_nowhere_is_named(url: str, kind: Kind) -> None:
+    with pytest.raises(ServerError) as caught:
+        Client(url, KEY, PATIENT).open(HELLO)
+    assert caught.value.problem.kind == kind
+    assert caught.value.__context__ is None
+
+
+def test_https_to_a_server_without_it_is_named(server: ScriptedServer) -> None:
+    with pytest.raises(ServerError) as caught:
+        Client(server.base_url.replace("http:", "https:"), timeouts=PATIENT).models()
+    assert caught.value.problem.kind == "tls"
+
+
+def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
+    with pytest.raises(ServerError) as caught:
+        client(server, api_key="「鍵」").models()
+    assert caught.value.problem.kind == "unauthorized"
+    assert "鍵" not in str(caught.value)
+
+
+def test_what_arrived_before_a_failure_is_delivered(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello", " there"), Pause(0.2), Reset()])
+    stream = client(server).open(HELLO)
+    seen: list[Event] = []
+    with pytest.raises(ServerError):
+        seen += stream  # keeps what came before the raise
+    assert stream.reply.answer == "Hello there"
+    assert stream.reply.finish_reason == "interrupted"
+
+
+def test_a_break_after_the_end_of_a_reply_is_no_failure(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello"), chunk({}, "stop"), Pause(0.2), Reset()])
+    assert client(server).complete(HELLO).answer == "Hello"
+
+
+def test_a_reply_without_an_answer_is_a_problem_but_no_error(server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("hm", "")[:4], finish_reason="length"))
+    with client(server).open(ChatRequest(HELLO.messages, max_tokens=77)) as stream:
+        list(stream)
+    assert stream.problem is not None
+    assert stream.problem.kind == "cut_in_reasoning"
+    assert "77" in stream.problem.happened
+
+
+@pytest.mark.parametrize(
+    ("list_script", "model", "kind"),
+    [
+        (page(404, "Not Found"), "", "wrong_path"),
+        (models("a/b"), "", "gpt_oss_unsupported"),
+        (models("a/b"), "a/b", "gpt_oss_unsupported"),
+        (models("a/b"), "default_model", "gpt_oss_unsupported"),
+        (models("a/b"), "c/d", "unknown_model"),
+    ],
+)
+def test_a_bare_404_is_told_apart_by_the_list_of_models(
+    server: ScriptedServer, list_script: Script, model: str, kind: Kind
+) -> None:
+    server.chat(page(404, "Not Found")).models(list_script)
+    assert failure(server, request=ChatRequest(HELLO.messages, model=model)).problem.kind == kind
+
+
+# What must not happen
+
+
+def test_a_redirect_is_reported_and_not_followed(server: ScriptedServer) -> None:
+    with ScriptedServer() as elsewhere:
+        server.chat(page(307, "", Location=f"{elsewhere.base_url}/v1/chat/completions"))
+        error = failure(server)
+        assert error.problem.kind == "redirect"
+        assert elsewhere.base_url in str(error)
+        assert elsewhere.requests == []
+
+
+def test_proxies_of_the_environment_are_used_only_if_asked(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.models(models("a"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with ScriptedServer() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.base_url)
+        assert client(server).models() == ("a",)
+        assert proxy.requests == []
+        with pytest.raises(ServerError):
+            Client(server.base_url, timeouts=PATIENT, use_proxies=True).models()
+        assert proxy.requests[0].path == f"{server.base_url}/v1/models"
+        assert len(server.requests) == 1
+
+
+def test_a_netrc_file_does_not_replace_the_key(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.models(models("a"))
+    client(server).models()
+    Client(server.base_url, KEY, PATIENT, use_proxies=True).models()
+    assert [r.headers["authorization"] for r in server.requests] == [f"Bearer {KEY}"] * 2
+
+
+def test_an_interrupt_while_waiting_lets_go_of_the_connection(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.chat([Hang()])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.client.HTTPConnection.getresponse", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client(server).open(HELLO)
+    assert server.wait_for_requests()[0].was_closed_by_client()
+
+
+# Models and checks
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ([head(200, "application/json")], "dead_server"),
+        (page(200, "<html>"), "web_page"),
+        (json_page({"error": "Unexpected endpoint"}), "unexpected_status"),
+        (page(404, "Not Found"), "wrong_path"),
+    ],
+)
+def test_what_is_no_list_of_models_is_named(server: ScriptedServer, script: Script, kind: Kind) -> None:
+    server.models(script)
+    with pytest.raises(ServerError) as caught:
+        client(server).models()
+    assert caught.value.problem.kind == kind
+
+
+def test_a_check_learns_what_the_server_is(server: ScriptedServer) -> None:
+    server.models(models("a/b", "c/d")).chat(reply("<|channel|>", finish_reason="length"))
+    facts = client(server).check("c/d")
+    assert facts.models == ("a/b", "c/d")
+    assert facts.version == (0, 32, 2)
+    (asked,) = server.requests_to(server.CHAT)
+    assert asked.json["max_tokens"] == 1
+    assert asked.json["model"] == "c/d"
+
+
+def test_a_check_never_sends_a_name_that_is_not_listed(server: ScriptedServer) -> None:
+    server.models(models("mlx-community/gpt-oss-20b")).chat(reply("x"))
+    with pytest.raises(ServerError) as caught:
+        client(server).check("gpt-oss-20b")
+    assert caught.value.problem.kind == "unknown_model"
+    assert "mlx-community/gpt-oss-20b" in str(caught.value)
+    assert server.requests_to(server.CHAT) == []
+
+
+@pytest.mark.parametrize("script", [[], [head(200, "application/json")], page(404, "Not Found")])
+def test_a_check_goes_on_without_a_list_but_asks_the_loaded_model_only(
+    server: ScriptedServer, script: Script
+) -> None:
+    server.models(script).chat(reply("<|channel|>", finish_reason="length"))
+    facts = client(server).check("some/model")
+    assert facts.models is None
+    (asked,) = server.requests_to(server.CHAT)
+    assert asked.json["model"] == "default_model"
+
+
+CHECKS: dict[str, tuple[Script, Script, Kind]] = {
+    "wrong path": (page(404, "Not Found"), page(404, "Not Found"), "wrong_path"),
+    "proxy": (page(401, "no"), reply("x"), "unauthorized"),
+    "too old": (models("a"), page(404, "Not Found"), "gpt_oss_unsupported"),
+    "dead": (models("a"), [head()], "dead_server"),
+    "0.26.3": (models("a"), reply("x", fingerprint="0.26.3-0.28-Linux"), "lossy_server"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_names_what_is_wrong(server: ScriptedServer, name: str) -> None:
+    list_script, chat_script, kind = CHECKS[name]
+    server.models(list_script).chat(chat_script)
+    with pytest.raises(ServerError) as caught:
+        client(server).check()
+    assert caught.value.problem.kind == kind
+
+
+def test_the_steps_of_a_check_end_with_the_first_fatal_one(server: ScriptedServer) -> None:
+    server.models(models("a")).chat(page(404, '{"error": "generation thread died"}'))
+    steps = list(client(server).check_steps())
+    assert [step.name for step in steps] == ["server", "model", "reply"]
+    assert [step.problem is None for step in steps] == [True, True, False]
+
+
+def test_an_unstable_version_is_a_warning(server: ScriptedServer) -> None:
+    server.models(models("a")).chat(reply("x", fingerprint="0.30.2-0.30-Linux"))
+    *_, last = client(server).check_steps()
+    assert last.problem is not None
+    assert last.problem.kind == "unstable_server"
+    assert not last.fatal
+    assert client(server).check().version == (0, 30, 2)

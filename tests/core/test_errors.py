@@ -1,0 +1,373 @@
+"""The table of failures: each cause has its kind, and every text is fit to be shown to a user."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_core.errors import (
+    Cause,
+    Failure,
+    Phase,
+    cause_of,
+    explain_failure,
+    explain_reply,
+    explain_unknown_model,
+    explain_version,
+    server_version,
+    visible_url,
+)
+from harmony_core.events import Reply, ToolCall, Usage
+from harmony_core.problems import PROBLEMS, Kind, Problem
+
+URL = "http://mac.local:8080"
+KEY = "sk-very-secret"
+HTML = "<!DOCTYPE html><html><body>Sign in</body></html>"
+TEMPLATE_CHANNEL = (
+    "You have passed a message containing <|channel|> tags in the content field. Instead of doing this, you "
+    "should pass analysis messages (the string between '<|message|>' and '<|end|>') in the 'thinking' field."
+)
+
+
+def connect(cause: Cause, base_url: str = URL) -> Failure:
+    return Failure("connect", base_url, cause=cause, seconds=5)
+
+
+def status(code: int, body: str = "", models: tuple[str, ...] | None = None, model: str = "") -> Failure:
+    return Failure("status", URL, status=code, body=body, models=models, model=model)
+
+
+FAILURES: dict[str, tuple[Failure, Kind]] = {
+    "refused": (connect("refused"), "refused"),
+    "unknown host": (connect("dns"), "dns"),
+    "slow to connect": (connect("timeout"), "connect_timeout"),
+    "no route": (connect(""), "unreachable"),
+    "TLS": (connect("tls"), "tls"),
+    "proxy of the environment": (connect("proxy"), "proxy"),
+    "no address": (connect("bad_url", "http://[::1"), "bad_url"),
+    "key with Japanese quotes": (connect("bad_key"), "unauthorized"),
+    "closed while sending": (Failure("send", URL), "empty_reply"),
+    "closed before headers": (Failure("headers", URL), "empty_reply"),
+    "silent before headers": (Failure("headers", URL, cause="timeout", seconds=600), "silent"),
+    "closed before the body": (Failure("first_byte", URL), "dead_server"),
+    "silent before the body": (Failure("first_byte", URL, cause="timeout", seconds=600), "silent"),
+    "silent in mid-stream": (Failure("idle", URL, cause="timeout", seconds=120), "stalled"),
+    "broken in mid-stream": (Failure("stream", URL), "interrupted"),
+    "wrong path": (status(404, "Not Found"), "wrong_path"),
+    "wrong path, FastAPI": (status(404, '{"detail": "Not Found"}'), "wrong_path"),
+    "0.26.2 with gpt-oss": (status(404, "Not Found", models=("a/b",)), "gpt_oss_unsupported"),
+    "0.26.3, unknown name": (status(404, "Not Found", models=("a/b",), model="c/d"), "unknown_model"),
+    "0.28, gpt-oss unsupported": (status(404, "Model type gpt_oss not supported."), "gpt_oss_unsupported"),
+    "other type unsupported": (status(404, '{"error": "Model type foo not supported."}'), "model_not_loaded"),
+    "no --model": (status(404, "A model path has to be given as a CLI argument"), "no_model"),
+    "hub, unknown": (
+        status(404, '{"error": "401 Client Error. Repository Not Found for url"}'),
+        "unknown_model",
+    ),
+    "hub, offline": (
+        status(404, '{"error": "Cannot find an appropriate cached snapshot folder for the revision"}'),
+        "unknown_model",
+    ),
+    "vLLM, unknown": (
+        status(404, '{"error": {"message": "The model `x` does not exist.", "code": 404}}'),
+        "unknown_model",
+    ),
+    "template, channel": (status(404, f'{{"error": "{TEMPLATE_CHANNEL}"}}'), "template_refused"),
+    "template, 0.28": (status(404, TEMPLATE_CHANNEL), "template_refused"),
+    "template, orphan": (
+        status(404, '{"error": "Message has tool role, but there was no previous assistant message"}'),
+        "template_refused",
+    ),
+    "template, undefined": (
+        status(404, "{\"error\": \"'dict object' has no attribute 'description'\"}"),
+        "template_refused",
+    ),
+    "arguments as a dict, 0.31": (
+        status(404, '{"error": "the JSON object must be str, bytes or bytearray, not dict"}'),
+        "template_refused",
+    ),
+    "an image": (status(400, '{"error": "Only \'text\' content type is supported."}'), "text_only"),
+    "wrong type": (status(400, '{"error": "max_tokens must be of type int"}'), "bad_request"),
+    "unknown 404": (status(404, '{"error": "something else"}'), "bad_request"),
+    "dead thread, 0.32": (status(404, '{"error": "generation thread died"}'), "dead_server"),
+    "memory": (status(404, '{"error": "[metal::malloc] Resource limit exceeded"}'), "out_of_memory"),
+    "no key": (status(401, "{}"), "unauthorized"),
+    "wrong key": (status(403, HTML), "unauthorized"),
+    "rate limit": (status(429), "rate_limited"),
+    "body too large": (status(413, HTML), "too_large"),
+    "HTML 404": (status(404, HTML), "web_page"),
+    "HTML 200": (status(200, HTML), "web_page"),
+    "moved": (status(302), "redirect"),
+    "broken server": (status(500, "oops"), "server_error"),
+    "nginx without server": (status(502, HTML), "server_error"),
+    "success without a body": (status(204), "unexpected_status"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_failure_has_its_kind(name: str) -> None:
+    failure, kind = FAILURES[name]
+    assert explain_failure(failure).kind == kind
+
+
+def reply(**fields: object) -> Reply:
+    return Reply(**{"finish_reason": "stop", **fields})  # type: ignore[arg-type]
+
+
+REPLIES: dict[str, tuple[Reply, Kind | None]] = {
+    "an answer": (reply(answer="Hi"), None),
+    "a call": (reply(tool_calls=(ToolCall("1", "f", "{}", True, True),)), None),
+    "an answer cut off": (reply(answer="Hi", finish_reason="length", truncated=True), None),
+    "only thinking": (reply(reasoning="hm"), "only_reasoning"),
+    "cut in thinking": (reply(reasoning="hm", finish_reason="length", truncated=True), "cut_in_reasoning"),
+    "nothing": (reply(), "empty_answer"),
+    "broken off": (reply(answer="H", finish_reason="interrupted", truncated=True), "interrupted"),
+    "error frame": (reply(answer="H", finish_reason="error", detail="boom"), "error_frame"),
+    "error frame, memory": (reply(finish_reason="error", detail="Out of memory"), "out_of_memory"),
+    "web page": (reply(finish_reason="not_a_stream", detail=HTML), "web_page"),
+    "some text": (reply(finish_reason="not_a_stream", detail="+OK POP3 ready"), "not_a_reply"),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_each_ending_of_a_reply_has_its_kind(name: str) -> None:
+    given_reply, kind = REPLIES[name]
+    problem = explain_reply(given_reply, base_url=URL, deltas=3)
+    assert (problem.kind if problem else None) == kind
+
+
+def test_headers_without_any_text_mean_a_dead_server() -> None:
+    problem = explain_reply(reply(finish_reason="interrupted", truncated=True), deltas=0)
+    assert problem is not None
+    assert problem.kind == "dead_server"
+
+
+LOSSY = "0.26.3-0.28.0-macOS-15"
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "counted", "lossy"),
+    [
+        (LOSSY, 40, True),
+        (LOSSY, 4, False),
+        ("0.26.4-0.28.0-macOS", 40, False),
+        ("fp_ollama", 40, False),
+        ("", 40, False),
+    ],
+)
+def test_a_lossy_reply_is_known_by_version_and_count(fingerprint: str, counted: int, lossy: bool) -> None:
+    problem = explain_reply(reply(answer="In", usage=Usage(9, counted)), fingerprint=fingerprint, deltas=3)
+    assert (problem is not None and problem.kind == "lossy_server") == lossy
+
+
+def test_the_budget_spent_on_thinking_is_named() -> None:
+    problem = explain_reply(REPLIES["cut in thinking"][0], deltas=9, max_tokens=512)
+    assert problem is not None
+    assert "512" in problem.happened
+    assert "512" in problem.happened_ja
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "version"),
+    [
+        ("0.32.2-0.32.4-Linux-6.1-x86_64", (0, 32, 2)),
+        ("0.31.0.dev1-0.30.0-macOS-15-arm64", (0, 31, 0)),
+        ("gpt-oss-20b", None),
+        ("fp_44709d6fcb", None),
+        ("", None),
+    ],
+)
+def test_the_fingerprint_begins_with_the_version(
+    fingerprint: str, version: tuple[int, int, int] | None
+) -> None:
+    assert server_version(fingerprint) == version
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "kind"),
+    [(LOSSY, "lossy_server"), ("0.29.1-0.30-L", "unstable_server"), ("0.32.2-0.32-L", None), ("", None)],
+)
+def test_versions_with_known_faults_are_named(fingerprint: str, kind: Kind | None) -> None:
+    problem = explain_version(fingerprint)
+    assert (problem.kind if problem else None) == kind
+
+
+def test_a_refused_localhost_points_to_the_way_out_of_a_container() -> None:
+    for url in ("localhost:9000", "http://127.0.0.1:9000/v1", "http://[::1]:9000"):
+        problem = explain_failure(connect("refused", url))
+        for advice in (problem.advice, problem.advice_ja):
+            assert "http://host.docker.internal:9000" in advice
+            assert "--host 0.0.0.0" in advice
+
+
+def test_a_refused_machine_elsewhere_is_told_to_listen_to_others() -> None:
+    problem = explain_failure(connect("refused"))
+    assert "--host 0.0.0.0" in problem.advice
+    assert "host.docker.internal" not in problem.advice
+
+
+def test_docker_s_own_name_of_the_host_gets_its_own_advice() -> None:
+    problem = explain_failure(connect("dns", "http://host.docker.internal:8080"))
+    assert "host-gateway" in problem.advice
+    assert "host-gateway" in problem.advice_ja
+
+
+MODELS = (
+    "mlx-community/gpt-oss-20b-MXFP4-Q8",
+    "mlx-community/gpt-oss-120b-MXFP4-Q4",
+    "mlx-community/Qwen3-4B",
+)
+
+
+def test_an_unknown_model_is_told_its_nearest_neighbours() -> None:
+    problem = explain_unknown_model("gpt-oss-20b", MODELS, URL)
+    assert "mlx-community/gpt-oss-20b-MXFP4-Q8" in problem.advice
+    assert "Qwen3" not in problem.advice
+    assert "mlx-community/gpt-oss-20b-MXFP4-Q8" in problem.advice_ja
+
+
+def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one() -> None:
+    problem = explain_unknown_model("gpt-oss-20b", (), URL)
+    assert problem.advice == "Leave the model empty to use the one that is loaded."
+
+
+def test_the_server_s_words_are_quoted_in_one_line() -> None:
+    body = '{"error": {"message": "max_tokens must be\\nof type int."}}'
+    assert "“max_tokens must be of type int”" in explain_failure(status(400, body)).happened
+
+
+@pytest.mark.parametrize("body", [HTML, "Traceback (most recent call last):\n  File x", '{"error": 5}', "{}"])
+def test_words_that_say_nothing_to_a_user_are_not_quoted(body: str) -> None:
+    assert explain_failure(status(500, body)).happened == "The server failed (status 500)."
+
+
+def test_long_words_are_cut() -> None:
+    assert len(explain_failure(status(500, "x" * 9000)).happened) < 300
+
+
+def test_a_redirect_names_the_place_without_its_secrets() -> None:
+    failure = Failure("status", URL, status=307, location=f"https://u:{KEY}@login.example/in?token={KEY}")
+    problem = explain_failure(failure)
+    assert "https://login.example/in" in problem.happened
+    assert KEY not in problem.text() + problem.text("ja")
+
+
+@pytest.mark.parametrize("body", [f"bad key {KEY}", f'{{"error": "Bearer {KEY} is wrong"}}'])
+@pytest.mark.parametrize("code", [200, 400, 401, 404, 418, 500])
+def test_a_key_never_gets_into_a_text(code: int, body: str) -> None:
+    url = f"http://user:{KEY}@mac.local:8080/v1?key={KEY}"
+    problem = explain_failure(Failure("status", url, status=code, body=body), api_key=KEY)
+    assert KEY not in problem.text() + problem.text("ja")
+    ending = explain_reply(reply(finish_reason="error", detail=body), base_url=url, api_key=KEY)
+    assert ending is not None
+    assert KEY not in ending.text() + ending.text("ja")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mac.local:8080/v1/", "http://mac.local:8080/v1"),
+        (f"https://u:{KEY}@mac.local?x={KEY}", "https://mac.local"),
+        (f"http://u:{KEY}@[::1", "[::1"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_what_is_secret_in_it(url: str, shown: str) -> None:
+    assert visible_url(url) == shown
+
+
+def all_texts() -> list[tuple[str, Problem]]:
+    filled = [(name, explain_failure(failure)) for name, (failure, _) in FAILURES.items()]
+    endings = [(name, explain_reply(ending, base_url=URL, deltas=3)) for name, (ending, _) in REPLIES.items()]
+    versions = [(name, explain_version(name)) for name in (LOSSY, "0.30.1-0.30.0-Linux")]
+    return filled + [(name, problem) for name, problem in endings + versions if problem]
+
+
+def test_the_cases_above_reach_every_kind() -> None:
+    assert {problem.kind for _, problem in all_texts()} == set(get_args(Kind))
+
+
+def test_the_table_holds_every_kind_and_no_other() -> None:
+    assert {row.kind for row in PROBLEMS.values()} == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(("name", "problem"), all_texts())
+def test_every_text_is_one_sentence_each_in_both_languages(name: str, problem: Problem) -> None:
+    quoted = re.compile("[“「].*[”」]")  # the server's own words
+    for sentence in (problem.happened, problem.advice):
+        bare = quoted.sub("", sentence)
+        assert bare.endswith(".")
+        assert not re.search(r"[.!?] +[A-Z]", bare)
+        assert "!" not in bare
+        assert "  " not in sentence
+    for sentence in (problem.happened_ja, problem.advice_ja):
+        bare = quoted.sub("", sentence)
+        assert bare.endswith("。")
+        assert bare.count("。") == 1
+        assert re.search("[ぁ-ん]", bare)
+    assert not re.search(r"[{}]", problem.text() + problem.text("ja"))
+
+
+def test_both_sentences_make_the_text() -> None:
+    problem = Problem("dns", "A.", "B.", "あ。", "い。")
+    assert problem.text() == "A. B."
+    assert problem.text("ja") == "あ。い。"
+
+
+def wrapped(error: Exception) -> Exception:
+    """An exception as HTTP libraries wrap one: by cause, by argument, by `reason`."""
+    outer = ConnectionError("outer", RuntimeError("inner"))
+    outer.args[1].__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ConnectionRefusedError(111, "refused"), "refused"),
+        (socket.gaierror(-2, "unknown"), "dns"),
+        (ssl.SSLCertVerificationError("expired"), "tls"),
+        (TimeoutError(), "timeout"),
+        (OSError(113, "no route"), ""),
+        (UnicodeEncodeError("latin-1", "鍵", 0, 1, "no"), "bad_key"),
+    ],
+)
+def test_the_cause_is_found_inside_of_wrappers(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) == cause
+    assert cause_of(wrapped(error)) == cause
+
+
+def test_exceptions_that_hold_each_other_end_the_search() -> None:
+    first, second = OSError("a"), OSError("b")
+    first.__context__, second.__cause__ = second, first
+    assert cause_of(first) == ""
+
+
+@given(
+    phase=st.sampled_from(get_args(Phase)),
+    cause=st.sampled_from(get_args(Cause)),
+    url=st.text(),
+    code=st.integers(),
+    body=st.text(),
+    location=st.text(),
+    model=st.text(),
+    models=st.none() | st.lists(st.text(), max_size=4).map(tuple),
+)
+def test_whatever_arrives_there_is_a_problem(
+    phase: Phase,
+    cause: Cause,
+    url: str,
+    code: int,
+    body: str,
+    location: str,
+    model: str,
+    models: tuple[str, ...] | None,
+) -> None:
+    failure = Failure(phase, url, cause, code, body, location, model, models)
+    assert explain_failure(failure).kind in get_args(Kind)
