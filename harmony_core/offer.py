@@ -39,9 +39,8 @@ def _sendable_parameters(given: Json) -> JsonObject:
     if not isinstance(schema, dict):
         return {"type": "object", "properties": {}}
     properties = schema.get("properties")
-    if isinstance(properties, dict):
-        schema["properties"] = {name: _sendable_property(spec) for name, spec in properties.items()}
-    return schema
+    described = properties.items() if isinstance(properties, dict) else ()
+    return {**schema, "properties": {name: _sendable_property(spec) for name, spec in described}}
 
 
 def _sendable_property(spec: Json) -> Json:

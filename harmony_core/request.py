@@ -98,7 +98,7 @@ class ChatRequest:
     no parameter here; nothing in it is sent as null.
     """
 
-    messages: Sequence[JsonObject]
+    messages: Sequence[Json]
     model: str = ""
     tools: Sequence[Json] = ()
     effort: str | None = None
@@ -144,7 +144,7 @@ class ChatRequest:
         )
 
     def _messages(self) -> list[JsonObject]:
-        messages = clean_history(list(self.messages))
+        messages = clean_history(self.messages)
         section = response_section(self.response_format)
         if not section:
             return messages
@@ -190,13 +190,13 @@ def _number_within(value: Json, limits: _Range) -> int | float | None:
         return None
     try:
         number = float(value)
-        if not (math.isfinite(number) and number >= limits.low):
+        if not math.isfinite(number) or number < limits.low:
             return None
         if number > limits.high:
             value = number = limits.high
         if not limits.whole:
-            return number
-        return int(value) if isinstance(value, int) else int(number)
+            return float(number)
+        return value if isinstance(value, int) else int(number)
     except (ValueError, OverflowError):
         return None
 

@@ -1,0 +1,195 @@
+"""The text of a reply: raw Harmony, `<think>` blocks, plain text beside fields of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from harmony_core.content import MAX_THINK_LEAD, dump_whole
+from harmony_core.events import AnswerDelta, ReasoningDelta
+from harmony_core.jsontext import Json
+from tests.core.streams import RAW, answer_of, call_piece, chunk, deltas, native_calls, read, reply_of, sse
+from tests.server.replies import DONE, harmony, harmony_call
+
+# Raw text.
+
+
+def test_raw_harmony_is_taken_apart() -> None:
+    got = answer_of(*deltas(RAW))
+    assert (got.reasoning, got.answer) == ("Think.", "Answer.")
+
+
+def test_a_tool_call_in_the_text_gets_the_id_of_the_reply() -> None:
+    call = reply_of(*harmony_call("get_weather", '{"city": "Paris"}'), tools=["get_weather"]).tool_calls[0]
+    assert (call.id, call.name, call.arguments, call.executable) == (
+        "call_1_1",
+        "get_weather",
+        '{"city": "Paris"}',
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply_id", "call_id"),
+    [
+        ("chatcmpl-ab-1", "call_ab-1_1"),
+        ("<x>\ud800 1", "call_x1_1"),
+        ("", "call_1"),
+        (None, "call_1"),
+        (7, "call_1"),
+    ],
+)
+def test_call_ids_come_from_the_reply_so_that_they_differ_between_replies(
+    reply_id: object, call_id: str
+) -> None:
+    content = "<|channel|>commentary to=functions.f<|message|>{}"
+    got = answer_of(sse({"id": reply_id, "choices": [{"delta": {"content": content}}]}), DONE, tools=["f"])
+    assert [call.id for call in got.tool_calls] == [call_id]
+    assert got.outcome == "called"
+
+
+def test_a_call_of_an_undeclared_tool_does_not_count_as_tool_calls() -> None:
+    got = reply_of(*harmony_call("rm", "{}"), tools=["get_weather"])
+    assert (got.finish_reason, got.tool_calls[0].declared) == ("stop", False)
+
+
+def test_markers_typed_as_text_reach_the_reader_on_an_aligned_stream() -> None:
+    typed = ["<", "|", "end", "|", ">", " ", "<", "|", "start", "|", ">", "assistant"]
+    assert reply_of(*harmony("Hm", "See"), *typed).answer == "See<|end|> <|start|>assistant"
+
+
+@pytest.mark.parametrize("held_back", ["", " ", "\ufffd", " \ufffd", "\ufffd\ufffd"])
+def test_bytes_held_back_before_a_marker_do_not_hide_it(held_back: str) -> None:
+    thinking = [" <|channel|>", "analysis", "<|message|>", "a", f"{held_back}<|end|>"]
+    got = reply_of(
+        *thinking, "<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "<", "|", "end", "|>"
+    )
+    assert (got.reasoning, got.answer) == (f"a{held_back}", "<|end|>")
+
+
+def test_a_later_delta_with_a_marker_inside_ends_the_alignment() -> None:
+    got = reply_of(
+        *["<|channel|>", "analysis", "<|message|>", "a <", "|", "end", "|", "> b"],
+        *["c<|end|>", "<|start|>assist", "ant<|chan", "nel|>final<|message|>x"],
+    )
+    assert (got.reasoning, got.answer) == ("a <|end|> bc", "x")
+
+
+def test_a_first_marker_in_pieces_means_that_the_stream_is_not_aligned() -> None:
+    got = reply_of(
+        *["<|chan", "nel|>analysis<|message|>a"], "<|end|>", *["<|start|>", "assistant<", "|channel|>"]
+    )
+    assert (got.reasoning, got.answer) == ("a", "")
+    got = reply_of("<", "|", "channel", "|", ">", "final<|message|>a")
+    assert got.answer == "a"
+
+
+def test_an_alignment_may_begin_behind_bare_text() -> None:
+    got = reply_of(
+        "Well",
+        ".",
+        "<|end|>",
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        "a <",
+        "|",
+        "end",
+    )
+    assert got.answer == "Well.a <|end"
+
+
+# `<think>` blocks.
+
+
+@pytest.mark.parametrize(
+    ("sent", "reasoning", "answer"),
+    [
+        ("<think>a</think>b", "a", "b"),
+        ("\n <think>\n\na\n</think>\n\nb\n", "a\n", "b\n"),
+        ("<think>\n\n</think>\n\nb", "", "b"),
+        ("<think>a </thin </think>b </think> <think>c</think>", "a </thin ", "b </think> <think>c</think>"),
+        ("<think>a", "a", ""),
+        ("<think>a</thi", "a</thi", ""),
+        ("<think>a</think>", "a", ""),
+        ("<thi", "", "<thi"),
+        ("<thinking>a", "", "<thinking>a"),
+        ("a <think>b</think>", "", "a <think>b</think>"),
+        ("<think>a</think><|channel|>x", "a", "<|channel|>x"),
+        ("<think>日本🌸</think>はい", "日本🌸", "はい"),
+    ],
+)
+def test_a_leading_think_block_is_reasoning(sent: str, reasoning: str, answer: str) -> None:
+    for contents in ([sent], list(sent), [sent[:3], sent[3:]], [sent[:9], sent[9:]]):
+        got = answer_of(*deltas(*contents))
+        assert (got.reasoning, got.answer) == (reasoning, answer)
+
+
+def test_blanks_do_not_wait_for_a_think_tag_for_ever() -> None:
+    blanks = " " * MAX_THINK_LEAD
+    assert answer_of(*deltas(blanks, " ", "<think>", "a")).answer == f"{blanks} <think>a"
+
+
+# Fields of their own.
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_reasoning_of_its_own_is_reasoning_and_the_text_is_not_searched(field: str) -> None:
+    got = answer_of(chunk({field: "Hm"}), *deltas("<|channel|>final<|message|>", "<think>x"))
+    assert (got.reasoning, got.answer) == ("Hm", "<|channel|>final<|message|><think>x")
+
+
+def test_reasoning_and_text_in_one_delta_come_in_this_order() -> None:
+    events = read([chunk({"content": "<|end|>", "reasoning": "Hm"}), DONE])
+    assert events[:2] == [ReasoningDelta("Hm"), AnswerDelta("<|end|>")]
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}, 0, [{"text": 1}]])
+def test_empty_fields_do_not_stop_the_search_for_markers(empty: object) -> None:
+    fields = {"reasoning": empty, "reasoning_content": empty, "function_call": None, "tool_calls": []}
+    got = answer_of(*(chunk({"content": token, **fields}) for token in [RAW[:30], RAW[30:]]), DONE)
+    assert (got.reasoning, got.answer) == ("Think.", "Answer.")
+
+
+def test_text_before_the_first_field_is_not_lost() -> None:
+    got = answer_of(chunk({"content": "<thi"}), chunk({"content": "n"}), chunk({"reasoning": "Hm"}), DONE)
+    assert (got.reasoning, got.answer) == ("Hm", "<thin")
+    got = answer_of(chunk({"content": "<think>a</"}), chunk({"reasoning": "Hm"}), *deltas("b"))
+    assert (got.reasoning, got.answer) == ("a</Hm", "b")
+
+
+def test_a_call_in_the_text_before_the_first_field_counts() -> None:
+    call = "<|channel|>commentary to=functions.f<|message|>{}"
+    got = answer_of(chunk({"content": call}), chunk({"reasoning": "Hm"}), DONE, tools=["f"])
+    assert (len(got.tool_calls), got.finish_reason) == (1, "tool_calls")
+
+
+# Surrogates: JSON can spell what no text may hold.
+
+
+def test_a_surrogate_pair_split_over_two_deltas_is_joined() -> None:
+    got = answer_of(*deltas("a\ud83c", "\udf38b"))
+    assert got.answer == "a🌸b"
+    got = answer_of(chunk({"reasoning": "\ud83c"}), chunk({"reasoning": "\udf38"}), DONE)
+    assert got.reasoning == "🌸"
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    contents = ["\udf38a\ud83c", "b\ud83c"]
+    assert answer_of(*deltas(*contents)).answer == "\ufffda\ufffdb\ufffd"
+    got = answer_of(*(chunk({"reasoning": content}) for content in contents), DONE)
+    assert got.reasoning == "\ufffda\ufffdb\ufffd"
+    assert answer_of(*deltas("<think>\ud83c")).reasoning == "\ufffd"
+    assert answer_of(*deltas("<think></think>\ud83c")).answer == "\ufffd"
+    call = native_calls(
+        call_piece("f", '{"a": "\ud83c', index=0), call_piece(arguments='\udf38\udf38"}', index=0)
+    )
+    assert call.tool_calls[0].arguments == '{"a": "🌸\ufffd"}'
+
+
+def test_what_is_nested_too_deeply_to_be_written_is_said_to_be() -> None:
+    deep: Json = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert dump_whole(deep) == "(nested too deeply)"

@@ -1,0 +1,395 @@
+"""ChatRequest: a body that every version of the server takes, and the same one every time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_core.events import collect
+from harmony_core.jsontext import Json, JsonObject
+from harmony_core.markers import CONTROL_TOKENS
+from harmony_core.request import ChatRequest, Endpoint, models_from
+
+HELLO: list[Json] = [{"role": "user", "content": "Hello"}]
+NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"]
+
+
+def payload(**wishes: object) -> JsonObject:
+    return ChatRequest(HELLO, **wishes).payload()  # type: ignore[arg-type]
+
+
+def tool(**function: object) -> JsonObject:
+    """What is sent for one tool."""
+    sent = payload(tools=[{"type": "function", "function": {"name": "f", **function}}])["tools"]
+    assert isinstance(sent, list)
+    assert isinstance(sent[0], dict)
+    function_sent = sent[0]["function"]
+    assert isinstance(function_sent, dict)
+    return function_sent
+
+
+def system_text(**wishes: object) -> str:
+    messages = payload(**wishes)["messages"]
+    assert isinstance(messages, list)
+    assert isinstance(messages[0], dict)
+    assert messages[0]["role"] == "system"
+    return str(messages[0]["content"])
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://mac:8080",
+        "http://mac:8080/",
+        "http://mac:8080/v1",
+        "http://mac:8080/v1/",
+        "  http://mac:8080//v1// \n",
+        "mac:8080",
+        "//mac:8080/v1",
+        "http://mac:8080/v1/chat/completions",
+        "http://mac:8080/v1/models/",
+    ],
+)
+def test_a_base_url_may_be_written_in_many_ways(base_url: str) -> None:
+    endpoint = Endpoint(base_url)
+    assert endpoint.chat_url == "http://mac:8080/v1/chat/completions"
+    assert endpoint.models_url == "http://mac:8080/v1/models"
+
+
+def test_the_path_and_scheme_of_a_reverse_proxy_are_kept() -> None:
+    assert Endpoint("https://example.org/mlx/v1/").chat_url == "https://example.org/mlx/v1/chat/completions"
+
+
+def test_the_key_is_sent_if_there_is_one() -> None:
+    assert Endpoint("mac", "secret\n").headers["Authorization"] == "Bearer secret"
+    assert "Authorization" not in Endpoint("mac", "  ").headers
+
+
+def test_the_key_is_never_shown() -> None:
+    assert "secret" not in repr(Endpoint("mac", "secret"))
+
+
+# The body.
+
+
+def test_a_bare_request_has_defaults_that_suit_the_model() -> None:
+    assert payload() == {
+        "model": "default_model",
+        "messages": HELLO,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 8192,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
+
+
+def test_a_request_for_a_whole_reply_has_no_stream_options() -> None:
+    body = payload(stream=False)
+    assert body["stream"] is False
+    assert "stream_options" not in body
+
+
+def test_the_wishes_of_the_caller_are_sent() -> None:
+    body = payload(model=" m ", max_tokens=5, temperature=0, top_p=0.5, top_k=3, min_p=0.1, seed=7)
+    assert body["model"] == "m"
+    assert [body[name] for name in NUMBERS if name in body] == [5, 0.0, 0.5, 3, 0.1, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sent"),
+    [
+        ("max_tokens", "100", 100),
+        ("max_tokens", 100.9, 100),
+        ("max_tokens", 0, 8192),
+        ("max_tokens", -1, 8192),
+        ("max_tokens", True, 8192),
+        ("max_tokens", "many", 8192),
+        ("max_tokens", [5], 8192),
+        ("temperature", "0.5", 0.5),
+        ("temperature", float("nan"), 1.0),
+        ("temperature", "inf", 1.0),
+        ("temperature", -1, 1.0),
+        ("temperature", 10**400, 1.0),
+        ("top_p", 1.5, 1.0),
+        ("top_k", 10**9, 500),
+        ("top_k", -1, None),
+        ("top_k", 0, 0),
+        ("min_p", 2, 1.0),
+        ("repetition_penalty", False, None),
+        ("seed", 2**60 + 1, 2**60 + 1),
+        ("seed", 2**64, 2**63 - 1),
+        ("seed", -1, None),
+        ("seed", None, None),
+    ],
+)
+def test_numbers_have_the_type_and_range_that_the_server_takes(
+    name: str, given: object, sent: object
+) -> None:
+    for body in (payload(**{name: given}), payload(extra={name: given})):
+        assert body.get(name) == sent
+        assert type(body.get(name)) is type(sent)
+
+
+@pytest.mark.parametrize("effort", ["low", "medium", "high", " HIGH "])
+def test_the_effort_goes_where_either_kind_of_server_looks_for_it(effort: str) -> None:
+    body = payload(effort=effort)
+    assert body["reasoning_effort"] == effort.strip().lower()
+    assert body["chat_template_kwargs"] == {"reasoning_effort": effort.strip().lower()}
+
+
+@pytest.mark.parametrize("effort", [None, "", "none", "extreme"])
+def test_an_effort_that_gpt_oss_does_not_know_is_left_to_the_server(effort: str | None) -> None:
+    assert payload(effort=effort) == payload()
+
+
+def test_messages_are_cleaned() -> None:
+    raw = "<|channel|>analysis<|message|>t<|end|><|start|>assistant<|channel|>final<|message|>x"
+    messages: list[Json] = [*HELLO, {"role": "assistant", "content": raw}, *HELLO]
+    sent = ChatRequest(messages).payload()["messages"]
+    assert sent == [HELLO[0], {"role": "assistant", "content": "x"}, HELLO[0]]
+
+
+def test_the_same_request_has_the_same_bytes() -> None:
+    wishes = {
+        "tools": [{"function": {"name": "f"}}],
+        "effort": "low",
+        "response_format": {"type": "json_object"},
+    }
+    assert json.dumps(payload(**wishes)) == json.dumps(payload(**wishes))
+
+
+def test_stop_words_and_response_formats_are_not_forwarded() -> None:
+    extra: JsonObject = {
+        "stop": ["y"],
+        "response_format": {"type": "json_object"},
+        "messages": [],
+        "stream": False,
+    }
+    body = payload(stop=["x"], response_format={"type": "json_object"}, extra=extra)
+    assert "stop" not in body
+    assert "response_format" not in body
+    assert (body["stream"], len(str(body["messages"])) > 2) == (True, True)
+
+
+def test_extra_fields_are_merged_last_without_nulls() -> None:
+    extra: JsonObject = {
+        "chat_template_kwargs": {"model_identity": "x", "y": None},
+        "stream_options": {"more": [1, None]},
+        "temperature": "0.2",
+        "presence_penalty": -1,
+        "top_logprobs": 0,
+        "logit_bias": None,
+        "xtc_threshold": float("nan"),
+        "other": [{"a": None, "b": float("inf")}],
+    }
+    body = payload(effort="low", extra=extra)
+    assert body["chat_template_kwargs"] == {"reasoning_effort": "low", "model_identity": "x"}
+    assert body["stream_options"] == {"include_usage": True, "more": [1]}
+    assert (body["temperature"], body["presence_penalty"], body["other"]) == (0.2, -1.0, [{}])
+    assert not {"top_logprobs", "logit_bias", "xtc_threshold"} & body.keys()
+
+
+@pytest.mark.parametrize("extra", [{"reasoning_effort": 5}, {"chat_template_kwargs": "x"}, {"model": None}])
+def test_an_extra_field_of_the_wrong_type_changes_nothing(extra: JsonObject) -> None:
+    assert payload(effort="low", extra=extra) == payload(effort="low")
+
+
+# Tools.
+
+
+def test_a_tool_has_a_description_and_parameters() -> None:
+    assert tool() == {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}
+    for parameters in ([], {"type": "object"}, {"type": "object", "properties": []}):
+        assert tool(description=None, parameters=parameters) == tool()
+
+
+def test_a_bare_function_is_a_tool_and_other_things_are_none() -> None:
+    odd = [None, 5, {}, {"function": None}, {"function": {}}, {"function": {"name": ""}}, {"name": 5}]
+    assert "tools" not in payload(tools=odd)
+    sent = payload(tools=[*odd, {"name": "f"}])["tools"]
+    assert sent == [{"type": "function", "function": tool()}]
+
+
+def test_nulls_in_parameters_are_dropped_and_properties_described() -> None:
+    properties = {
+        "a": {"type": "string", "default": None, "enum": ["x", None]},
+        "b": True,
+        "c": {"description": "d"},
+    }
+    sent = tool(parameters={"type": "object", "properties": properties, "required": None})["parameters"]
+    assert sent == {
+        "type": "object",
+        "properties": {
+            "a": {"description": "", "type": "string", "enum": ["x"]},
+            "b": True,
+            "c": {"description": "d"},
+        },
+    }
+
+
+def test_a_default_that_the_template_would_add_to_a_text_becomes_one() -> None:
+    properties = {"a": {"enum": [1, 2], "default": 1}, "b": {"oneOf": [], "default": {}}, "c": {"default": 1}}
+    properties |= {"enum": {"type": "string"}, "default": {"enum": ["x"], "default": "x"}}
+    sent = tool(parameters={"properties": properties})["parameters"]
+    assert isinstance(sent, dict)
+    kept = sent["properties"]
+    assert isinstance(kept, dict)
+    defaults = {
+        name: spec["default"] for name, spec in kept.items() if isinstance(spec, dict) and "default" in spec
+    }
+    assert defaults == {"a": "1", "b": "{}", "c": 1, "default": "x"}
+
+
+def test_no_control_token_gets_into_the_prompt_by_a_tool_or_a_format() -> None:
+    for token in CONTROL_TOKENS:
+        spec = {"type": "object", "properties": {f"p{token}": {"enum": [token], "description": token}}}
+        function = {"name": f"f{token}", "description": token, "parameters": spec}
+        wanted = {"name": token, "description": token, "schema": spec}
+        body = payload(
+            tools=[{"type": "function", "function": function}],
+            response_format={"type": "json_schema", "json_schema": wanted},
+        )
+        assert token not in json.dumps(body)
+
+
+def test_the_callers_tools_are_left_alone() -> None:
+    given = {"name": "f", "parameters": {"properties": {"a": {"default": 1, "enum": [1]}}}}
+    before = json.dumps(given)
+    payload(tools=[given])
+    assert json.dumps(given) == before
+
+
+# JSON replies.
+
+
+def test_a_json_object_is_asked_for_in_plain_words() -> None:
+    text = system_text(response_format={"type": "json_object"})
+    assert text.startswith("# Response Formats\n\n## json_object\n\n// The whole answer is one JSON object")
+    assert text.endswith('\n{"type": "object"}')
+
+
+def test_a_schema_is_asked_for_as_harmony_has_it() -> None:
+    wanted = {"name": "shopping\nlist", "description": "What to\nbuy.", "schema": {"enum": ["é", None]}}
+    text = system_text(response_format={"type": "json_schema", "json_schema": wanted})
+    assert text.startswith(
+        "# Response Formats\n\n## shopping list\n\n// What to buy. The whole answer is JSON "
+    )
+    assert text.splitlines()[5:] == ['{"enum": ["é", null]}']
+
+
+@pytest.mark.parametrize("schema", [None, "x", {}, {"schema": None}])
+def test_a_schema_that_is_none_is_any_object(schema: Json) -> None:
+    assert system_text(response_format={"type": "json_schema", "json_schema": schema}) == system_text(
+        response_format={"type": "json_object"}
+    )
+
+
+def test_the_format_is_added_to_the_instructions_that_are_there() -> None:
+    messages: list[Json] = [{"role": "system", "content": "Be kind."}, *HELLO]
+    sent = ChatRequest(messages, response_format={"type": "json_object"}).payload()["messages"]
+    assert isinstance(sent, list)
+    assert str(sent[0]).count("# Response Formats") == 1
+    assert "Be kind.\\n\\n# Response Formats" in str(sent[0])
+    assert sent[1:] == HELLO
+
+
+@pytest.mark.parametrize("wanted", [None, "json_object", {}, {"type": "text"}, {"type": ["json_object"]}])
+def test_no_json_is_asked_for_where_none_is_wanted(wanted: Json) -> None:
+    assert payload(response_format=wanted) == payload()
+    assert collect(ChatRequest(HELLO, response_format=wanted).open_stream().close()).json_valid is None
+
+
+def test_a_request_without_messages_may_ask_for_json() -> None:
+    sent = ChatRequest([], response_format={"type": "json_object"}).payload()["messages"]
+    assert isinstance(sent, list)
+    assert len(sent) == 1
+
+
+# The stream for the reply.
+
+
+def completion(content: str) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+
+
+def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> None:
+    stream = ChatRequest(
+        HELLO,
+        tools=[{"type": "function", "function": {"name": "Web Search"}}, None],
+        stop="STOP",
+        response_format={"type": "json_object"},
+    ).open_stream()
+    stream.feed(
+        completion(
+            "<|channel|>commentary to=functions.Web Search json<|message|>{}<|call|>"
+            "<|start|>assistant<|channel|>final<|message|>```json\n{}\n``` STOP x"
+        )
+    )
+    got = collect(stream.close())
+    assert [(call.name, call.executable) for call in got.tool_calls] == [("Web Search", True)]
+    assert (got.answer, got.json_valid) == ("{}", True)
+
+
+@pytest.mark.parametrize("stop", ["b", ["b"], ("x", "b"), ["", "b", None]])
+def test_stop_words_come_as_one_or_several_also_as_an_extra(stop: object) -> None:
+    for request in (ChatRequest(HELLO, stop=stop), ChatRequest(HELLO, extra={"stop": stop})):  # type: ignore
+        stream = request.open_stream()
+        stream.feed(completion("abc"))
+        assert collect(stream.close()).answer == "a"
+
+
+# Models.
+
+
+def test_the_models_are_listed_once_each_and_in_order() -> None:
+    data = [{"id": "b"}, {"id": "a"}, {"id": "b"}, {"id": 5}, {"id": ""}, None, {}]
+    body = json.dumps({"object": "list", "data": data})
+    assert models_from(body) == models_from(body.encode()) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", '{"data": null}', '{"data": {"id": "a"}}', b"\xff\xfe", "<html>"]
+)
+def test_what_lists_no_models_lists_none(body: str | bytes) -> None:
+    assert models_from(body) == ()
+
+
+# Properties.
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def has_odd_values(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(has_odd_values, value.values()))
+    if isinstance(value, list):
+        return any(map(has_odd_values, value))
+    return value is None or value != value or value in (float("inf"), float("-inf"))
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys([*NUMBERS, "response_format"], VALUES)),
+    st.dictionaries(st.sampled_from([*NUMBERS, "a", "stream_options", "chat_template_kwargs"]), VALUES),
+    st.lists(
+        VALUES | st.fixed_dictionaries({"name": VALUES, "description": VALUES, "parameters": VALUES}),
+        max_size=3,
+    ),
+)
+def test_nothing_that_a_host_passes_makes_a_null_or_raises(
+    wishes: dict[str, Json], extra: dict[str, Json], tools: list[Json]
+) -> None:
+    body = payload(**wishes, extra=extra, tools=tools)
+    assert not has_odd_values(body)
+    assert type(body["max_tokens"]) is int
+    assert type(body["temperature"]) is type(body["top_p"]) is float
