@@ -1,0 +1,94 @@
+"""Who may import what, read from the syntax trees (ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "harmony_core"
+CLIENT = {"client.py", "exchange.py"}  # the one synchronous HTTP client
+PURE = sorted(path for path in CORE.glob("*.py") if path.name not in CLIENT | {"__main__.py"})
+# What would let the outside in: sockets, clocks, the environment, chance, logs, files, threads.
+IMPURE = {
+    *("asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets"),
+    *("select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time"),
+    *("urllib", "uuid", "warnings"),
+}
+PURE_PARTS = {"urllib.parse"}
+HOSTS = ("dify_plugin_mlx", "openwebui_pipe")
+HTTP_LIBRARIES = {"requests", "urllib3"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the absolute dotted names that a file imports; relative ones with their leading dots."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def outside(path: Path) -> set[str]:
+    return {name for name in imports(path) if not name.startswith(".")}
+
+
+def top_level(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
+def test_the_core_needs_the_standard_library_only_and_touches_nothing_outside(path: Path) -> None:
+    names = outside(path)
+    assert top_level(names) <= sys.stdlib_module_names
+    assert not top_level(names - PURE_PARTS) & IMPURE
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
+def test_the_core_opens_prints_and_asks_nothing(path: Path) -> None:
+    called = {node.func.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if is_plain_call(node)}
+    assert not called & {"open", "print", "input", "eval", "exec", "hash", "id"}
+
+
+def is_plain_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
+def test_no_pure_module_imports_the_client_or_the_command_line(path: Path) -> None:
+    relative = {name for name in imports(path) if name.startswith(".")}
+    lazily = {".client"} if path.name == "__init__.py" else set()
+    assert not relative & ({".client", ".exchange", ".cli"} - lazily)
+
+
+def test_the_client_adds_nothing_but_its_http_library() -> None:
+    for name in CLIENT:
+        assert top_level(outside(CORE / name)) - sys.stdlib_module_names <= HTTP_LIBRARIES
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_never_imports_the_other_one_or_the_command_line(host: str) -> None:
+    other = next(name for name in HOSTS if name != host)
+    files = [path for path in (ROOT / host).rglob("*.py") if path.name != "mlx_harmony_pipe.py"]
+    assert files
+    for path in files:
+        names = outside(path)
+        assert other not in top_level(names), path
+        assert not any(name.startswith("harmony_core.cli") for name in names), path
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_takes_only_public_names_from_the_core(host: str) -> None:
+    for path in (ROOT / host).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harmony_core"):
+                assert not [alias.name for alias in node.names if alias.name.startswith("_")], path
+
+
+def test_the_core_never_imports_a_host() -> None:
+    for path in CORE.rglob("*.py"):
+        assert not top_level(outside(path)) & set(HOSTS), path
