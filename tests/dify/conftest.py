@@ -24,7 +24,9 @@ def provider() -> ModelProviderConfiguration:
     """The provider as the SDK loads it; it looks for the models' files in the working directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return ModelProviderConfiguration(**yaml.safe_load(Path("dify_plugin_mlx/provider/mlx.yaml").read_text()))
+        return ModelProviderConfiguration(
+            **yaml.safe_load(Path("dify_plugin_mlx/provider/mlx.yaml").read_text())
+        )
 
 
 @pytest.fixture

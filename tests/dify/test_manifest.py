@@ -55,12 +55,16 @@ def test_every_path_in_manifest_and_provider_exists() -> None:
     python = PROVIDER["extra"]["python"]
     paths = [*MANIFEST["plugins"]["models"], python["provider_source"], *python["model_sources"]]
     paths += [f"_assets/{MANIFEST['icon']}", f"_assets/{MANIFEST['icon_dark']}", MANIFEST["privacy"]]
-    paths += [f"_assets/{name}" for icon in ("icon_small", "icon_small_dark") for name in PROVIDER[icon].values()]
+    paths += [
+        f"_assets/{name}" for icon in ("icon_small", "icon_small_dark") for name in PROVIDER[icon].values()
+    ]
     paths += [PROVIDER["models"]["llm"]["position"], f"{MANIFEST['meta']['runner']['entrypoint']}.py"]
     assert [path for path in paths if not (ROOT / path).is_file()] == []
 
 
-@pytest.mark.parametrize("tree", [MANIFEST, PROVIDER, *MODELS.values()], ids=["manifest", "provider", *MODELS])
+@pytest.mark.parametrize(
+    "tree", [MANIFEST, PROVIDER, *MODELS.values()], ids=["manifest", "provider", *MODELS]
+)
 def test_every_text_is_there_in_english_japanese_and_chinese(tree: object) -> None:
     found = dict(texts_of(tree))
     assert found
@@ -122,7 +126,9 @@ def test_the_models_are_chat_models_that_work_in_workflows_and_agents(
 def test_the_models_differ_in_their_name_alone() -> None:
     small, large = MODELS["gpt-oss-20b"], MODELS["gpt-oss-120b"]
     names = ("model", "label")
-    assert {k: v for k, v in small.items() if k not in names} == {k: v for k, v in large.items() if k not in names}
+    assert {k: v for k, v in small.items() if k not in names} == {
+        k: v for k, v in large.items() if k not in names
+    }
     assert set(small) == set(large)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dify.serverless import PluginProcess
+from tests.dify.hosts import ServerlessPlugin
 from tests.server import Gate, ScriptedServer, harmony, head, reply, text
 from tests.server.replies import Step
 
@@ -19,19 +19,19 @@ QUESTION: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
-def plugin() -> Iterator[PluginProcess]:
-    with PluginProcess(ROOT) as process:
+def plugin() -> Iterator[ServerlessPlugin]:
+    with ServerlessPlugin(ROOT) as process:
         yield process
 
 
-def texts(plugin: PluginProcess, server: ScriptedServer) -> Iterator[str]:
+def texts(plugin: ServerlessPlugin, server: ScriptedServer) -> Iterator[str]:
     for message in plugin.chat({"base_url": server.base_url}, QUESTION):
         assert message["type"] != "error", message
         if message["type"] == "stream":
             yield message["data"]["delta"]["message"]["content"]  # type: ignore[index]
 
 
-def test_a_hundred_streams_run_at_the_same_time(plugin: PluginProcess, server: ScriptedServer) -> None:
+def test_a_hundred_streams_run_at_the_same_time(plugin: ServerlessPlugin, server: ScriptedServer) -> None:
     """No reply goes on before every one of them has begun to arrive."""
     gate = Gate()
     all_began = threading.Barrier(STREAMS, action=gate.open)
@@ -71,7 +71,7 @@ class Flood(list[Step]):
 
 
 def test_a_server_that_floods_one_stream_does_not_hold_up_another(
-    plugin: PluginProcess, server: ScriptedServer
+    plugin: ServerlessPlugin, server: ScriptedServer
 ) -> None:
     flood = Flood()
     server.chat(flood, reply(*harmony("Hm", "Yes")))

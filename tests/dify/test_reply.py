@@ -74,7 +74,11 @@ def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(server: Scripted
     server.chat(reply(*harmony("Hm", "Yes"), completion_tokens=321))
     shown = talk.say()
     assert [chunk.delta.usage is not None for chunk in shown.chunks].count(True) == 1
-    assert (shown.usage.prompt_tokens, shown.usage.completion_tokens, shown.usage.total_tokens) == (68, 321, 389)
+    assert (shown.usage.prompt_tokens, shown.usage.completion_tokens, shown.usage.total_tokens) == (
+        68,
+        321,
+        389,
+    )
     assert shown.usage.latency > 0
 
 
@@ -101,19 +105,29 @@ def test_the_form_decides_where_a_request_does_not(server: ScriptedServer, talk:
 def test_reasoning_in_its_own_field_is_one_block_despite_empty_deltas(
     server: ScriptedServer, talk: Talk
 ) -> None:
-    deltas = [{"reasoning": "One"}, {"content": ""}, {"reasoning": " two"}, {"content": None}, {"content": "Answer"}]
+    deltas = [
+        {"reasoning": "One"},
+        {"content": ""},
+        {"reasoning": " two"},
+        {"content": None},
+        {"content": "Answer"},
+    ]
     server.chat([head(), *(chunk(delta) for delta in deltas), chunk({}, "stop"), usage(5, 5), DONE])
     assert talk.say().text == "<think>\nOne two\n</think>\n\nAnswer"
 
 
-def test_a_closing_tag_inside_the_thinking_does_not_close_the_block(server: ScriptedServer, talk: Talk) -> None:
+def test_a_closing_tag_inside_the_thinking_does_not_close_the_block(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("They wrote </think> and </details>", "Fine.")))
     shown = talk.say()
     assert shown.text.count("</think>") == 1
     assert "</details>" not in shown.text
 
 
-def test_a_call_arrives_whole_in_one_chunk_after_the_block_is_closed(server: ScriptedServer, talk: Talk) -> None:
+def test_a_call_arrives_whole_in_one_chunk_after_the_block_is_closed(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony_call("get_weather", '{"city": "Paris"}')))
     shown = talk.say(tools=[WEATHER])
     [call] = shown.calls
@@ -136,7 +150,9 @@ def test_several_calls_have_ids_of_their_own_also_across_replies(server: Scripte
     assert all(call.id for call in calls)
 
 
-def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(server: ScriptedServer, talk: Talk) -> None:
+def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony_call("delete_everything", "{}")))
     shown = talk.say(tools=[WEATHER])
     assert shown.calls == []
@@ -156,7 +172,9 @@ def test_thinking_stays_with_its_call_while_the_loop_is_open(
     server: ScriptedServer, talk: Talk, older: bool
 ) -> None:
     server.chat(
-        reply(*harmony_call("get_weather", '{"city": "Paris"}', "Paris it is."), reply_id=f"chatcmpl-{older}"),
+        reply(
+            *harmony_call("get_weather", '{"city": "Paris"}', "Paris it is."), reply_id=f"chatcmpl-{older}"
+        ),
         reply(*harmony("Sunny", "It is sunny.")),
     )
     question = UserPromptMessage(content="Weather?")
@@ -192,7 +210,14 @@ def test_finished_turns_go_back_without_any_thinking(server: ScriptedServer, tal
 
 def test_parameters_reach_the_server_under_its_names(server: ScriptedServer, talk: Talk) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
-    wishes = {"temperature": 0.3, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 7}
+    wishes = {
+        "temperature": 0.3,
+        "top_p": 0.9,
+        "top_k": 5,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "seed": 7,
+    }
     talk.say(**wishes, max_tokens=4000, reasoning_effort="high")
     body = server.requests[0].json
     assert {name: body[name] for name in wishes} == wishes
@@ -213,7 +238,10 @@ def test_a_custom_model_is_asked_for_by_its_id(server: ScriptedServer, talk: Tal
     talk.say(model="mlx-community/other")
     talk.credentials["model_id"] = "mlx-community/third"
     talk.say(model="my name for it")
-    assert [request.json["model"] for request in server.requests] == ["mlx-community/other", "mlx-community/third"]
+    assert [request.json["model"] for request in server.requests] == [
+        "mlx-community/other",
+        "mlx-community/third",
+    ]
 
 
 def test_a_small_budget_thinks_briefly_out_of_sight_and_still_answers(

@@ -1,0 +1,103 @@
+"""The package as a file: what is in it, and that it installs and runs from itself alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harmony_core.cli.package import write_package
+from tests.dify.environments import run, uv
+from tests.dify.hosts import PipedPlugin
+from tests.server import ScriptedServer, harmony, reply
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("package") / "plugin.difypkg"
+    write_package(ROOT, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipedPlugin]:
+    """The plugin as the daemon would set it up: unpacked, with an environment made from its requirements."""
+    folder = tmp_path_factory.mktemp("installed")
+    zipfile.ZipFile(package).extractall(folder)
+    python = folder / ".venv" / "bin" / "python"
+    base = str(Path(sys.base_prefix) / "bin" / "python3.12")
+    run(uv(), "venv", "--quiet", "--python", base, str(folder / ".venv"))
+    run(uv(), "pip", "install", "--quiet", "--python", str(python), "-r", str(folder / "requirements.txt"))
+    with PipedPlugin(folder, str(python)) as plugin:
+        yield plugin
+
+
+def names_in(package: Path) -> list[str]:
+    return zipfile.ZipFile(package).namelist()
+
+
+def test_the_package_holds_what_dify_looks_for_and_no_other_folder(package: Path) -> None:
+    tops = {name.partition("/")[0] for name in names_in(package)}
+    assert tops == {
+        "LICENSE",
+        "PRIVACY.md",
+        "README.md",
+        "_assets",
+        "dify_plugin_mlx",
+        "harmony_core",
+        "main.py",
+        "manifest.yaml",
+        "readme",
+        "requirements.txt",
+    }
+
+
+def test_the_package_holds_nothing_that_the_marketplace_refuses(package: Path) -> None:
+    forbidden = (".git/", ".env", "__pycache__/", ".venv/", ".cache/", "node_modules/")
+    names = names_in(package)
+    assert not [name for name in names if name.endswith((".pyc", ".log", ".difypkg"))]
+    assert not [name for name in names for part in forbidden if f"/{part}" in f"/{name}"]
+    assert "pyproject.toml" not in names  # it would win over requirements.txt
+
+
+def test_the_package_leaves_the_command_line_out(package: Path) -> None:
+    assert not [name for name in names_in(package) if name.startswith("harmony_core/cli/")]
+
+
+def test_the_package_is_small(package: Path) -> None:
+    assert package.stat().st_size < 300_000
+
+
+@pytest.mark.e2e
+def test_the_installed_package_introduces_itself_with_its_manifest(installed: PipedPlugin) -> None:
+    manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
+    assert installed.manifest["name"] == manifest["name"]
+    assert installed.manifest["version"] == manifest["version"]
+
+
+@pytest.mark.e2e
+def test_the_installed_package_answers_over_the_daemons_pipes(
+    installed: PipedPlugin, server: ScriptedServer
+) -> None:
+    server.chat(reply(*harmony("Hm", "Hello, 世界 🌍")))
+    messages = list(installed.chat({"base_url": server.base_url}, [{"role": "user", "content": "Hello"}]))
+    assert [message["type"] for message in messages][-1] == "end"
+    pieces = [message["data"]["delta"]["message"]["content"] for message in messages[:-1]]  # type: ignore[index]
+    assert "".join(pieces) == "<think>\nHm\n</think>\n\nHello, 世界 🌍"
+
+
+@pytest.mark.e2e
+def test_the_installed_package_names_its_errors_to_dify(installed: PipedPlugin) -> None:
+    question: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
+    credentials: dict[str, object] = {"base_url": "http://127.0.0.1:9", "api_key": "sk-very-secret"}
+    [error, _] = installed.chat(credentials, question)
+    assert error["type"] == "error"
+    assert error["data"]["error_type"] == "InvokeConnectionError"  # type: ignore[index]
+    assert "sk-very-secret" not in json.dumps(error)
