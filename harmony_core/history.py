@@ -91,7 +91,7 @@ def _exchanges(spoken: Iterable[PastMessage]) -> list[_Exchange]:
             if not exchanges:
                 exchanges.append((PastMessage("assistant", ""), []))
             exchanges[-1][1].append(message)
-        elif message.role == "user" or message.text.strip() or message.calls:
+        elif message.role == "user" or message.text or message.calls:
             exchanges.append((message, []))
     return exchanges
 
@@ -149,7 +149,7 @@ def _spoken_with_call(head: PastMessage, keep_thought: bool) -> JsonObject:
     """
     if not (keep_thought and head.thought):
         return {"content": defuse(head.text)}
-    return {"content": "", "thinking": defuse("\n\n".join(filter(None, (head.thought, head.text))))}
+    return {"content": "", "thinking": defuse(f"{head.thought}\n\n{head.text}".strip())}
 
 
 def _arguments(value: Json) -> str:

@@ -80,7 +80,8 @@ def _read_assistant(message: JsonObject, content: Json) -> PastMessage:
     given += [_thought_of(part) for part in _parts_of(content) if _is_thought(part)]
     distinct = dict.fromkeys(thought.strip() for thought in (*given, *thoughts))  # hosts send one twice
     calls = _read_calls(message) or [PastCall(call.id, call.name, call.arguments) for call in spoken]
-    return PastMessage("assistant", text, "\n\n".join(filter(None, distinct)), tuple(calls))
+    answer = text if text.strip() else ""
+    return PastMessage("assistant", answer, "\n\n".join(filter(None, distinct)), tuple(calls))
 
 
 def _text_of(content: Json) -> str:

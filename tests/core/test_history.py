@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2.exceptions import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harmony_core.history import clean_history, defuse
+from harmony_core.jsontext import Json, JsonObject
+from harmony_core.parser import parse
+from harmony_core.thoughts import take_apart
+
+CORPUS = sorted((Path(__file__).parent / "history_corpus").glob("*.json"))
+CASES = [case for file in CORPUS for case in json.loads(file.read_text(encoding="utf-8"))]
+REPLIES = json.loads((Path(__file__).parents[1] / "corpus" / "harmony.json").read_text(encoding="utf-8"))
+TEMPLATE = Path(__file__).parents[2] / "toy" / "chat_template.jinja"
+TOKEN = re.compile(r"<\|[a-z0-9_]+\|>")
+
+
+def load_template():  # noqa: ANN201
+    """The chat template in the environment that transformers, and so the server, gives it."""
+
+    def raise_exception(message: str) -> NoReturn:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda pattern: "2026-11-22"
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+CHAT_TEMPLATE = load_template()
+
+
+def render(messages: list[JsonObject]) -> str:
+    """Render as the server does, which parses the arguments of calls first (mlx_server.md, rule 6)."""
+    messages = copy.deepcopy(messages)
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    prompt = CHAT_TEMPLATE.render(messages=messages, add_generation_prompt=True)
+    prompt.encode()  # a tokenizer takes no lone surrogates
+    return prompt
+
+
+def strings_in(value: Json) -> list[str]:
+    if isinstance(value, dict):
+        return [text for pair in value.items() for item in pair for text in strings_in(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in strings_in(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def without_words(value: Json) -> Json:
+    """The same messages with every text that may be a user's made harmless, roles and shape kept."""
+    if isinstance(value, dict):
+        return {key: item if key in ("role", "type") else without_words(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_words(item) for item in value]
+    return "{}" if isinstance(value, str) and value else value
+
+
+# --- the corpus -------------------------------------------------------------------------------------
+
+
+def test_the_corpus_is_there() -> None:
+    assert len(CORPUS) == 6
+    assert len({case["name"] for case in CASES}) == len(CASES) > 100
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_a_history_is_cleaned(case: JsonObject) -> None:
+    cleaned = clean_history(case["messages"])
+    assert cleaned == case["cleaned"]
+    assert clean_history(cleaned) == cleaned
+    render(cleaned)
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply["name"])
+def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(reply: JsonObject) -> None:
+    parsed = parse(reply["text"])
+    answer, thoughts, calls = take_apart(reply["text"])
+    assert answer == parsed.answer.lstrip("\n")
+    assert "".join(thoughts) == parsed.reasoning
+    assert tuple(calls) == parsed.tool_calls
+
+
+# --- defuse -----------------------------------------------------------------------------------------
+
+
+TOKENS = ["<|start|>", "<|endoftext|>", "<|reserved_200013|>", "<<|end|>>", "<|im_start|>"]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_defused_token_looks_the_same_and_is_none(token: str) -> None:
+    harmless = defuse(f"a{token}b")
+    assert not TOKEN.search(harmless)
+    assert harmless.replace("\u2060", "") == f"a{token}b"
+
+
+@given(st.lists(st.sampled_from(["<|", "<", "|", "|>", ">", "end", "<|end|>", "\u2060"])).map("".join))
+def test_defusing_twice_is_defusing_once(text: str) -> None:
+    assert defuse(defuse(text)) == defuse(text)
+
+
+# --- whatever is sent -------------------------------------------------------------------------------
+
+FRAGMENTS = (CORPUS[0].parent / "fragments.txt").read_text(encoding="utf-8").splitlines()
+BLANKS = [" ", "  ", "\n", "\n\n", "\r\n", "> ", "\ud800"]
+MARKUP = st.lists(st.sampled_from([*FRAGMENTS, *BLANKS])).map("".join)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | MARKUP,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+PARTS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "image_url", "input_audio", "thinking", "place"]) | JSON},
+        optional={"text": MARKUP | JSON, "thinking": MARKUP},
+    )
+    | MARKUP,
+    max_size=3,
+)
+IDS = st.sampled_from(["a", "b", "", "call_1", None, 7, "<|call|>"])
+NAMES = st.sampled_from(["f", "functions.functions.f", "Web Search", "", None, "<|end|>"])
+FUNCTION = st.fixed_dictionaries({}, optional={"name": NAMES, "arguments": MARKUP | JSON})
+CALL = st.fixed_dictionaries({}, optional={"id": IDS, "function": FUNCTION | JSON})
+CALLS = st.lists(CALL | JSON, max_size=3)
+ROLES = st.sampled_from(
+    ["user", "assistant", "assistant", "tool", "tool", "system", "developer", "function", "critic", None]
+)
+MESSAGE = st.fixed_dictionaries(
+    {"role": ROLES, "content": MARKUP | PARTS | JSON},
+    optional={
+        "tool_calls": CALLS | JSON,
+        "function_call": FUNCTION | JSON,
+        "tool_call_id": IDS,
+        "name": NAMES,
+        "thinking": MARKUP,
+        "reasoning_content": MARKUP | JSON,
+        "reasoning_details": PARTS | JSON,
+        "refusal": MARKUP,
+    },
+)
+HISTORY = st.lists(MESSAGE | JSON, max_size=6)
+
+
+@given(HISTORY)
+def test_whatever_is_sent_comes_out_as_the_template_takes_it(messages: list[Json]) -> None:
+    before = repr(messages)  # and not a copy: NaN is not equal to itself
+    cleaned = clean_history(messages)
+    assert repr(messages) == before
+    assert clean_history(cleaned) == cleaned
+    assert clean_history(messages) == cleaned
+    assert bool(cleaned) == bool(messages)
+    assert not any(TOKEN.search(text) for text in strings_in(cleaned))
+    assert TOKEN.findall(render(cleaned)) == TOKEN.findall(render(without_words(cleaned)))
+
+
+@given(HISTORY)
+def test_a_call_is_alone_and_its_result_is_behind_it(messages: list[Json]) -> None:
+    cleaned = clean_history(messages)
+    for message, following in itertools.zip_longest(cleaned, cleaned[1:]):
+        assert set(message) <= {"role", "content", "thinking", "tool_calls", "tool_call_id"}
+        assert isinstance(message["content"], str)
+        if "tool_calls" in message:
+            [call] = message["tool_calls"]
+            assert set(call) == {"id", "type", "function"}
+            assert isinstance(json.loads(call["function"]["arguments"]), dict)
+            assert not (message["content"] and message.get("thinking"))
+            assert following["tool_call_id"] == call["id"]
+        else:
+            assert "thinking" not in message
+
+
+@given(MARKUP)
+def test_what_a_user_writes_is_what_the_model_reads(text: str) -> None:
+    [message] = clean_history([{"role": "user", "content": text}])
+    assert message["content"].replace("\u2060", "") == text.replace("\u2060", "").replace("\ud800", "\ufffd")
+
+
+@given(st.text(alphabet="ab 東🌸`~<>/|&#*\n\u2028"))
+def test_an_answer_behind_thinking_keeps_its_exact_text(text: str) -> None:
+    answer, thoughts, _ = take_apart(f"<think>a</think>\n\n{text}")
+    assert answer == re.sub(r"\A( *\n)+", "", text)
+    assert thoughts == ["a"]
+
+
+def nested(depth: int) -> Json:
+    value: Json = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+NO_JSON = {
+    "deep nesting": nested(100_000),
+    "a key that is no string": {("a", "b"): 1},
+    "a set": {1, 2},
+    "bytes": b"bytes",
+    "a huge number": 10**5000,
+    "no number": float("nan"),
+    "an object": object(),
+}
+
+
+@pytest.mark.parametrize("value", NO_JSON.values(), ids=NO_JSON.keys())
+def test_values_that_no_json_holds_do_not_raise(value: Json) -> None:
+    for field in ("role", "content", "tool_calls", "tool_call_id", "reasoning", "function_call"):
+        for role in ("user", "assistant", "tool"):
+            render(clean_history([{"role": role, "content": "x", field: value}]))
+    call = {"id": value, "function": {"name": value, "arguments": value}}
+    render(clean_history([{"role": "assistant", "content": [value], "tool_calls": [call, value]}]))
+
+
+# --- the prompt cache -------------------------------------------------------------------------------
+
+STEP = st.tuples(st.sampled_from(["", "<think>T</think>", "Let me look."]), st.integers(1, 3))
+ANSWER = st.sampled_from(["Hello", "<think>T</think>\n\nHello"])
+TURN = st.tuples(st.lists(STEP, max_size=3), ANSWER)
+
+
+def spell_out_steps(steps: list[tuple[str, int]]) -> list[list[Json]]:
+    """Each step of a tool loop as its messages: a call message and its results."""
+    spelled: list[list[Json]] = []
+    for content, count in steps:
+        calls = [{"function": {"name": f"f{n}", "arguments": "{}"}, "id": f"call_{n}"} for n in range(count)]
+        results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": str(n)} for n in range(count)]
+        spelled.append([{"role": "assistant", "content": content, "tool_calls": calls}, *results])
+    return spelled
+
+
+@given(st.lists(TURN, min_size=1, max_size=4), st.lists(STEP, max_size=3))
+def test_what_was_sent_is_sent_again_as_a_conversation_goes_on(
+    turns: list[tuple[list[tuple[str, int]], str]], steps: list[tuple[str, int]]
+) -> None:
+    messages: list[Json] = [{"role": "system", "content": "S"}]
+    sent = clean_history(messages)
+    for loop, answer in turns:
+        messages.append({"role": "user", "content": "q"})
+        messages += [message for step in spell_out_steps(loop) for message in step]
+        messages.append({"role": "assistant", "content": answer})
+        cleaned = clean_history(messages)
+        assert cleaned[: len(sent)] == sent
+        sent = cleaned
+    messages.append({"role": "user", "content": "q"})
+    for step in [[], *spell_out_steps(steps)]:
+        messages += step
+        cleaned = clean_history(messages)
+        assert cleaned[: len(sent)] == sent
+        assert render(cleaned).startswith(render(sent).removesuffix("<|start|>assistant"))
+        sent = cleaned
