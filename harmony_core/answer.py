@@ -24,7 +24,7 @@ class StopWords:
     """
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._words = tuple(words)
+        self._words = tuple(word for word in words if word)
         self._starts = proper_starts(self._words)
         self._held = ""
         self.found = False

@@ -140,15 +140,15 @@ class ChatStream:
 
     def _take_odd_data(self, text: str) -> list[Event]:
         """Take data that is not simply one JSON text: the end mark, or several lines, or plain words."""
+        bare = text.strip()
+        if bare == "[DONE]":
+            return self._end("stop") + self._release()
+        if bare != text:
+            return self._take_data(bare)
         lines = text.split("\n")
         if len(lines) > 1:  # chunks without blank lines between them
             return [event for line in lines if not self.finished for event in self._take_data(line)]
-        line = text.strip()
-        if line == "[DONE]":
-            return (self._end("stop") if self._ending is None else []) + self._release()
-        if line != text:
-            return self._take_data(line)
-        self._unread = line or self._unread
+        self._unread = text or self._unread
         return []
 
     def _take_body(self, body: bytes) -> list[Event]:
@@ -162,9 +162,7 @@ class ChatStream:
         if _first_choice(answer) is None or answer.get("error"):
             return self._fail("error", _error_in(answer))
         events = self._take_chunk(answer)
-        if self._ending is None and not self.finished:
-            events += self._end("stop")
-        return events
+        return events + self._end("stop")
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
         if not self._named:
@@ -189,9 +187,9 @@ class ChatStream:
 
     def _take_names(self, chunk: JsonObject) -> None:
         self._named = True
-        self.fingerprint = _text_of(chunk.get("system_fingerprint"))
-        self.server_model = _text_of(chunk.get("model"))
-        reply_id = _NOT_IN_IDS.sub("", _text_of(chunk.get("id")).removeprefix("chatcmpl-"))[:64]
+        self.fingerprint = whole_text(_content_text(chunk.get("system_fingerprint")))
+        self.server_model = whole_text(_content_text(chunk.get("model")))
+        reply_id = _NOT_IN_IDS.sub("", _content_text(chunk.get("id")).removeprefix("chatcmpl-"))[:64]
         if reply_id:
             self._call_prefix = f"call_{reply_id}"
             self._text.name_calls(self._call_prefix)
@@ -201,10 +199,10 @@ class ChatStream:
         calls = delta.get("tool_calls") or delta.get("function_call")
         content = delta.get("content")
         if not isinstance(content, str):
-            content = _text_of(delta.get("text") if content is None else content)
+            content = _content_text(delta.get("text") if content is None else content)
         events: list[Event] = []
         if reasoning or calls:
-            events = self._take_structured(_text_of(reasoning), calls)
+            events = self._take_structured(_content_text(reasoning), calls)
         if content:
             events += self._text.feed(content)
         if content or reasoning:
@@ -230,24 +228,26 @@ class ChatStream:
 
     def _end(self, reason: FinishReason, detail: str = "") -> list[Event]:
         """Flush everything and note the `Finish`, which waits for the usage."""
-        if self._ending:  # a failure behind the finish reason changes nothing any more
+        if self._ending:  # what comes behind the finish reason changes nothing any more
             return []
-        stopped = self._filter is not None and self._filter.stopped
         thinking = self._thinking.flush()
         events: list[Event] = [ReasoningDelta(thinking)] if thinking else []
         events += self._text.close(reason)
         calls, dropped = self._native.close(reason != "stop", self._call_prefix)
         events += calls
         called = self._text.called or any(call.executable for call in calls)
+        truncated = reason != "stop" or self._text.incomplete or dropped
         json_valid: bool | None = None
         if self._filter:
             events = self._filter.apply(events)
             held, json_valid = self._filter.close()
             events += held
             called = self._filter.called
-        truncated = reason != "stop" or (not stopped and (self._text.incomplete or dropped))
-        ended: FinishReason = "tool_calls" if called and reason == "stop" else reason
-        self._ending = Finish(ended, truncated, detail[:MAX_DETAIL], json_valid)
+            if self._filter.stopped:
+                reason, truncated, detail = "stop", False, ""
+        if called and reason == "stop":
+            reason = "tool_calls"
+        self._ending = Finish(reason, truncated, detail[:MAX_DETAIL], json_valid)
         return events
 
     def _release(self) -> list[Event]:
@@ -264,7 +264,7 @@ def _first_choice(chunk: JsonObject) -> JsonObject | None:
     return None
 
 
-def _text_of(content: Json) -> str:
+def _content_text(content: Json) -> str:
     """The text of a content that may be a list of parts; of anything else, nothing."""
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict)]

@@ -70,6 +70,15 @@ def test_a_stop_word_drops_the_calls_behind_it_and_keeps_those_before() -> None:
     assert (before.answer, len(before.tool_calls), before.finish_reason) == ("a ", 1, "tool_calls")
 
 
+def test_a_stop_word_found_in_the_last_characters_is_a_stop_too() -> None:
+    events = read(deltas("a", "<|", finish_reason="length"), ChatStream(stop=["<|"]))
+    assert events == [AnswerDelta("a"), Finish("stop")]
+
+
+def test_an_empty_stop_word_stops_nothing() -> None:
+    assert answer_of(*deltas("ab"), stop=[""]).answer == "ab"
+
+
 def test_a_stop_word_does_not_reach_across_a_call() -> None:
     pieces = [
         "<|channel|>commentary<|message|>a ST<|end|><|start|>assistant<|channel|>commentary to=f<|message|>{}"

@@ -170,6 +170,9 @@ def test_chunks_without_blank_lines_between_them_are_read_one_by_one() -> None:
 def test_json_of_several_data_lines_and_with_blanks_around_it_is_read() -> None:
     spread = b'data:  {"choices": [{"index": 0, "delta": {"content": "a"}}]} \n\n'
     assert answer_of(spread, DONE).answer == "a"
+    pretty = json.dumps({"choices": [{"index": 0, "delta": {"content": "a"}}]}, indent=1) + "\n"
+    lines = "".join(f"data: {line}\n" for line in pretty.split("\n"))
+    assert answer_of(lines.encode(), b"\n", DONE).answer == "a"
 
 
 def test_what_the_server_calls_itself_is_kept() -> None:
