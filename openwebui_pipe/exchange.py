@@ -21,8 +21,6 @@ READ_SIZE: Final = 8192
 """Bytes parsed in one go: some thirty tokens of mlx_lm.server, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
 """Seconds after which what was parsed is passed on, however much more has arrived."""
-LONG_HISTORY: Final = 20_000
-"""Characters of history from which on it is cleaned in a thread, so that the loop does not wait for it."""
 ERROR_BODY_SIZE: Final = 65_536
 LIST_TIMEOUT: Final = 3.0
 """Seconds for GET /v1/models, which runs whenever a page is loaded."""
@@ -121,10 +119,7 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 
 
 async def request_body(request: ChatRequest) -> bytes:
-    """The JSON of a request."""
-    size = sum(len(str(message.get("content", ""))) for message in request.messages)
-    if size < LONG_HISTORY:
-        return dump_json(request.payload()).encode()
+    """The JSON of a request, made in a thread: cleaning a long history must not keep the loop waiting."""
     return await asyncio.to_thread(lambda: dump_json(request.payload()).encode())
 
 

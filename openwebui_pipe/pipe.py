@@ -40,23 +40,9 @@ TASK_MAX_TOKENS: Final = 2048
 """At least so many: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
 # What has a parameter of `ChatRequest`, or means nothing to the server; the rest of the body goes along.
-BODY_FIELDS: Final = frozenset(
-    [
-        "model",
-        "messages",
-        "tools",
-        "tool_choice",
-        "stream",
-        "stream_options",
-        "metadata",
-        "user",
-        "reasoning_effort",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "stop",
-        "response_format",
-    ]
+BODY_FIELDS: Final = (
+    "model messages tools tool_choice stream stream_options metadata user reasoning_effort"
+    " max_tokens max_completion_tokens temperature stop response_format"
 )
 
 
@@ -149,7 +135,7 @@ def call_of(
     max_tokens = max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1)
     request = ChatRequest(
         messages=messages_of(body),
-        model=str(body.get("model", "")).partition(".")[2],
+        model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
         effort="low" if lowered else effort_of(body, valves, own),
         max_tokens=max_tokens,
@@ -159,7 +145,7 @@ def call_of(
         extra={
             name: value
             for name, value in body.items()
-            if name not in BODY_FIELDS and not (lowered and name == "chat_template_kwargs")
+            if name not in BODY_FIELDS.split() and not (lowered and name == "chat_template_kwargs")
         },
     )
     thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING

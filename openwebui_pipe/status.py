@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -9,6 +10,8 @@ from harmony_core.events import Progress
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import Language
 from openwebui_pipe.phrases import phrase
+
+log = logging.getLogger(__name__)
 
 Emitter = Callable[[JsonObject], Awaitable[None]]
 
@@ -49,13 +52,21 @@ class Status:
 
     async def notify(self, name: str) -> None:
         """Show a phrase once, beside the chat."""
-        if self._emitter:
-            text = phrase(name, self._language)
-            await self._emitter({"type": "notification", "data": {"type": "warning", "content": text}})
+        text = phrase(name, self._language)
+        await self._send({"type": "notification", "data": {"type": "warning", "content": text}})
 
     async def _emit(self, text: str, *, done: bool, hidden: bool = False) -> None:
-        if self._emitter and (hidden or text != self._shown):
+        if hidden or text != self._shown:
             self._shown = text
-            await self._emitter(
-                {"type": "status", "data": {"description": text, "done": done, "hidden": hidden}}
-            )
+            data: JsonObject = {"description": text, "done": done, "hidden": hidden}
+            await self._send({"type": "status", "data": data})
+
+    async def _send(self, event: JsonObject) -> None:
+        if self._emitter is None:
+            return
+        try:
+            await self._emitter(event)
+        except Exception:
+            # Whatever the host may raise there, the answer matters more than its status line.
+            log.exception("Open WebUI did not take an event")
+            self._emitter = None

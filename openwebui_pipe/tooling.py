@@ -7,40 +7,14 @@ from typing import Final
 from harmony_core.jsontext import Json
 
 # Built-in tools that Open WebUI adds only where the user switched the feature on or attached files.
-ASKED_FOR_TOOLS: Final = frozenset(
-    [
-        "search_web",
-        "fetch_url",
-        "generate_image",
-        "edit_image",
-        "execute_code",
-        "search_memories",
-        "list_memory_paths",
-        "read_memory_path",
-        "list_memories",
-        "update_memory",
-        "add_memory",
-        "replace_memory_content",
-        "delete_memory",
-        "list_chat_files",
-        "query_chat_files",
-        "grep_chat_files",
-        "view_skill",
-        "read_skill_file",
-        "grep_skill_files",
-    ]
+ASKED_FOR_TOOLS: Final = (
+    "search_web fetch_url generate_image edit_image execute_code"
+    " list_chat_files query_chat_files grep_chat_files view_skill read_skill_file grep_skill_files"
 )
 # With knowledge attached to the model these replace its retrieval; `list_knowledge` is there only then.
-KNOWLEDGE_TOOLS: Final = frozenset(
-    [
-        "list_knowledge",
-        "search_knowledge_files",
-        "grep_knowledge_files",
-        "query_knowledge_files",
-        "view_file",
-        "view_knowledge_file",
-        "view_note",
-    ]
+KNOWLEDGE_TOOLS: Final = (
+    "list_knowledge search_knowledge_files grep_knowledge_files query_knowledge_files"
+    " view_file view_knowledge_file view_note"
 )
 
 
@@ -54,9 +28,9 @@ def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
         return []
     if policy == "all":
         return offered
-    wanted = ASKED_FOR_TOOLS
+    wanted = ASKED_FOR_TOOLS.split()
     if isinstance(known, dict) and "list_knowledge" in known:
-        wanted = wanted | KNOWLEDGE_TOOLS
+        wanted += KNOWLEDGE_TOOLS.split()
     return [tool for tool in offered if (name := name_of_tool(tool)) in wanted or not is_builtin(name, known)]
 
 

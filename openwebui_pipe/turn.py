@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,12 +17,10 @@ from harmony_core.request import ChatRequest, Endpoint
 from openwebui_pipe.chunks import ChunkMaker, error_chunk, merge_deltas
 from openwebui_pipe.exchange import Limits, ServerTrouble, Upstream, open_upstream
 from openwebui_pipe.phrases import phrase
-from openwebui_pipe.status import Status
+from openwebui_pipe.status import Status, log
 
 COALESCE: Final = 0.04
 """Seconds in which text gathers before it is passed on: many tiny deltas tax the browser."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +106,19 @@ class Turn:
             if isinstance(event, Progress):
                 await self._status.progress(event)
             elif isinstance(event, ReasoningDelta):
-                await self._status.show("thinking")
+                await self._show_thinking()
                 chunks += self._maker.thinking(event)
             elif isinstance(event, AnswerDelta):
                 await self._status.hide()
                 chunks.append(self._maker.answer(event))
         return chunks
+
+    async def _show_thinking(self) -> None:
+        """Say that the model thinks, where no fold of the host says so."""
+        if self._call.show_thinking:
+            await self._status.hide()
+        else:
+            await self._status.show("thinking")
 
     def _verdict(self, reply: Reply, stream: ChatStream) -> JsonObject | None:
         """What is wrong with a reply that did arrive, if anything is."""

@@ -20,7 +20,7 @@ def clamped(kind: type[Number], low: Number, high: Number, otherwise: Number) ->
         if not isinstance(value, str | int | float):
             return otherwise
         try:
-            return max(low, min(high, kind(float(value))))
+            return max(low, min(high, kind(float(value)))) if float(value) == float(value) else otherwise
         except (ValueError, OverflowError):
             return otherwise
 
@@ -51,11 +51,13 @@ class PipeValves(BaseModel):
 
     BASE_URL: str = Field(
         default="http://localhost:8080",
+        title="Base URL",
         description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
         " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
     )
     API_KEY: str = Field(
         default="",
+        title="API key",
         description="Only for a proxy that asks for one: mlx_lm.server itself has no keys.",
         json_schema_extra=SECRET,
     )

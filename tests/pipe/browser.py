@@ -1,0 +1,136 @@
+"""What a person does in Open WebUI's pages, as functions over a real Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect, sync_playwright
+
+PATIENCE = 30_000  # milliseconds: an upper bound for every wait, never a measure
+
+expect.set_options(timeout=PATIENCE)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    path = shutil.which("chromium")
+    assert path, "Chromium is missing: apt-get install chromium fonts-noto-cjk fonts-noto-color-emoji"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A person's browser tab on an Open WebUI.
+
+    `language` is the language that the person has chosen there. Pictures go to `shots`.
+    """
+
+    def __init__(self, browser: Browser, base_url: str, shots: Path, language: str = "en-US") -> None:
+        self.base_url = base_url
+        self._shots = shots
+        self.context: BrowserContext = browser.new_context(
+            viewport={"width": 1100, "height": 760}, permissions=["clipboard-read", "clipboard-write"]
+        )
+        self.context.set_default_timeout(PATIENCE)
+        self.context.add_init_script(f"localStorage.setItem('locale', '{language}')")
+        self.page: Page = self.context.new_page()
+
+    def close(self) -> None:
+        self.context.close()
+
+    def shot(self, name: str, target: Locator | None = None) -> Path:
+        """Keep a picture."""
+        self._shots.mkdir(parents=True, exist_ok=True)
+        path = self._shots / f"{name}.png"
+        (target or self.page).screenshot(path=path)
+        return path
+
+    def open(self, path: str) -> None:
+        """Go to a page, past the news of the release."""
+        self.page.goto(self.base_url + path)
+        news = self.page.get_by_role("button", name=re.compile("Okay, Let's Go|それでは、始めましょう"))
+        with contextlib.suppress(Error):  # shown once per person only
+            news.click(timeout=2500)
+
+    def paste_function(self, name: str, description: str, content: str) -> None:
+        """Admin Panel, Functions, Create: paste, save, confirm."""
+        page = self.page
+        self.open("/admin/functions/create")
+        page.get_by_placeholder("Function Name").fill(name)
+        page.get_by_placeholder("Function Description").fill(description)
+        page.locator(".cm-content").click()
+        page.keyboard.press("Control+A")
+        page.evaluate("text => navigator.clipboard.writeText(text)", content)
+        page.keyboard.press("Control+V")
+        self.shot("pasted")
+        page.get_by_role("button", name=re.compile(r"^Save( & Create)?$")).click()
+        page.get_by_role("button", name="Confirm").click()
+        page.wait_for_url("**/admin/functions")
+
+    def function_row(self, name: str) -> Locator:
+        """The function's line in the admin page."""
+        rows = self.page.locator("div").filter(has_text=name).filter(has=self.page.get_by_role("switch"))
+        return rows.last
+
+    def switch_on(self, name: str) -> None:
+        """Toggle a function on: a new one is off."""
+        switch = self.function_row(name).get_by_role("switch")
+        expect(switch).to_have_attribute("aria-checked", "false")
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", "true")
+
+    def set_valves(self, name: str, valves: dict[str, str]) -> None:
+        """Open the Valves of a function, fill some in by their shown titles, save."""
+        self.function_row(name).get_by_role("button", name="Valves").click()
+        self.fill_valves(valves)
+
+    def fill_valves(self, valves: dict[str, str]) -> None:
+        """Fill in the form of Valves or UserValves that is open, and save it."""
+        form = self.page.locator("form").filter(has=self.page.get_by_role("button", name="Save")).last
+        for title, value in valves.items():
+            field = form.locator("div.w-full.justify-between:has(> div)").filter(has_text=title).first
+            if field.get_by_role("button", name="Default").count():
+                field.get_by_role("button", name="Default").click()
+            box = field.locator("textarea, select, input").first
+            if box.evaluate("node => node.tagName") == "SELECT":
+                box.select_option(value)
+            else:
+                box.fill(value)
+        form.get_by_role("button", name="Save").click()
+
+    def new_chat(self, model: str) -> None:
+        """An empty chat with a model, by its id."""
+        self.open(f"/?models={model}")
+        expect(self.page.locator("#chat-input")).to_be_visible()
+
+    def ask(self, text: str) -> None:
+        """Type a message and send it."""
+        box = self.page.locator("#chat-input")
+        box.click()
+        self.page.keyboard.insert_text(text)
+        self.page.keyboard.press("Enter")
+
+    @property
+    def answers(self) -> Locator:
+        """The replies of the chat."""
+        return self.page.locator("#messages-container .chat-assistant")
+
+    @property
+    def stop_button(self) -> Locator:
+        return self.page.get_by_role("button", name="Stop", exact=True)
+
+    def finished_answer(self, number: int) -> Locator:
+        """The reply of that number (from 0), once it is complete."""
+        answer = self.answers.nth(number)
+        expect(answer).to_be_visible()
+        expect(self.stop_button).to_have_count(0)
+        expect(self.page.get_by_role("button", name="Regenerate").last).to_be_attached()
+        return answer

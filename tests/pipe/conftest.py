@@ -1,0 +1,41 @@
+"""Fixtures of the pipe's tests: every one runs on the source and on the bundle, loaded in both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import openwebui_pipe.pipe
+from openwebui_pipe.bundle import bundle
+from tests.pipe.host import Host, load_as_in_0_6_20, load_as_in_0_12_4
+from tests.server import ScriptedServer
+
+
+@pytest.fixture(scope="session", params=["source", "bundle as in 0.6.20", "bundle as in 0.12.4"])
+def module(request: pytest.FixtureRequest) -> Any:
+    """What holds `Pipe`: the source module, or the bundle as a host has it."""
+    if request.param == "source":
+        return openwebui_pipe.pipe
+    load = load_as_in_0_6_20 if request.param.endswith("0.6.20") else load_as_in_0_12_4
+    return load(bundle(), f"test_{load.__name__}")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A server that answers as the test says."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def host(module: Any, server: ScriptedServer) -> Host:
+    """A host whose pipe talks to the server."""
+    return Host(module, BASE_URL=server.base_url)
+
+
+@pytest.fixture
+def host_with(module: Any, server: ScriptedServer) -> Callable[..., Host]:
+    """Such a host with more Valves set."""
+    return lambda **valves: Host(module, **({"BASE_URL": server.base_url} | valves))

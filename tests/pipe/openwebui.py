@@ -1,0 +1,164 @@
+"""A real Open WebUI in a process of its own, installed, started on an empty folder, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+PATIENCE = 90.0  # seconds: an upper bound for every wait, never a measure
+REQUIREMENTS = {"0.12.4": "openwebui.txt", "0.6.20": "openwebui-legacy.txt"}
+
+# No sign-in, no other providers, nothing fetched from outside, settings from here and not from a database.
+ENVIRONMENT = {
+    "WEBUI_AUTH": "False",
+    "OFFLINE_MODE": "True",
+    "HF_HUB_OFFLINE": "1",
+    "ENABLE_VERSION_UPDATE_CHECK": "False",
+    "ENABLE_OLLAMA_API": "False",
+    "ENABLE_OPENAI_API": "False",
+    "RAG_EMBEDDING_ENGINE": "openai",
+    "BYPASS_EMBEDDING_AND_RETRIEVAL": "True",
+    "ENABLE_PERSISTENT_CONFIG": "False",
+    "WEBUI_SECRET_KEY": "only for tests",
+    "USE_SLIM_DOCKER": "True",
+    "ENABLE_AUTOCOMPLETE_GENERATION": "False",
+    "ANONYMIZED_TELEMETRY": "False",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def uv() -> str:
+    """The uv that made this environment, or the one on the path."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    assert found, "uv is needed to install Open WebUI: run this through make, or set UV"
+    return found
+
+
+def install(version: str) -> Path:
+    """The folder of an environment with that Open WebUI, made on first use."""
+    home = CACHE / f"openwebui-{version}"
+    ready = home / "ready"
+    if not ready.exists():
+        python = str(home / "bin" / "python")
+        pip = [uv(), "pip", "install", "-q", "--python", python]
+        subprocess.run([uv(), "venv", "-q", "--clear", "--python", "3.12", str(home)], check=True)
+        subprocess.run(
+            [*pip, "--no-deps", "-r", str(ROOT / "requirements" / REQUIREMENTS[version])], check=True
+        )
+        subprocess.run([*pip, "--no-deps", f"open-webui=={version}"], check=True)
+        ready.touch()
+    return home
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class OpenWebUi:
+    """A running Open WebUI; a context manager. `base_url` is where it is, `log_path` what it wrote."""
+
+    def __init__(self, version: str, data: Path, **environment: str) -> None:
+        self.version = version
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.log_path = data / "openwebui.log"
+        self._data = data
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._session = requests.Session()
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def __enter__(self) -> OpenWebUi:
+        home = install(self.version)
+        self._data.mkdir(parents=True, exist_ok=True)
+        keep = {
+            name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")
+        }
+        environment = keep | ENVIRONMENT | {"DATA_DIR": str(self._data), "CORS_ALLOW_ORIGIN": self.base_url}
+        command = [str(home / "bin" / "open-webui"), "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._log = self.log_path.open("wb")
+        self._process = subprocess.Popen(
+            command,
+            env=environment | self._environment,
+            cwd=self._data,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self._wait_until_healthy()
+        answer = self.post("/api/v1/auths/signin", {"email": "admin@localhost", "password": "any"})
+        self._session.headers["Authorization"] = f"Bearer {answer['token']}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        if self._log:
+            self._log.close()
+
+    def _wait_until_healthy(self) -> None:
+        assert self._process
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if requests.get(self.base_url + "/health", timeout=2).ok:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.3)
+        raise AssertionError(f"Open WebUI did not start:\n{self.log_path.read_text('utf-8')[-3000:]}")
+
+    def get(self, path: str) -> Any:
+        answer = self._session.get(self.base_url + path, timeout=PATIENCE)
+        answer.raise_for_status()
+        return answer.json()
+
+    def post(self, path: str, body: object = None) -> Any:
+        answer = self._session.post(self.base_url + path, json=body, timeout=PATIENCE)
+        assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json()
+
+    def stream(self, body: dict[str, object]) -> requests.Response:
+        """A chat request as API clients send it; read or close the answer."""
+        return self._session.post(
+            self.base_url + "/api/chat/completions", json=body, stream=True, timeout=PATIENCE
+        )
+
+    def install_function(self, function_id: str, name: str, content: str, **valves: object) -> None:
+        """Save a function, switch it on and set its Valves, without a browser."""
+        form = {"id": function_id, "name": name, "content": content, "meta": {"description": name}}
+        self.post("/api/v1/functions/create", form)
+        self.post(f"/api/v1/functions/id/{function_id}/toggle")
+        self.set_valves(function_id, **valves)
+
+    def set_valves(self, function_id: str, **valves: object) -> None:
+        self.post(f"/api/v1/functions/id/{function_id}/valves/update", valves)
+
+    def models(self) -> dict[str, str]:
+        """Ids and names of the models that the signed-in user sees."""
+        return {model["id"]: model["name"] for model in self.get("/api/models?refresh=true")["data"]}
+
+    def chats(self) -> list[Any]:
+        """All chats, newest first, with their messages."""
+        return [self.get(f"/api/v1/chats/{chat['id']}") for chat in self.get("/api/v1/chats/")]

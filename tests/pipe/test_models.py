@@ -1,0 +1,98 @@
+"""The model list: short names, only what was asked for, never empty."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from openwebui_pipe.listing import short_names, wanted_models
+from tests.pipe.host import Host
+from tests.server import Hang, ScriptedServer, models, page
+
+CACHE = [
+    "mlx-community/gpt-oss-20b-MXFP4",
+    "mlx-community/Qwen3-8B-4bit",
+    "lmstudio/gpt-oss-120b",
+    "BAAI/bge-m3",
+]
+
+
+def test_the_servers_gpt_oss_models_are_listed_under_short_names(host: Host, server: ScriptedServer) -> None:
+    server.models(models(*CACHE))
+    assert asyncio.run(host.models()) == {
+        "mlx-community/gpt-oss-20b-MXFP4": "gpt-oss-20b-MXFP4",
+        "lmstudio/gpt-oss-120b": "gpt-oss-120b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        ("", CACHE),
+        ("*", CACHE),
+        (" , ", CACHE),
+        ("QWEN", CACHE[1:2]),
+        ("gpt-oss-20b, bge", [CACHE[0], CACHE[3]]),
+        ("mlx-community/*", CACHE[:2]),
+        ("*-[0-9]b-*", CACHE[1:2]),
+        ("nothing", []),
+    ],
+)
+def test_the_filter_takes_parts_of_names_and_globs(patterns: str, found: list[str]) -> None:
+    assert wanted_models(CACHE, patterns) == found
+
+
+def test_equal_names_are_told_apart_by_what_precedes_them() -> None:
+    ids = ["a/gpt-oss-20b", "b/gpt-oss-20b", "/Users/aiko/models/gpt-oss-20b/", "plain", "C:\\models\\other"]
+    assert short_names(ids) == {
+        "a/gpt-oss-20b": "gpt-oss-20b (a)",
+        "b/gpt-oss-20b": "gpt-oss-20b (b)",
+        "/Users/aiko/models/gpt-oss-20b/": "gpt-oss-20b (/Users/aiko/models)",
+        "plain": "plain",
+        "C:\\models\\other": "other",
+    }
+
+
+def test_the_list_is_not_asked_for_on_every_page_load(host: Host, server: ScriptedServer) -> None:
+    server.models(models(*CACHE))
+    assert asyncio.run(host.models()) == asyncio.run(host.models())
+    assert len(server.requests) == 1
+
+
+def test_another_address_is_asked_at_once(host: Host, server: ScriptedServer) -> None:
+    server.models(models(*CACHE))
+    asyncio.run(host.models())
+    host.valves["BASE_URL"] = server.base_url + "/v1"
+    asyncio.run(host.models())
+    assert len(server.requests) == 2
+
+
+def test_while_the_server_is_down_its_last_list_stands(
+    host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.models(models(*CACHE), page(502, "Bad Gateway"))
+    listed = asyncio.run(host.models())
+    an_hour_later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: an_hour_later)
+    assert asyncio.run(host.models()) == listed
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "script", [page(404, "Not Found"), page(200, "{}"), page(200, "<html>"), [b""], [Hang()]]
+)
+def test_without_a_list_there_is_one_entry_for_the_servers_own_model(
+    host: Host, server: ScriptedServer, script: list[bytes]
+) -> None:
+    server.models(script)
+    assert asyncio.run(host.models()) == {"default_model": "gpt-oss (MLX)"}
+
+
+def test_a_wrong_address_has_that_entry_too(host_with: Callable[..., Host]) -> None:
+    assert asyncio.run(host_with(BASE_URL="http://[").models()) == {"default_model": "gpt-oss (MLX)"}
+    assert asyncio.run(host_with(BASE_URL="http://127.0.0.1:1").models()) == {
+        "default_model": "gpt-oss (MLX)"
+    }

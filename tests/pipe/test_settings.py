@@ -1,0 +1,158 @@
+"""Valves, UserValves and the request: what wins over what, and nothing that Open WebUI sends breaks it."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from openwebui_pipe.valves import PipeUserValves, PipeValves, secret_input
+from tests.pipe.host import Host, joined
+from tests.server import ScriptedServer, reply
+
+
+@pytest.mark.parametrize(
+    ("valve", "own", "body", "effort"),
+    [
+        ("low", "inherit", {}, "low"),
+        ("low", "high", {}, "high"),
+        ("low", "medium", {"reasoning_effort": "high"}, "high"),
+        ("low", "medium", {"reasoning_effort": "HIGH "}, "high"),
+        ("low", "medium", {"chat_template_kwargs": {"reasoning_effort": "high"}}, "high"),
+        ("low", "medium", {"reasoning_effort": "xhigh"}, "medium"),
+        ("low", "inherit", {"reasoning_effort": None}, "low"),
+    ],
+)
+def test_the_chats_effort_wins_over_the_users_and_that_over_the_admins(
+    host_with: Callable[..., Host],
+    server: ScriptedServer,
+    valve: str,
+    own: str,
+    body: dict[str, Any],
+    effort: str,
+) -> None:
+    server.chat(reply("Hello"))
+    host = host_with(REASONING_EFFORT=valve)
+    host.chat(user_valves=host.function.UserValves(REASONING_EFFORT=own), **body)
+    sent = server.requests[0].json
+    assert sent["reasoning_effort"] == effort
+    assert sent["chat_template_kwargs"] == {"reasoning_effort": effort}
+
+
+def test_numbers_come_from_the_valves_unless_the_request_has_them(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat(reply("Hello"))
+    host = host_with(MAX_TOKENS=100, TEMPERATURE=0.5)
+    host.chat()
+    host.chat(max_tokens=200, temperature=0, top_p=0.9, top_k=40, seed=7)
+    first, second = (request.json for request in server.requests)
+    assert (first["max_tokens"], first["temperature"], first["top_p"]) == (100, 0.5, 1.0)
+    assert (second["max_tokens"], second["temperature"], second["top_p"]) == (200, 0, 0.9)
+    assert (second["top_k"], second["seed"]) == (40, 7)
+
+
+def test_parameters_of_ones_own_go_along(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("Hello"))
+    host.chat(chat_template_kwargs={"builtin_tools": ["browser"]}, repetition_penalty=1.1, user={"id": 1})
+    sent = server.requests[0].json
+    assert sent["chat_template_kwargs"] == {"reasoning_effort": "medium", "builtin_tools": ["browser"]}
+    assert sent["repetition_penalty"] == 1.1
+    assert "user" not in sent
+
+
+@pytest.mark.parametrize(
+    "own", [None, {}, {"REASONING_EFFORT": "low"}, types.SimpleNamespace(THINKING="hide")]
+)
+def test_user_valves_of_any_shape_are_read(host: Host, server: ScriptedServer, own: Any) -> None:
+    server.chat(reply("Hello"))
+    assert joined(host.chat(user_valves=own)) == "Hello"
+
+
+def test_odd_bodies_do_not_break_the_pipe(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("Hello"))
+    odd = {"messages": None, "tools": {}, "stop": 5, "max_tokens": "many", "temperature": None, "model": None}
+    assert joined(host.chat(**odd)) == "Hello"
+    assert joined(host.chat(__user__=None, __metadata__=None, __event_emitter__=None)) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("MAX_TOKENS", "4096", 4096),
+        ("MAX_TOKENS", "", 8192),
+        ("MAX_TOKENS", -5, 1),
+        ("MAX_TOKENS", 10**9, 131_072),
+        ("TEMPERATURE", "0.3", 0.3),
+        ("TEMPERATURE", 9, 2.0),
+        ("TEMPERATURE", "nan", 1.0),
+        ("IDLE_TIMEOUT", 0, 1.0),
+        ("CONNECT_TIMEOUT", [], 5.0),
+        ("THINKING", "show", "fold"),
+        ("REASONING_EFFORT", "extreme", "medium"),
+        ("TOOLS", None, "user-selected"),
+    ],
+)
+def test_a_wrong_value_is_replaced_because_open_webui_hides_why_one_is_refused(
+    name: str, value: object, kept: object
+) -> None:
+    assert getattr(PipeValves(**{name: value}), name) == kept
+
+
+def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
+    properties = PipeValves.model_json_schema()["properties"]
+    assert properties["TOOLS"]["enum"] == ["user-selected", "all", "off"]
+    assert properties["REASONING_EFFORT"]["enum"] == ["low", "medium", "high"]
+    assert PipeUserValves.model_json_schema()["properties"]["THINKING"]["enum"] == ["inherit", "fold", "hide"]
+    assert all(entry["description"] for entry in properties.values())
+
+
+@pytest.mark.parametrize(
+    ("version", "masked"),
+    [("0.6.20", False), ("0.7.2", False), ("0.8.0", True), ("0.12.4", True), ("?", False)],
+)
+def test_the_key_is_masked_only_where_the_host_has_an_input_for_that(
+    monkeypatch: pytest.MonkeyPatch, version: str, masked: bool
+) -> None:
+    env = types.ModuleType("open_webui.env")
+    monkeypatch.setattr(env, "VERSION", version, raising=False)
+    monkeypatch.setitem(sys.modules, "open_webui", types.ModuleType("open_webui"))
+    monkeypatch.setitem(sys.modules, "open_webui.env", env)
+    assert (secret_input() is not None) is masked
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "x", "parameters": {"type": "object"}},
+    }
+
+
+BUILTIN, ASKED, OWN, CLIENT = "search_notes", "search_web", "get_weather", "from_an_api_client"
+KNOWN = {name: {"type": "builtin"} for name in (BUILTIN, ASKED)} | {OWN: {"tool_id": "weather"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "sent"),
+    [("user-selected", [ASKED, OWN, CLIENT]), ("all", [BUILTIN, ASKED, OWN, CLIENT]), ("off", [])],
+)
+def test_built_in_tools_that_nobody_chose_are_left_out(
+    host_with: Callable[..., Host], server: ScriptedServer, policy: str, sent: list[str]
+) -> None:
+    server.chat(reply("Hello"))
+    offered = [tool(name) for name in (BUILTIN, ASKED, OWN, CLIENT)]
+    host_with(TOOLS=policy).chat(tools=offered, __tools__=KNOWN)
+    tools: Any = server.requests[0].json.get("tools", [])
+    assert [entry["function"]["name"] for entry in tools] == sent
+
+
+def test_attached_knowledge_keeps_the_tools_that_read_it(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("Hello"))
+    names = ["list_knowledge", "query_knowledge_files", "search_chats"]
+    known = {name: {"type": "builtin"} for name in names}
+    host.chat(tools=[tool(name) for name in names], __tools__=known)
+    tools: Any = server.requests[0].json["tools"]
+    assert [entry["function"]["name"] for entry in tools] == names[:2]

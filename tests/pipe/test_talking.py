@@ -1,0 +1,335 @@
+"""What a chat receives: thinking, answer, tool calls, usage, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.pipe.host import Host, deltas, error_of, joined
+from tests.server import (
+    DONE,
+    Gate,
+    Hang,
+    ScriptedServer,
+    chunk,
+    harmony,
+    harmony_call,
+    head,
+    keepalive,
+    reply,
+    text,
+    usage,
+)
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+
+
+def test_thinking_comes_first_and_apart_from_the_answer(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("She greets me.", "こんにちは 🎉")))
+    chunks = host.chat()
+    assert joined(chunks, "reasoning_content") == "She greets me."
+    assert joined(chunks) == "こんにちは 🎉"
+    kinds = [next(iter(delta), "") for delta in deltas(chunks)]
+    assert kinds.index("content") > max(i for i, kind in enumerate(kinds) if kind == "reasoning_content")
+
+
+def test_the_end_tells_the_true_finish_reason_and_then_the_usage(host: Host, server: ScriptedServer) -> None:
+    server.chat([head(), text("Hello"), chunk({}, "length"), _cached_usage(68, 9, 64), DONE])
+    *_, finish, figures = host.chat()
+    assert finish["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "length"}
+    assert figures["choices"] == []
+    assert figures["usage"] == {
+        "prompt_tokens": 68,
+        "completion_tokens": 9,
+        "total_tokens": 77,
+        "prompt_tokens_details": {"cached_tokens": 64},
+    }
+
+
+def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(reply(*harmony("So.", "Hello")))
+    chunks = host.chat(model="mlx_harmony.mlx-community/gpt-oss-20b")
+    assert {chunk["model"] for chunk in chunks} == {"mlx_harmony.mlx-community/gpt-oss-20b"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert server.requests[0].json["model"] == "mlx-community/gpt-oss-20b"
+
+
+def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
+    host: Host, server: ScriptedServer
+) -> None:
+    gate = Gate()
+    server.chat([head(), text("First"), gate, text(" second"), chunk({}, "stop"), DONE])
+
+    async def watch() -> list[str]:
+        host.function.valves = host.function.Valves(**host.valves)
+        seen = []
+        async for piece in await host.start({"messages": [{"role": "user", "content": "Hi"}]}):
+            seen.append(joined([piece]))
+            gate.open()
+        return seen
+
+    assert asyncio.run(watch())[0] == "First"
+
+
+def test_tokens_that_arrive_together_leave_together(host: Host, server: ScriptedServer) -> None:
+    tokens = b"".join(text(f" {number}") for number in range(500))
+    server.chat([head() + tokens + chunk({}, "stop") + DONE])
+    chunks = host.chat()
+    assert joined(chunks).split() == [str(number) for number in range(500)]
+    assert len(chunks) < 100
+
+
+def test_a_request_that_does_not_stream_gets_one_completion(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("Easy.", "Four.")))
+    answer = host.complete("2 + 2?")
+    assert answer["object"] == "chat.completion"
+    message = {"role": "assistant", "content": "Four.", "reasoning_content": "Easy."}
+    assert answer["choices"] == [{"index": 0, "message": message, "finish_reason": "stop"}]
+    assert answer["usage"]["prompt_tokens"] == 68
+
+
+@pytest.mark.parametrize(
+    ("valve", "own", "shown"),
+    [("fold", "inherit", True), ("hide", "inherit", False), ("fold", "hide", False), ("hide", "fold", True)],
+)
+def test_thinking_is_hidden_where_the_user_or_else_the_admin_says_so(
+    host_with: Callable[..., Host], server: ScriptedServer, valve: str, own: str, shown: bool
+) -> None:
+    server.chat(reply(*harmony("Secret.", "Open.")))
+    host = host_with(THINKING=valve)
+    chunks = host.chat(user_valves=host.function.UserValves(THINKING=own))
+    assert bool(joined(chunks, "reasoning_content")) is shown
+    assert joined(chunks) == "Open."
+
+
+def test_stopping_closes_the_connection_to_the_server(host: Host, server: ScriptedServer) -> None:
+    server.chat([head(), text("Once"), Hang()])
+    asyncio.run(_stop_after(host, texts=1))
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_stopping_while_the_prompt_is_read_closes_the_connection_too(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat([head(), keepalive(1, 100), Hang()])
+
+    async def stop_early() -> None:
+        host.function.valves = host.function.Valves(**host.valves)
+        task = asyncio.create_task(_drain(await host.start({"messages": []})))
+        await asyncio.to_thread(server.wait_for_requests)
+        while not any("1 %" in line for line in host.statuses):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stop_early())
+    assert server.requests[0].was_closed_by_client()
+    assert host.statuses[-1] == ""
+
+
+def test_leaving_the_generator_closes_the_connection_too(host: Host, server: ScriptedServer) -> None:
+    server.chat([head(), text("Once"), Hang()])
+
+    async def leave() -> None:
+        host.function.valves = host.function.Valves(**host.valves)
+        chunks = await host.start({"messages": []})
+        await anext(chunks)
+        await chunks.aclose()
+
+    asyncio.run(leave())
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_the_status_line_follows_the_server_and_is_gone_before_the_text(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat([head(), keepalive(62, 100), keepalive(64, 100), text("Hello"), chunk({}, "stop"), DONE])
+    host.chat()
+    assert host.statuses == ["Waiting for the server", "Reading the prompt 62 %", ""]
+
+
+def test_the_status_line_is_japanese_where_the_browser_is(host: Host, server: ScriptedServer) -> None:
+    server.chat([head(), keepalive(62, 100), text("Hello"), chunk({}, "stop"), DONE])
+    host.chat(__metadata__={"variables": {"{{USER_LANGUAGE}}": "ja-JP"}})
+    assert host.statuses == ["サーバーの応答を待っています", "プロンプトを読み込み中 62 %", ""]
+
+
+def test_hidden_thinking_is_announced_in_the_status_line(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat(reply(*harmony("Hm.", "Yes.")))
+    host = host_with(THINKING="hide")
+    host.chat()
+    assert "Thinking" in host.statuses
+    assert host.statuses[-1] == ""
+
+
+def test_tool_calls_are_native_with_the_thinking_before_them(host: Host, server: ScriptedServer) -> None:
+    tokens = harmony_call("get_weather", '{"city": "Paris"}', "I need the weather.")
+    server.chat(reply(*tokens, "<|call|>", "<|start|>", "assistant", *_call_header(), '{"city": "東京"}'))
+    chunks = host.chat(tools=[WEATHER])
+    with_details, with_calls = [d for d in deltas(chunks) if "reasoning_details" in d or "tool_calls" in d]
+    assert with_details["reasoning_details"][0]["text"] == "I need the weather."
+    calls = with_calls["tool_calls"]
+    assert [call["index"] for call in calls] == [0, 1]
+    assert len({call["id"] for call in calls}) == 2
+    assert [json.loads(call["function"]["arguments"]) for call in calls] == [
+        {"city": "Paris"},
+        {"city": "東京"},
+    ]
+    assert [c["finish_reason"] for chunk in chunks for c in chunk.get("choices", [])][-1] == "tool_calls"
+
+
+def test_ids_of_tool_calls_differ_between_rounds(host: Host, server: ScriptedServer) -> None:
+    tokens = harmony_call("get_weather", "{}")
+    server.chat(reply(*tokens, reply_id="chatcmpl-1"), reply(*tokens, reply_id="chatcmpl-2"))
+    ids = [
+        d["tool_calls"][0]["id"]
+        for _ in range(2)
+        for d in deltas(host.chat(tools=[WEATHER]))
+        if "tool_calls" in d
+    ]
+    assert len(set(ids)) == 2
+
+
+def test_a_call_to_an_undeclared_tool_is_never_passed_on(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply(*harmony_call("delete_everything", "{}")))
+    chunks = host.chat(tools=[WEATHER])
+    assert not any("tool_calls" in delta for delta in deltas(chunks))
+    assert "delete_everything" in error_of(chunks)
+
+
+def test_the_second_tool_round_sends_call_result_and_thinking(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("It rains."))
+    function = {"name": "get_weather", "arguments": "{}"}
+    host.chat(
+        tools=[WEATHER],
+        messages=[
+            {"role": "user", "content": "Weather?"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+                "reasoning_details": [{"type": "reasoning.text", "text": "I look it up.", "index": 0}],
+            },
+            {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+        ],
+    )
+    _, called, result = _sent(server)["messages"]
+    assert called["thinking"] == "I look it up."
+    assert called["tool_calls"][0]["function"]["name"] == "get_weather"
+    assert result["content"] == "rain"
+
+
+def test_an_image_is_left_out_and_said_so_once(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("I see."))
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    question = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    host.chat(messages=[question])
+    notes = [event["data"]["content"] for event in host.events if event["type"] == "notification"]
+    assert len(notes) == 1
+    assert "text only" in notes[0]
+    assert "What is this?" in json.dumps(_sent(server)["messages"])
+    assert "base64" not in json.dumps(_sent(server)["messages"])
+
+    host.events.clear()
+    host.chat(
+        messages=[question, {"role": "assistant", "content": "I see."}, {"role": "user", "content": "And?"}]
+    )
+    assert not [event for event in host.events if event["type"] == "notification"]
+
+
+def test_the_second_turn_sends_no_markup_of_the_first(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("Again."))
+    raw = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello"
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": raw},
+        {"role": "user", "content": "More"},
+    ]
+    host.chat(messages=turns)
+    assert [message["content"] for message in _sent(server)["messages"]] == ["Hi", "Hello", "More"]
+
+
+def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> None:
+    gate = Gate()
+    server.chat(
+        [head(), text("one"), gate, text(" one"), chunk({}, "stop"), DONE],
+        [head(), text("two"), gate, text(" two"), chunk({}, "stop"), DONE],
+    )
+
+    async def both() -> list[str]:
+        host.function.valves = host.function.Valves(**host.valves)
+        starts = [await host.start({"messages": []}) for _ in range(2)]
+        tasks = [asyncio.create_task(_drain(start)) for start in starts]
+        await asyncio.to_thread(server.wait_for_requests, 2)
+        gate.open()
+        return sorted(joined(chunks) for chunks in await asyncio.gather(*tasks))
+
+    assert asyncio.run(both()) == ["one one", "two two"]
+
+
+def test_a_long_history_is_cleaned_outside_the_loop(host: Host, server: ScriptedServer) -> None:
+    server.chat(reply("Yes."))
+    threads: set[int] = set()
+
+    class Watched(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            if key == "role":
+                threads.add(threading.get_ident())
+            return super().get(key, default)
+
+    first = Watched(role="user", content="word " * 10_000)
+    host.chat(messages=[first, {"role": "assistant", "content": "Hm."}, {"role": "user", "content": "So?"}])
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def _call_header() -> list[str]:
+    return ["<|channel|>", "comment", "ary", " to", "=", "functions", ".", "get_weather", "<|message|>"]
+
+
+def _cached_usage(prompt: int, completion: int, cached: int) -> bytes:
+    return usage(prompt, completion).replace(b'"cached_tokens": 0', f'"cached_tokens": {cached}'.encode())
+
+
+def _sent(server: ScriptedServer) -> dict[str, Any]:
+    sent: dict[str, Any] = server.requests[-1].json
+    return sent
+
+
+async def _drain(chunks: Any) -> list[dict[str, Any]]:
+    return [chunk async for chunk in chunks]
+
+
+async def _stop_after(host: Host, texts: int) -> None:
+    """Press Stop: cancel the task that reads, once so many pieces of text have come."""
+    host.function.valves = host.function.Valves(**host.valves)
+    chunks = await host.start({"messages": [{"role": "user", "content": "Hi"}]})
+    seen = asyncio.Semaphore(0)
+
+    async def read() -> None:
+        async for _ in chunks:
+            seen.release()
+
+    task = asyncio.create_task(read())
+    for _ in range(texts):
+        await seen.acquire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
