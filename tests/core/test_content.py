@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from harmony_core.content import MAX_THINK_LEAD, dump_whole
 from harmony_core.events import AnswerDelta, ReasoningDelta
 from harmony_core.jsontext import Json
-from tests.core.streams import RAW, answer_of, call_piece, chunk, deltas, native_calls, read, reply_of, sse
+from tests.core.streams import (
+    RAW,
+    answer_of,
+    call_piece,
+    chunk,
+    completion,
+    deltas,
+    native_calls,
+    read,
+    reply_of,
+    sse,
+)
 from tests.server.replies import DONE, harmony, harmony_call
+
+CORPUS = json.loads((Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8"))
+
 
 # Raw text.
 
@@ -16,6 +34,22 @@ from tests.server.replies import DONE, harmony, harmony_call
 def test_raw_harmony_is_taken_apart() -> None:
     got = answer_of(*deltas(RAW))
     assert (got.reasoning, got.answer) == ("Think.", "Answer.")
+
+
+@pytest.mark.parametrize("row", CORPUS, ids=lambda row: row["name"])
+def test_the_corpus_means_the_same_inside_a_stream(row: dict[str, Any]) -> None:
+    raw, reason = row["text"], row["finish_reason"].replace("interrupted", "abort")
+    shorter_than_a_marker = [raw[at : at + 5] for at in range(0, len(raw), 5)]
+    bodies = [deltas(*cut, finish_reason=reason) for cut in ([raw], list(raw), shorter_than_a_marker)]
+    bodies.append([completion({"content": raw}, finish_reason=reason)])
+    for body in bodies:
+        got = answer_of(*body, tools=row["tools"])
+        calls = [
+            {"name": call.name, "arguments": call.arguments, "valid": call.valid, "declared": call.declared}
+            for call in got.tool_calls
+        ]
+        assert (got.reasoning, got.answer) == (row["reasoning"], row["answer"])
+        assert (calls, got.truncated) == (row["tool_calls"], row["truncated"])
 
 
 def test_a_tool_call_in_the_text_gets_the_id_of_the_reply() -> None:
