@@ -154,3 +154,16 @@ def demo(
     from .demo import run_demo
 
     raise typer.Exit(run_demo(server_python, serve, host, port))
+
+
+@app.command()
+def package(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", show_default="mlx-harmony-VERSION.difypkg", help="The file to write."),
+    ] = None,
+) -> None:
+    """Write the Dify plugin as a .difypkg file, in a checkout."""
+    from .package import run_package
+
+    raise typer.Exit(run_package(Path(), output))

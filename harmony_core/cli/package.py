@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import pathspec
-import typer
+
+from .exits import OK, USAGE
 
 _EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
 _READABLE_FILE: Final = 0o100644 << 16
 
 
-def package(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; mlx-harmony-VERSION.difypkg by default.")
-    ] = None,
-    source: Annotated[Path, typer.Option(help="A checkout of mlx-harmony.")] = Path(),
-) -> None:
-    """Write the Dify plugin as a .difypkg file."""
+def run_package(source: Path, output: Path | None) -> int:
+    """Write the package of the checkout `source`; returns the exit code."""
     if not (source / "manifest.yaml").is_file():
-        typer.echo("There is no manifest.yaml here. Run this in a checkout of mlx-harmony.", err=True)
-        raise typer.Exit(2)
-    target = output or Path(f"mlx-harmony-{_version(source)}.difypkg")
+        print("There is no manifest.yaml here. Run this in a checkout of mlx-harmony.", file=sys.stderr)
+        return USAGE
+    target = output or source / f"mlx-harmony-{_version(source)}.difypkg"
     count = write_package(source, target)
-    typer.echo(f"{target}: {count} files, {target.stat().st_size:,} bytes")
+    print(f"{target}: {count} files, {target.stat().st_size:,} bytes")
+    return OK
 
 
 def write_package(source: Path, target: Path) -> int:

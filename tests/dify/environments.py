@@ -1,8 +1,7 @@
-"""Environments of their own for tests that need other packages than these; made once, kept in .cache/."""
+"""Environments of their own for what cannot live beside the SDK, made as the Makefile makes them."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -10,29 +9,28 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache"
 
 
 def uv() -> str:
-    """The uv to use: $UV, else the one on the PATH."""
-    found = os.environ.get("UV") or shutil.which("uv")
-    assert found, "uv is neither on the PATH nor named by UV"
+    """The uv to use: $UV, the one on the PATH, or the one that the Makefile fetched."""
+    found = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    assert Path(found).is_file(), "uv is neither on the PATH nor named by UV"
     return found
 
 
-def environment(name: str, *options: str) -> Path:
-    """The Python of an environment made from `requirements/<name>.txt`; made anew when that file changes."""
-    wanted = ROOT / "requirements" / f"{name}.txt"
-    folder = CACHE / name
-    python = folder / "bin" / "python"
-    stamp = folder / "made-from"
-    digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
-    if python.exists() and stamp.exists() and stamp.read_text() == digest:
-        return python
-    base = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
-    run(uv(), "venv", "--quiet", "--clear", "--python", base, str(folder))
-    run(uv(), "pip", "install", "--quiet", "--python", str(python), *options, "-r", str(wanted))
-    stamp.write_text(digest)
+def base_python() -> str:
+    """The Python that this environment was made from: the daemon wants no environment's own."""
+    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def environment(name: str) -> Path:
+    """The Python of `.cache/NAME`, made from `requirements/NAME.txt` unless it is there and newer."""
+    wanted, folder = ROOT / "requirements" / f"{name}.txt", ROOT / ".cache" / name
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if not (ready.exists() and ready.stat().st_mtime >= wanted.stat().st_mtime):
+        run(uv(), "venv", "--quiet", "--clear", "--python", base_python(), str(folder))
+        run(uv(), "pip", "sync", "--quiet", "--python", str(python), "--require-hashes", str(wanted))
+        ready.touch()
     return python
 
 

@@ -27,7 +27,7 @@ def plugin() -> Iterator[ServerlessPlugin]:
 @pytest.fixture
 def node(plugin: ServerlessPlugin, server: ScriptedServer) -> Node:
     """Runs Dify's LLM node over the plugin's reply to a script."""
-    python = environment("graphon", "--no-deps")
+    python = environment("graphon")
     asked: dict[str, object] = {"model_type": "llm", "model": "gpt-oss-20b"}
     schema = plugin.ask("get_ai_model_schemas", credentials={"base_url": server.base_url}, **asked)
 

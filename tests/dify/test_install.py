@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from harmony_core.cli.package import write_package
-from tests.dify.environments import run, uv
+from tests.dify.environments import base_python, run, uv
 from tests.dify.hosts import PipedPlugin
 from tests.server import ScriptedServer, harmony, reply
 
@@ -32,8 +31,7 @@ def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("installed")
     zipfile.ZipFile(package).extractall(folder)
     python = folder / ".venv" / "bin" / "python"
-    base = str(Path(sys.base_prefix) / "bin" / "python3.12")
-    run(uv(), "venv", "--quiet", "--python", base, str(folder / ".venv"))
+    run(uv(), "venv", "--quiet", "--python", base_python(), str(folder / ".venv"))
     run(uv(), "pip", "install", "--quiet", "--python", str(python), "-r", str(folder / "requirements.txt"))
     with PipedPlugin(folder, str(python)) as plugin:
         yield plugin

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.dify.hosts import ServerlessPlugin
-from tests.server import Gate, ScriptedServer, harmony, head, reply, text
+from tests.server import Gate, ScriptedServer, harmony, reply, text
 from tests.server.replies import Step
 
 ROOT = Path(__file__).parents[2]
