@@ -103,22 +103,23 @@ def talk(conversation: Conversation, base_url: str) -> None:
     """Chat until the user leaves."""
     prompt = _prompt()
     print(say("welcome", url=base_url), file=sys.stderr)
-    while True:
+    text = ""
+    while text != "/exit":
         try:
             text = prompt.prompt("> ").strip()
+            if text.startswith("/") and "\n" not in text:
+                _obey(text, conversation)
+            elif text:
+                conversation.ask(text)
         except KeyboardInterrupt:
             continue
         except EOFError:
             return
-        if text == "/exit":
-            return
-        if text.startswith("/") and "\n" not in text:
-            _obey(text, conversation)
-        elif text:
-            conversation.ask(text)
 
 
 def _obey(command: str, conversation: Conversation) -> None:
+    if command == "/exit":
+        return
     if command == "/clear":
         conversation.clear()
         words = say("cleared")

@@ -1,0 +1,106 @@
+"""The filters, the help, the exit codes, and the words in both languages."""
+
+from __future__ import annotations
+
+import json
+import string
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from harmony_core.cli.exits import exit_code
+from harmony_core.cli.words import _WORDS, language
+from harmony_core.problems import Kind
+from tests.cli.conftest import Run
+
+RAW = (
+    "<|channel|>analysis<|message|>ふむ<|end|><|start|>assistant<|channel|>final<|message|>Hi<|end|>"
+    "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"
+)
+
+
+def test_parse_turns_raw_text_into_json(run: Run) -> None:
+    result = run("parse", input=RAW)
+    assert json.loads(result.stdout) == {
+        "reasoning": "ふむ",
+        "answer": "Hi",
+        "tool_calls": [{"name": "f", "arguments": "{}"}],
+        "truncated": False,
+    }
+
+
+def test_clean_turns_messages_into_messages(run: Run) -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": RAW[:118]}]
+    cleaned = json.loads(run("clean", input=json.dumps(messages)).stdout)
+    assert [message["role"] for message in cleaned] == ["user", "assistant"]
+    assert cleaned[1]["content"] == "Hi"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "no"])
+def test_clean_refuses_what_is_no_list_of_messages(run: Run, text: str) -> None:
+    result = run("clean", input=text)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Standard input is not a JSON list of messages.")
+    assert result.stdout == ""
+
+
+def test_every_kind_of_problem_has_an_exit_code() -> None:
+    codes = {exit_code(kind) for kind in get_args(Kind)}
+    assert codes == {1, 3, 4, 5, 6}
+
+
+def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:
+    help_text = " ".join(run("--help").stdout.split())
+    for word in ("chat", "doctor", "parse", "clean", "demo", "3 the server cannot be reached"):
+        assert word in help_text
+
+
+def test_the_help_loads_no_http_library() -> None:
+    program = (
+        "import sys; from harmony_core.cli.app import app; "
+        "print([name for name in ('requests', 'prompt_toolkit', 'jsonschema') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"
+
+
+def test_the_module_can_be_run() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "harmony_core", "parse"],
+        cwd=Path(__file__).parents[2],
+        input=RAW.encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(result.stdout)["answer"] == "Hi"
+
+
+@pytest.mark.parametrize("key", _WORDS)
+def test_both_languages_fill_in_the_same_blanks(key: str) -> None:
+    english, japanese = (
+        {name for _, name, _, _ in string.Formatter().parse(text) if name} for text in _WORDS[key]
+    )
+    assert english == japanese
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"LC_ALL": "ja_JP.UTF-8"}, "ja"),
+        ({"LANG": "ja_JP.UTF-8"}, "ja"),
+        ({"LC_ALL": "C", "LANG": "ja_JP.UTF-8"}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_locale_decides_the_language(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], expected: str
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.setenv(name, settings.get(name, ""))
+    assert language() == expected

@@ -1,0 +1,141 @@
+"""`chat` in a real terminal: live lines, a conversation, Ctrl-C, input of several lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.server import DONE, Gate, Hang, ScriptedServer, chunk, harmony, head, keepalive, reply, text
+
+# Python warns of a fork beside the server's thread; the child executes another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty")
+
+PATIENCE = 30  # seconds: an upper bound for every wait
+CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
+
+
+@pytest.fixture
+def terminal(server: ScriptedServer) -> Iterator[pexpect.spawn]:
+    """A conversation that waits for the first line."""
+    child = spawn(server)
+    child.expect("/help")
+    child.expect_exact(">")
+    yield child
+    child.close(force=True)
+
+
+def spawn(server: ScriptedServer, *arguments: str) -> pexpect.spawn:
+    root = Path(__file__).parents[2]
+    line = ["-m", "harmony_core", "chat", *arguments, "--base-url", server.base_url]
+    return pexpect.spawn(
+        sys.executable,
+        line,
+        cwd=str(root),
+        env=os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        encoding="utf-8",
+        timeout=PATIENCE,
+        dimensions=(40, 100),
+    )
+
+
+def say(terminal: pexpect.spawn, line: str) -> None:
+    terminal.send(line + "\r")
+
+
+def test_the_prompt_being_read_and_the_thinking_are_shown_live(server: ScriptedServer) -> None:
+    gates = [Gate(), Gate()]
+    thought = [text(token) for token in ("<|channel|>", "analysis", "<|message|>", "The user greets me.")]
+    answer = [text(token) for token in harmony("", "Hello.")[4:]]
+    end = [chunk({}, "stop"), DONE]
+    server.chat([head(), keepalive(62, 100), gates[0], *thought, gates[1], *answer, *end])
+    child = spawn(server, "Hi")
+    child.expect("Reading the prompt… 62 %")
+    gates[0].open()
+    child.expect(r"Thinking… \d+ s")
+    gates[1].open()
+    child.expect(r"Thought for \d+ s")
+    child.expect("Hello.")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_control_characters_of_the_model_do_not_reach_the_terminal(server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("hm", "red\x1b[31m alert\x07.")))
+    child = spawn(server, "Hi", "--thinking", "hide")
+    child.expect_exact("red[31m alert.")
+    child.expect(pexpect.EOF)
+
+
+def test_a_conversation_remembers_its_turns(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+    server.chat(reply(*harmony("hm", "First.")), reply(*harmony("hm", "Second.")))
+    say(terminal, "One")
+    terminal.expect_exact("First.")
+    say(terminal, "Two")
+    terminal.expect_exact("Second.")
+    assert server.requests[1].json["messages"] == [
+        {"role": "user", "content": "One"},
+        {"role": "assistant", "content": "First."},
+        {"role": "user", "content": "Two"},
+    ]
+    terminal.send(CTRL_D)
+    terminal.expect(pexpect.EOF)
+
+
+def test_ctrl_c_stops_the_reply_and_keeps_the_chat(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+    started = [head(), *(text(token) for token in ("<|channel|>", "final", "<|message|>", "Half an"))]
+    server.chat([*started, Hang()], reply(*harmony("hm", "Whole.")))
+    say(terminal, "One")
+    terminal.expect_exact("Half an")
+    terminal.send(CTRL_C)
+    assert server.requests[0].was_closed_by_client()
+    terminal.expect_exact("(stopped)")
+    say(terminal, "Two")
+    terminal.expect_exact("Whole.")
+    assert [message["content"] for message in server.requests[1].json["messages"]] == [
+        "One",
+        "Half an",
+        "Two",
+    ]
+
+
+def test_a_failed_turn_is_told_and_forgotten(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+    server.chat([], reply(*harmony("hm", "Better.")))
+    say(terminal, "One")
+    terminal.expect_exact("closed the connection without a reply")
+    say(terminal, "Two")
+    terminal.expect_exact("Better.")
+    assert server.requests[1].json["messages"] == [{"role": "user", "content": "Two"}]
+
+
+def test_a_message_may_have_several_lines(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+    server.chat(reply(*harmony("hm", "Good.")))
+    say(terminal, "first" + ESCAPE + "\rsecond")
+    terminal.expect_exact("Good.")
+    assert server.requests[0].json["messages"] == [{"role": "user", "content": "first\nsecond"}]
+
+
+def test_commands_are_obeyed_and_not_sent(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+    server.chat(reply(*harmony("hm", "Good.")))
+    say(terminal, "One")
+    terminal.expect_exact("Good.")
+    say(terminal, "/help")
+    terminal.expect_exact("forget the conversation")
+    say(terminal, "/clear")
+    terminal.expect_exact("is forgotten")
+    say(terminal, "/nonsense")
+    terminal.expect_exact("There is no command /nonsense")
+    terminal.send(CTRL_C)
+    say(terminal, "Two")
+    terminal.expect_exact("Good.")
+    say(terminal, "/exit")
+    terminal.expect(pexpect.EOF)
+    assert [request.json["messages"] for request in server.requests] == [
+        [{"role": "user", "content": "One"}],
+        [{"role": "user", "content": "Two"}],
+    ]
