@@ -49,7 +49,8 @@ class ScriptedServer:
     """Answers as scripted; a context manager.
 
     `on(path, script, script…)` sets what a path answers: each request takes the next script and the
-    last one repeats. A path without script answers as mlx_lm.server does: 404 `Not Found`.
+    last one repeats. A path without script answers as mlx_lm.server does: 404 `Not Found`. Port 0
+    takes a free one.
 
         with ScriptedServer() as server:
             server.on("/v1/chat/completions", reply("Hello"))
@@ -59,13 +60,13 @@ class ScriptedServer:
     CHAT = "/v1/chat/completions"
     MODELS = "/v1/models"
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
         self._scripts: dict[str, list[Script]] = {}
         self._sockets: list[socket.socket] = []
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
 

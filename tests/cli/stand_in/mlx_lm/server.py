@@ -1,0 +1,31 @@
+"""Stands in for mlx_lm.server where mlx-lm is not installed: plays the demo's replies in order.
+
+Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", or "drops"
+(it closes the connection on the first chat request). The real server has end-to-end tests of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from tests.server import ScriptedServer, harmony, harmony_call, models, reply
+
+REPLIES = (
+    reply(*harmony("A greeting.", "Hello!")),
+    reply(*harmony("In French.", "Bonjour !")),
+    reply(*harmony("Japanese.", "こんにちは！😊 お元気ですか。")),
+    reply(*harmony_call("get_weather", '{"city": "Tokyo"}')),
+    reply(*harmony("The tool knows.", "It is 21 °C.")),
+)
+
+if __name__ == "__main__":
+    mode = os.environ["STAND_IN"]
+    if mode == "dies":
+        sys.exit("no such model")
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    with ScriptedServer(port) as server:
+        server.models(models("toy"))
+        server.chat(*REPLIES) if mode == "well" else server.chat([])
+        threading.Event().wait()

@@ -1,0 +1,150 @@
+"""`demo` and the starting of servers, with a stand-in for mlx_lm.server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from harmony_core.cli import demo, toy_server
+from harmony_core.cli.toy_server import ToyServerError
+from harmony_core.markers import CONTROL_TOKENS
+from tests.cli.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = [str(ROOT / "tests" / "cli" / "stand_in"), str(ROOT)]
+COMMAND = [sys.executable, "-m", "mlx_lm.server"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty")
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that passes for a model, and the stand-in on the path of child processes."""
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(demo, "TOY_MODEL", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(STAND_IN))
+    monkeypatch.setenv("STAND_IN", "well")
+    return tmp_path
+
+
+def run_demo(run: Run) -> tuple[int, str, str]:
+    result = run("demo", "--server-python", sys.executable)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_demo_shows_both_sides_and_checks_itself(run: Run) -> None:
+    code, shown, _ = run_demo(run)
+    assert code == 0
+    assert shown.count("✓") == 5
+    for text in (
+        "<|channel|>analysis<|message|>",
+        "Bonjour !",
+        "こんにちは！😊",
+        'get_weather({"city": "Tokyo"})',
+    ):
+        assert text in shown
+    right = [line.split("│")[2] for line in shown.splitlines() if line.count("│") == 3]
+    assert any("It is 21 °C." in cell for cell in right)
+    assert not any(token in cell for token in CONTROL_TOKENS for cell in right)
+
+
+def test_the_demo_tells_when_something_is_not_as_it_should_be(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "drops")
+    code, _, errors = run_demo(run)
+    assert code == 6
+    assert "closed the connection without a reply" in errors
+
+
+def test_a_server_that_dies_is_told_with_its_last_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "dies")
+    code, _, errors = run_demo(run)
+    assert code == 1
+    assert "no such model" in errors
+    assert "did not start (exit code 1)" in errors
+
+
+def test_an_interpreter_that_does_not_exist_is_told(run: Run) -> None:
+    result = run("demo", "--server-python", "/no/such/python")
+    assert result.exit_code == 1
+    assert "/no/such/python: No such file" in result.stderr
+
+
+def test_without_mlx_lm_the_demo_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    result = run("demo")
+    assert result.exit_code == 2
+    assert "make demo" in result.stderr
+
+
+def test_without_the_toy_model_the_demo_says_so(run: Run, model: Path) -> None:
+    (model / "config.json").unlink()
+    result = run("demo", "--server-python", sys.executable)
+    assert result.exit_code == 2
+    assert str(model) in result.stderr
+
+
+def test_serving_goes_on_until_ctrl_c(model: Path) -> None:
+    program = (
+        "from pathlib import Path; from harmony_core.cli import demo; "
+        f"demo.TOY_MODEL = Path({str(model)!r}); "
+        f"raise SystemExit(demo.run_demo({sys.executable!r}, True, '127.0.0.1', 0))"
+    )
+    child = pexpect.spawn(sys.executable, ["-c", program], encoding="utf-8", timeout=30)
+    child.expect(r"at (http://127.0.0.1:(\d+)); Ctrl-C")
+    url, port = child.match.group(1), child.match.group(2)
+    child.expect_exact(f"http://host.docker.internal:{port}")
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=10) as answer:
+        assert answer.status == 200
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_server_ends_with_its_block_and_ports_can_be_chosen(model: Path) -> None:
+    port = toy_server.free_port()
+    with toy_server.toy_server(COMMAND, model=model, port=port) as server:
+        assert server.base_url == f"http://127.0.0.1:{port}"
+        assert server.log.exists()
+    assert not server.log.exists()
+    with toy_server.toy_server(COMMAND, model=model, port=port):
+        pass
+
+
+def test_a_server_that_never_answers_is_given_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_server, "START_LIMIT", 0.5)
+    command = [sys.executable, "-c", "import time; print('busy', flush=True); time.sleep(60)"]
+    with (
+        pytest.raises(ToyServerError, match="no answer within") as caught,
+        toy_server.toy_server(command, model=model),
+    ):
+        pass
+    assert caught.value.log.strip() in ("", "busy")
+
+
+def test_a_server_that_ignores_the_request_to_end_is_killed(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    monkeypatch.setattr(toy_server, "STOP_LIMIT", 0.5)
+    toy_server._stop(process)
+    assert process.returncode == -signal.SIGKILL
