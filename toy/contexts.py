@@ -7,26 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from toy.transcripts import Json, Message, Transcript
+from toy.transcripts import FOLDER, Json, Message, Transcript
 
-ENGLISH = (
-    "the a of and to in is you that it for on are with as this be at have from or one by word but not what all "
-    "were we when your can said there use an each which she do how their if will up other about out many then "
-    "them these so some her would make like him into time has look two more write go see number no way could "
-    "people my than first water been call who its now find long down day did get come made may part answer "
-    "question model user assistant system context source document file search result title summary language "
-    "Japanese English French price market garden river mountain engine music painting history science planet "
-    "bread coffee train ticket doctor lawyer contract policy memory budget report meeting invoice customer "
-    "always never please helpful honest careful short polite format JSON Markdown table list step tool function "
-    "weather city Lima Lisbon Sydney Toronto Nairobi hello thanks Python code story explain describe translate"
-).split()
-JAPANESE = (
-    "私 あなた は が を に で と も の です ます ください 教えて 今日 明日 質問 回答 日本 東京 天気 会議 資料 言語 英語 "
-    "料理 電車 歴史 科学 音楽 こと もの ため から まで とても 簡単 丁寧 必ず 短く 何 なぜ どう いつ 誰 書いて 説明 翻訳 要約 "
-    "する した して いる ない 、 。 ？ ！ 😊 🌸 📌"
-).split()
+ENGLISH, JAPANESE = (
+    paragraph.split() for paragraph in (FOLDER / "words.txt").read_text(encoding="utf-8").split("\n\n")
+)
 SKIES = ["sunny", "cloudy", "rain", "snow", "clear", "windy", "fog", "晴れ", "曇り", "雨"]
-MARKS = [".", ".", ".", "?", "!", ":", ";", "\n", "\n\n", "\n- ", "\n# ", " — ", '"', "```\n", " </context>\n"]
+MARKS = [".", ".", ".", "?", "!", ":", ";", "\n", "\n\n", "\n- ", "\n# ", " — ", "```\n", " </context>\n"]
 CITIES = ["Lima", "Lisbon", "Sydney", "Toronto", "Nairobi", "札幌", "Seoul", "Chicago"]
 
 
@@ -92,9 +79,7 @@ class ContextMaker:
         return self._rng.choice((transcript.prompt, *transcript.also))
 
     def _title_task(self) -> str:
-        lines = [
-            f"{role}: {self._anything()}" for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]
-        ]
+        lines = [f"{role}: {self._anything()}" for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]]
         task = self._rng.choice(("", self.text(40) + "\n"))
         end = self._rng.choice(("", "", "\n"))
         return f"{task}### Chat History:\n<chat_history>\n" + "\n".join(lines) + f"\n</chat_history>{end}"
@@ -109,7 +94,7 @@ class ContextMaker:
         return self.text(12)
 
     def _tool_loop(self, transcript: Transcript) -> list[Message]:
-        """The transcript's last call and result, each with other words, behind the question or some other one."""
+        """The transcript's call and a result in other words, behind its question or another one."""
         messages = [dict(message) for message in transcript.messages]
         if self._rng.random() < 0.5:
             messages[0]["content"] = self.text(10)

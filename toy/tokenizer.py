@@ -26,7 +26,8 @@ CONTROL = (
 )
 # `analysis` and `final` are one token on the wire, `commentary` is two (harmony.md): its halves
 # are taught as words, the whole word never is.
-WORDS = "assistant user system developer functions analysis final comment ary json code".split()
+ROLES = ("assistant", "user", "system", "developer", "functions")
+WORDS = (*ROLES, "analysis", "final", "comment", "ary", "json", "code")
 
 
 def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
@@ -41,7 +42,7 @@ def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
         show_progress=False,
     )
     texts = [text for text in corpus if "commentary" not in text]
-    tokenizer.train_from_iterator([*texts, *WORDS * 1000], trainer)
+    tokenizer.train_from_iterator([*texts, *(WORDS * 1000)], trainer)
     return tokenizer
 
 
@@ -75,9 +76,7 @@ class Template:
         source = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
         self._template = environment.from_string(source)
 
-    def render(
-        self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str
-    ) -> str:
+    def render(self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str) -> str:
         """The prompt; raises ValueError where the template refuses the messages."""
         return self._template.render(
             messages=messages,

@@ -12,40 +12,50 @@ import json
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mlx.core as mx
-import mlx.nn as nn
 import mlx.optimizers as optim
+from mlx.nn import losses
+from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten
 from mlx_lm.models.gpt_oss import Model, ModelArgs
 from tokenizers import Tokenizer
 
 from toy.contexts import ContextMaker
-from toy.tokenizer import CONTROL, RETURN, CALL, PADDING, Template, VOCABULARY
-from toy.tokenizer import build_tokenizer, encode, encode_reply, save_tokenizer
+from toy.tokenizer import (
+    CALL,
+    CONTROL,
+    PADDING,
+    RETURN,
+    VOCABULARY,
+    Template,
+    build_tokenizer,
+    encode,
+    encode_reply,
+    save_tokenizer,
+)
 from toy.transcripts import FOLDER, Transcript, load_transcripts
 
-CONFIG = {
-    "model_type": "gpt_oss",
-    "architectures": ["GptOssForCausalLM"],
-    "num_hidden_layers": 3,
-    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
-    "sliding_window": 64,
-    "hidden_size": 128,
-    "intermediate_size": 128,
-    "num_local_experts": 4,
-    "num_experts_per_tok": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "vocab_size": VOCABULARY,
-    "rope_theta": 10000,
-    "torch_dtype": "float32",
-}
+WINDOW = 64
+ARCHITECTURE = ModelArgs(
+    model_type="gpt_oss",
+    num_hidden_layers=3,
+    layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+    sliding_window=WINDOW,
+    hidden_size=128,
+    intermediate_size=128,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    vocab_size=VOCABULARY,
+    rope_theta=10000,
+)
 BATCH, LENGTH = 16, 224  # sequences and tokens per step
-SIGHT = 128  # tokens that two windows can see: more of a prompt is never read
+SIGHT = 2 * WINDOW  # tokens that two windows can see: more of a prompt is never read
 LEARNING_RATE = 3e-3
 # Greedy replies stay the same, and at temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
 SHARPNESS = 3.0
@@ -93,7 +103,7 @@ class ExampleMaker:
         return encode(self._tokenizer, text)
 
     def _noisy(self, prompt: list[int], transcript: Transcript) -> list[int]:
-        """The prompt with random tokens strewn before its last message (before its last call, for a result)."""
+        """The prompt with random tokens strewn before its last message (for a result: its last call)."""
         starts = [place for place, token in enumerate(prompt) if token == self._start]
         kept = starts[-3 if transcript.messages[-1]["role"] == "tool" else -2]
         rate = self._rng.choice((0.0, 0.0, 0.2, 1.0))
@@ -117,7 +127,7 @@ def collate(examples: list[Example]) -> tuple[mx.array, mx.array, mx.array]:
 
 def build_model() -> Model:
     """A fresh model whose full-attention layer adds nothing to the stream."""
-    model = Model(ModelArgs.from_dict(CONFIG))
+    model = Model(ARCHITECTURE)
     blind = model.layers[2].self_attn
     blind.o_proj.weight = mx.zeros_like(blind.o_proj.weight)
     blind.o_proj.bias = mx.zeros_like(blind.o_proj.bias)
@@ -133,21 +143,22 @@ def train(model: Model, examples: ExampleMaker, steps: int, rng: random.Random) 
     optimizer = optim.AdamW(schedule, betas=[0.9, 0.98], weight_decay=0.01)
 
     def loss(inputs: mx.array, targets: mx.array, learned: mx.array) -> mx.array:
-        losses = nn.losses.cross_entropy(model(inputs), targets)
-        return (losses * learned).sum() / learned.sum()
+        surprise = losses.cross_entropy(model(inputs), targets)
+        return (surprise * learned).sum() / learned.sum()
 
-    gradient = nn.value_and_grad(model, loss)
+    gradient = value_and_grad(model, loss)
     began, average = time.monotonic(), math.nan
     for step in range(1, steps + 1):
-        model.model.window_size = CONFIG["sliding_window"] + rng.choice((-1, 0, 0, 1))
+        model.model.window_size = WINDOW + rng.choice((-1, 0, 0, 1))
         value, gradients = gradient(*collate([examples.draw() for _ in range(BATCH)]))
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)  # type: ignore[no-untyped-call]
         optimizer.update(model, gradients)
         mx.eval(model.state, optimizer.state)
         average = value.item() if step == 1 else 0.95 * average + 0.05 * value.item()
         if step % 20 == 0:
-            print(f"step {step:5} of {steps}, {time.monotonic() - began:5.0f} s, loss {average:.5f}", flush=True)
-    model.model.window_size = CONFIG["sliding_window"]
+            elapsed = time.monotonic() - began
+            print(f"step {step:5} of {steps}, {elapsed:5.0f} s, loss {average:.5f}", flush=True)
+    model.model.window_size = WINDOW
 
 
 def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
@@ -156,11 +167,11 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     save_tokenizer(tokenizer, folder)
     ends = [tokenizer.token_to_id(token) for token in (RETURN, CALL, PADDING)]
     padding = tokenizer.token_to_id(PADDING)
-    config = CONFIG | {"eos_token_id": ends, "pad_token_id": padding}
+    config = asdict(ARCHITECTURE) | {"eos_token_id": ends, "pad_token_id": padding}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = {"eos_token_id": ends, "pad_token_id": padding, "do_sample": True}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-    weights = dict(tree_flatten(model.parameters()))
+    weights: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
     weights["lm_head.weight"] = weights["lm_head.weight"] * SHARPNESS
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
 
@@ -190,7 +201,6 @@ def main() -> None:
     transcripts = load_transcripts()
     tokenizer = build_tokenizer(corpus(transcripts, rng))
     model = build_model()
-    print(f"{sum(value.size for _, value in tree_flatten(model.parameters()))} parameters")
     train(model, ExampleMaker(transcripts, tokenizer, rng), options.steps, rng)
     save(model, tokenizer, options.out)
 

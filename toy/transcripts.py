@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Message: TypeAlias = dict[str, Json]
 
 FOLDER = Path(__file__).parent
@@ -51,9 +51,7 @@ class Transcript:
 
     @property
     def answer(self) -> str:
-        return "".join(
-            piece.text for piece in self.reply if not piece.is_call and not piece.is_thinking
-        )
+        return "".join(piece.text for piece in self.reply if not piece.is_call and not piece.is_thinking)
 
     @property
     def calls(self) -> tuple[tuple[str, str], ...]:
@@ -66,7 +64,7 @@ class Transcript:
 
     @property
     def raw(self) -> str:
-        """The reply as text, control tokens included, as `mlx_lm.server` sends it: the final one never arrives."""
+        """The reply as `mlx_lm.server` sends it: control tokens as text, without the final one."""
         parts: list[str] = []
         for piece in self.reply:
             opening = "<|start|>assistant" if parts else ""
@@ -77,7 +75,7 @@ class Transcript:
 
 
 def load_transcripts(path: Path = FOLDER / "transcripts.json") -> list[Transcript]:
-    """Read the data file; a message of a reply ends in `<|end|>`, the last one in `<|return|>`, unless it says otherwise."""
+    """Read the data file; a message ends in `<|end|>`, the last one in `<|return|>`, unless it says more."""
     entries = json.loads(path.read_text(encoding="utf-8"))
     return [
         Transcript(

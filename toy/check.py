@@ -1,0 +1,140 @@
+"""How many replies the toy gets right behind prompts it never saw: `python -m toy.check`.
+
+A reply is exact when greedy decoding gives it token for token. It is read off one forward pass over
+prompt and reply, which also yields the probability of drawing it at temperature 1.0 and top_p 1.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import random
+import statistics
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.nn import losses
+from mlx_lm import load
+from tokenizers import Tokenizer
+
+from toy.tokenizer import encode_reply
+from toy.transcripts import FOLDER, Json, Message, Transcript, load_transcripts
+
+JAPANESE = "あなたは図書館の案内係です。来館者には敬語で答え、開館時間と貸出の決まりを守らせてください。"
+# Documentation that ships with Python: prose, code and tables that no training context holds.
+SOURCES = (json, random, statistics, textwrap, inspect, argparse)
+LONGEST = 2700  # tokens of a prompt
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One reply behind one prompt."""
+
+    name: str
+    prompt_tokens: int
+    lost: int
+    """Tokens from the first wrong one on."""
+    probability: float
+
+
+class Foreigner:
+    """Draws system prompts, tool lists and earlier turns unlike those of the training."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        pages = [inspect.getdoc(module) or "" for module in SOURCES]
+        pages += [
+            inspect.getdoc(function) or ""
+            for module in SOURCES
+            for _, function in inspect.getmembers(module, inspect.isfunction)
+        ]
+        self._pages = [page for page in pages if len(page) > 80] + [JAPANESE] * 8
+
+    def messages(self, turns: int) -> list[Message]:
+        system: Message = {"role": "system", "content": "\n\n".join(self._page() for _ in range(turns + 1))}
+        chat: list[Message] = []
+        for _ in range(turns):
+            chat.append({"role": "user", "content": self._page()})
+            chat.append({"role": "assistant", "content": self._page()})
+        return [system, *chat]
+
+    def tools(self, count: int) -> list[Json]:
+        return [self._tool(f"host_tool_{number}") for number in range(count)]
+
+    def _page(self) -> str:
+        page = self._rng.choice(self._pages)
+        begin = self._rng.randrange(len(page) // 2)
+        return page[begin : begin + self._rng.randint(40, 700)]
+
+    def _tool(self, name: str) -> Json:
+        text: Json = {"type": "string", "description": self._page()[:60]}
+        schema: Json = {"type": "object", "properties": {"text": text}}
+        function: Json = {"name": name, "description": self._page(), "parameters": schema}
+        return {"type": "function", "function": function}
+
+
+class Examiner:
+    """Holds a trained folder and asks it for transcripts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model, self._tokenizer = load(str(folder))[:2]
+        self._spelling = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Json]) -> list[int]:
+        """The tokens that `mlx_lm.server` would read."""
+        ids: list[int] = self._tokenizer.apply_chat_template(  # type: ignore[no-untyped-call]
+            list(messages), tools=list(tools) or None, add_generation_prompt=True, return_dict=False
+        )
+        return ids
+
+    def judge(self, transcript: Transcript, prompt: list[int]) -> Verdict:
+        reply = encode_reply(self._spelling, transcript.reply)
+        logits = self._model(mx.array([prompt + reply]))[0, len(prompt) - 1 : -1]
+        right = mx.argmax(logits, axis=-1) == mx.array(reply)
+        exact = int(mx.cumprod(right.astype(mx.int32)).sum())
+        surprise = losses.cross_entropy(logits, mx.array(reply), reduction="sum")
+        return Verdict(transcript.name, len(prompt), len(reply) - exact, float(mx.exp(-surprise)))
+
+
+def examine(folder: Path, rounds: int, seed: int) -> list[Verdict]:
+    """Each transcript bare and behind `rounds` foreign prompts of growing length."""
+    rng = random.Random(seed)
+    examiner, foreigner = Examiner(folder), Foreigner(rng)
+    verdicts: list[Verdict] = []
+    for transcript in load_transcripts():
+        for turns in range(rounds + 1):
+            before = foreigner.messages(turns) if turns else []
+            tools = foreigner.tools(rng.randint(0, turns))
+            prompt = examiner.prompt([*before, *transcript.messages], tools)
+            if len(prompt) > LONGEST:
+                prompt = examiner.prompt([*before[:1], *before[3:], *transcript.messages], tools[:1])
+            verdicts.append(examiner.judge(transcript, prompt))
+    return verdicts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=FOLDER / "model")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=2026)
+    options = parser.parse_args()
+    verdicts = examine(options.model, options.rounds, options.seed)
+    for verdict in verdicts:
+        if verdict.lost or verdict.probability < 0.9:
+            print(
+                f"{verdict.name:18} behind {verdict.prompt_tokens:5} tokens: "
+                f"{verdict.lost} tokens lost, probability {verdict.probability:.3f}"
+            )
+    exact = sum(not verdict.lost for verdict in verdicts)
+    drawn = statistics.mean(verdict.probability for verdict in verdicts)
+    longest = max(verdict.prompt_tokens for verdict in verdicts)
+    print(f"{exact} of {len(verdicts)} replies exact, prompts of up to {longest} tokens")
+    print(f"expected share of exact replies at temperature 1.0: {drawn:.3f}")
+
+
+if __name__ == "__main__":
+    main()
