@@ -22,11 +22,13 @@ WORD_JOINER = "\u2060"
 _MAX_LAYERS = 4
 """How often an answer is taken apart before what still looks like markup is declared text."""
 
+# Text about markup: fenced blocks, of which only the fences match here, and code spans within a line.
 _CODE = r"(?:^[ \t>]*+(?P<fence>`{3,}+(?=[^`\n]*$)|~{3,}+)(?P<info>.*)$)|(?P<span>(?<!`)`++[^`\n]++`++)"
 _HEADER_OR_CODE = re.compile(
     rf"{_CODE}|<\|(?:start|channel)\|>(?:[^<]{{0,64}}<\|(?:channel|constrain)\|>){{0,3}}[^<]{{0,64}}<\|message\|>",
     re.MULTILINE,
 )
+# A marker with a blank behind it is one that a sentence names.
 _HARMONY_START = re.compile(rf"\s*+(?:{'|'.join(map(re.escape, (START, CHANNEL, MESSAGE)))})(?:\S|\Z)")
 _STRIPPED_START = re.compile(
     r"\s*+(?:assistant(?=analysis|final|commentary)|analysis(?=[^\W\da-z_])|commentary\s++to=|to=functions\.)"
@@ -107,7 +109,7 @@ def _blocks(text: str) -> Iterator[tuple[int, str, int]]:
         else:
             is_details = tag["open"].lower() == "details"
             closing_tag = _END_OF_DETAILS if is_details else _END_OF_THINK
-            closing = closing_tag.search(text, at) if closing_tag not in never_closed else None
+            closing = None if closing_tag in never_closed else closing_tag.search(text, at)
             if not closing:
                 never_closed.add(closing_tag)
                 if not (starts_line or _LINE_END.match(text, at)):

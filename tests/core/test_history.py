@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -25,7 +26,7 @@ TEMPLATE = Path(__file__).parents[2] / "toy" / "chat_template.jinja"
 TOKEN = re.compile(r"<\|[a-z0-9_]+\|>")
 
 
-def load_template():  # noqa: ANN201
+def load_template() -> Template:
     """The chat template in the environment that transformers, and so the server, gives it."""
 
     def raise_exception(message: str) -> NoReturn:
@@ -193,6 +194,15 @@ def test_an_answer_behind_thinking_keeps_its_exact_text(text: str) -> None:
     answer, thoughts, _ = take_apart(f"<think>a</think>\n\n{text}")
     assert answer == re.sub(r"\A( *\n)+", "", text)
     assert thoughts == ["a"]
+
+
+def test_tags_nested_past_any_sense_end_as_text() -> None:
+    block = ""
+    for opening, closing in [("think>", "think>"), ("details type=reasoning>", "details>")] * 3:
+        block = f"<{opening[:2]}{block}{opening[2:]}x</{closing[:2]}{block}{closing[2:]}"
+    answer, _, _ = take_apart(block)
+    assert "<\u2060think>" in answer
+    assert take_apart(answer) == (answer, [], [])
 
 
 def nested(depth: int) -> Json:
