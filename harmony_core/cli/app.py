@@ -167,3 +167,11 @@ def package(
     from .package import run_package
 
     raise typer.Exit(run_package(Path(), output))
+
+
+@app.command()
+def bench() -> None:
+    """Measure what parsing and reading a stream cost on this machine; no server is needed."""
+    from .bench import run_bench
+
+    run_bench()
