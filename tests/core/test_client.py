@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
 from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage
@@ -330,6 +333,46 @@ def test_https_to_a_server_without_it_is_named(server: ScriptedServer) -> None:
     with pytest.raises(ServerError) as caught:
         Client(server.base_url.replace("http:", "https:"), timeouts=PATIENT).models()
     assert caught.value.problem.kind == "tls"
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server that speaks https with a certificate that this test alone trusts."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is needed to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    line = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    line += ["-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(line, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    with ScriptedServer(tls=context) as running:
+        yield running
+
+
+def test_over_tls_a_stream_can_be_closed_while_it_waits(tls_server: ScriptedServer) -> None:
+    tls_server.chat([*open_final("Hello"), Hang()])
+    stream = client(tls_server).open(HELLO)
+    assert next(stream) == AnswerDelta("Hello")
+    closer = threading.Timer(0.2, stream.close)
+    closer.start()
+    assert list(stream) == []
+    closer.join()
+    assert tls_server.requests[0].was_closed_by_client()
+
+
+def test_over_tls_the_idle_limit_holds_too(tls_server: ScriptedServer) -> None:
+    tls_server.chat([*open_final("Hello"), Hang()])
+    limits = Timeouts(connect=10, first_byte=60, idle=0.3)
+    assert failure(tls_server, limits).problem.kind == "stalled"
+
+
+def test_a_certificate_that_nobody_signed_is_named(tls_server: ScriptedServer) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", requests.certs.where())
+        assert failure(tls_server).problem.kind == "tls"
 
 
 def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:

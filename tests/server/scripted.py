@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ class ScriptedServer:
 
     `on(path, script, script…)` sets what a path answers: each request takes the next script and the
     last one repeats. A path without script answers as mlx_lm.server does: 404 `Not Found`. Port 0
-    takes a free one.
+    takes a free one; with a `tls` context it speaks https.
 
         with ScriptedServer() as server:
             server.on("/v1/chat/completions", reply("Hello"))
@@ -60,7 +61,8 @@ class ScriptedServer:
     CHAT = "/v1/chat/completions"
     MODELS = "/v1/models"
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[Request] = []
         self._scripts: dict[str, list[Script]] = {}
         self._sockets: list[socket.socket] = []
@@ -68,7 +70,7 @@ class ScriptedServer:
         self._stopping = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def on(self, path: str, *scripts: Script) -> ScriptedServer:
         """Set the scripts of a path; returns the server, for chaining."""
@@ -117,6 +119,11 @@ class ScriptedServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:  # the client does not trust us, or speaks plain http
+                return
         request = _read_request(connection)
         if request is None:
             with contextlib.suppress(OSError):
