@@ -106,8 +106,8 @@ class ChatStream:
         return events + self._release()
 
     def _take_fields(self, fields: list[SseField]) -> list[Event]:
-        if len(fields) == 1:
-            return self._take_field(fields[0])
+        if len(fields) == 1 and isinstance(fields[0], SseData):  # as nearly always
+            return self._take_data(fields[0].text)
         return [event for field in fields for event in self._take_field(field)]
 
     def _take_field(self, field: SseField) -> list[Event]:

@@ -9,6 +9,7 @@ MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of the data lines of one event: a hostile server must not fill the memory."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_CR: Final = 13  # "\r" as a number: searched for far faster than b"\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +140,4 @@ class SseDecoder:
 def _is_whole_event(data: bytes) -> bool:
     """Whether this is one event of one data line, as servers write it: true of nearly all that they send."""
     ends = data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n")
-    return ends and data.startswith(b"data: ") and b"\r" not in data
+    return ends and data.startswith(b"data: ") and _CR not in data
