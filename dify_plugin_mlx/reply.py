@@ -119,12 +119,9 @@ class _Reply:
                 raise InvokeServerUnavailableError(wrong)
             yield self.chunk(answer)
         yield self._last(count_usage)
-        refused = [call.name for call in self._calls if not call.executable]
-        if refused and len(refused) == len(self._calls) and not self._answer_deltas:
-            raise InvokeBadRequestError(
-                f"The model called “{refused[0]}”, which is not among the tools offered or got arguments "
-                "that are not JSON. Ask again, or name the tools in the prompt."
-            )
+        lost = self._lost_call()
+        if lost:
+            raise InvokeBadRequestError(lost)
 
     def chunk(self, text: str) -> LLMResultChunk:
         return self._chunk(AssistantPromptMessage(content=text))
@@ -153,12 +150,22 @@ class _Reply:
         self._thought.clear()
         yield self._chunk(AssistantPromptMessage(content="", tool_calls=[dify_call(call)]))
 
+    def _lost_call(self) -> str:
+        """Why a call could not be passed on, where that leaves the user with nothing or too little."""
+        if self._finish.truncated and self._finish.reason == "stop":  # the core dropped a call at the end
+            return "The model began a tool call whose arguments are not complete JSON. Ask again."
+        if not self._calls or self._answer_deltas or any(call.executable for call in self._calls):
+            return ""
+        return (
+            f"The model called “{self._calls[0].name}”, which is not among the tools offered or got "
+            "arguments that are not JSON. Ask again, or name the tools in the prompt."
+        )
+
     def _last(self, count_usage: CountUsage) -> LLMResultChunk:
         last = self.chunk("")
         usage = self._usage or Usage(self._plan.prompt_tokens, self._written)
         last.delta.usage = count_usage(usage.prompt_tokens, usage.completion_tokens)
-        truncated = self.is_full or self._finish.truncated
-        last.delta.finish_reason = "length" if truncated else _finish_reason(self._finish)
+        last.delta.finish_reason = "length" if self.is_full else _finish_reason(self._finish)
         return last
 
     def _chunk(self, message: AssistantPromptMessage) -> LLMResultChunk:

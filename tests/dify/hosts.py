@@ -24,39 +24,8 @@ Message = dict[str, object]
 START_LIMIT = 60  # seconds
 
 
-class Plugin:
-    """`python -m main` in a plugin's folder, started with the `with` block and killed after it."""
-
-    environment: dict[str, str]
-
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
-        self._folder = folder
-        self._python = python
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-
-    def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [self._python, "-m", "main"],
-            cwd=self._folder,
-            env=os.environ | self.environment | {"PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.PIPE,
-            stdout=self._log if isinstance(self, ServerlessPlugin) else subprocess.PIPE,
-            stderr=self._log,
-        )
-        self._wait_until_ready()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._log.close()
-
-    def log(self) -> str:
-        """What the process wrote to stderr."""
-        self._log.seek(0)
-        return self._log.read().decode("utf-8", "replace")
+class Host:
+    """Something that hands requests to the plugin."""
 
     def events(self, action: str, **data: object) -> Iterator[Message]:
         """Ask for an action and yield the session's messages as they come."""
@@ -92,6 +61,42 @@ class Plugin:
             stream=stream,
         )
 
+
+class Plugin(Host):
+    """`python -m main` in a plugin's folder, started with the `with` block and killed after it."""
+
+    environment: dict[str, str]
+    answers_on_stdout = False
+
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+        self._folder = folder
+        self._python = python
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [self._python, "-m", "main"],
+            cwd=self._folder,
+            env=os.environ | self.environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if self.answers_on_stdout else self._log,
+            stderr=self._log,
+        )
+        self._wait_until_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def log(self) -> str:
+        """What the process wrote to stderr."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")
+
     def _wait_until_ready(self) -> None:
         raise NotImplementedError
 
@@ -101,7 +106,7 @@ class ServerlessPlugin(Plugin):
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
         super().__init__(folder, python)
-        self._port = _free_port()
+        self._port = free_port()
         self.environment = {
             "INSTALL_METHOD": "serverless",
             "SERVERLESS_HOST": "127.0.0.1",
@@ -136,6 +141,7 @@ class PipedPlugin(Plugin):
     """The SDK's local mode, the one in which the plugin daemon runs plugins; one session at a time here."""
 
     environment = {"INSTALL_METHOD": "local"}  # noqa: RUF012 (never changed)
+    answers_on_stdout = True
 
     def events(self, action: str, **data: object) -> Iterator[Message]:
         body = _request(action, data)
@@ -175,7 +181,7 @@ def _request(action: str, data: dict[str, object]) -> Message:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

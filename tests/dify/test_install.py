@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from harmony_core.cli.package import write_package
+from tests.dify.chats import TRANSCRIPTS, Chat, real_server
 from tests.dify.environments import base_python, run, uv
-from tests.dify.hosts import PipedPlugin
+from tests.dify.hosts import PipedPlugin, free_port
 from tests.server import ScriptedServer, harmony, reply
 
 ROOT = Path(__file__).parents[2]
@@ -99,3 +100,17 @@ def test_the_installed_package_names_its_errors_to_dify(installed: PipedPlugin) 
     assert error["type"] == "error"
     assert error["data"]["error_type"] == "InvokeConnectionError"  # type: ignore[index]
     assert "sk-very-secret" not in json.dumps(error)
+
+
+@pytest.mark.e2e
+def test_the_installed_package_survives_a_restart_of_the_model_server(installed: PipedPlugin) -> None:
+    port = free_port()
+    chat = Chat(installed, {"base_url": f"http://127.0.0.1:{port}"})
+    known = TRANSCRIPTS["greeting_ja"]
+    with real_server(port):
+        assert chat.say(known.prompt).answer == known.answer
+        rounds = chat.run_agent(TRANSCRIPTS["tool_call"].prompt, content_is_dropped=True)
+        assert rounds[-1].answer == TRANSCRIPTS["tool_answer"].answer
+    assert chat.say(known.prompt).error.startswith("InvokeConnectionError: ")
+    with real_server(port):
+        assert chat.say(known.prompt).answer == known.answer

@@ -1,0 +1,221 @@
+"""Dify's own plugin daemon with PostgreSQL and Redis beside it, in a folder of its own (dify.md, 3).
+
+Everything listens on free ports of this machine and ends with the `with` block; no system service is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from tests.dify.environments import ROOT, base_python, uv
+from tests.dify.hosts import Host, Message, free_port
+
+PROGRAMS = ROOT / ".cache" / "dify" / "bin"
+KEY = "a-key-of-the-tests"
+TENANT = str(uuid.UUID(int=1))
+START_LIMIT = 120  # seconds
+INSTALL_LIMIT = 300  # seconds: the daemon makes the plugin's environment
+PATHS = {
+    "invoke_llm": "/dispatch/llm/invoke",
+    "get_llm_num_tokens": "/dispatch/llm/num_tokens",
+    "validate_provider_credentials": "/dispatch/model/validate_provider_credentials",
+    "validate_model_credentials": "/dispatch/model/validate_model_credentials",
+    "get_ai_model_schemas": "/dispatch/model/schema",
+}
+
+
+def build_programs() -> str:
+    """Build the daemon and the `dify` command line with Go; returns why that failed, "" if it did not."""
+    done = subprocess.run([ROOT / "tools/dify-daemon.sh"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip()
+
+
+@dataclass
+class Daemon(Host):
+    """The daemon's HTTP API, as Dify calls it; after `install`, a plugin to talk to (`Chat` takes one)."""
+
+    base_url: str
+    plugin_id: str = ""
+
+    def install(self, package: Path) -> None:
+        """Upload a package and wait until the daemon has installed it."""
+        with package.open("rb") as file:
+            answer = self._post(
+                "/management/install/upload/package",
+                files={"dify_pkg": file},
+                data={"verify_signature": "false"},
+            )
+        identifier: str = answer["unique_identifier"]
+        task = self._post(
+            "/management/install/identifiers",
+            json={"plugin_unique_identifiers": [identifier], "source": "package", "metas": [{}]},
+        )
+        _wait(lambda: self._is_installed(task["task_id"]), INSTALL_LIMIT, "the plugin was not installed")
+        self.plugin_id = identifier.partition(":")[0]
+
+    def events(self, action: str, **data: object) -> Iterator[Message]:
+        """The daemon's answer in the messages of a plugin's session."""
+        body = {"user_id": "u", "data": {"provider": "mlx_harmony", **data}}
+        headers = {"X-Api-Key": KEY, "X-Plugin-ID": self.plugin_id, "Content-Type": "application/json"}
+        url = f"{self.base_url}/plugin/{TENANT}{PATHS[action]}"
+        with requests.post(url, json=body, headers=headers, stream=True, timeout=120) as response:
+            for line in response.iter_lines(chunk_size=None):
+                if line.startswith(b"data:"):
+                    yield _message(json.loads(line.removeprefix(b"data:")))
+        yield {"type": "end", "data": {}}
+
+    def _is_installed(self, task_id: str) -> bool:
+        answer = requests.get(
+            f"{self.base_url}/plugin/{TENANT}/management/install/tasks/{task_id}",
+            headers={"X-Api-Key": KEY},
+            timeout=30,
+        ).json()
+        assert answer["code"] == 0, answer
+        assert answer["data"]["status"] != "failed", answer
+        return bool(answer["data"]["status"] == "success")
+
+    def _post(self, path: str, **request: object) -> dict[str, str]:
+        url = f"{self.base_url}/plugin/{TENANT}{path}"
+        answer = requests.post(url, headers={"X-Api-Key": KEY}, timeout=120, **request).json()  # type: ignore[arg-type]
+        assert answer["code"] == 0, answer
+        data: dict[str, str] = answer["data"]
+        return data
+
+
+def _message(answer: dict[str, object]) -> Message:
+    if answer["code"] == 0:
+        return {"type": "stream", "data": answer["data"]}
+    return {"type": "error", "data": {"error_type": "", "message": answer["message"]}}
+
+
+@contextlib.contextmanager
+def running_daemon() -> Iterator[Daemon]:
+    """The daemon, its tables made by `dify migrate`, on databases that are new and end with it."""
+    with (
+        postgres() as database,
+        redis() as cache,
+        tempfile.TemporaryDirectory(prefix="dify-daemon-") as folder,
+    ):
+        port = free_port()
+        environment = os.environ | _settings(Path(folder), port, database, cache)
+        subprocess.run([PROGRAMS / "commandline", "migrate"], env=environment, cwd=folder, check=True)
+        with _process([str(PROGRAMS / "server")], Path(folder), environment):
+            _wait(lambda: _listens(port), START_LIMIT, "the daemon did not start")
+            yield Daemon(f"http://127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[int]:
+    """A PostgreSQL whose role `dify` may create databases; yields its port."""
+    bins = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    with tempfile.TemporaryDirectory(prefix="dify-postgres-") as folder:
+        as_owner: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+            as_owner = ["runuser", "-u", "postgres", "--"]
+        port, data = free_port(), f"{folder}/data"
+        options = f"-p {port} -k {folder} -h 127.0.0.1 -c fsync=off"
+        _run(*as_owner, f"{bins}/initdb", "-D", data, "-U", "dify", "--auth=trust", "--encoding=UTF8")
+        _run(*as_owner, f"{bins}/pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+        try:
+            yield port
+        finally:
+            _run(*as_owner, f"{bins}/pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[int]:
+    """A Redis that writes nothing; yields its port."""
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with (
+        tempfile.TemporaryDirectory(prefix="dify-redis-") as folder,
+        _process(["redis-server", *options], Path(folder), dict(os.environ)),
+    ):
+        _wait(lambda: _listens(port), START_LIMIT, "Redis did not start")
+        yield port
+
+
+def _settings(folder: Path, port: int, database: int, cache: int) -> dict[str, str]:
+    values: dict[str, object] = {
+        "SERVER_HOST": "127.0.0.1",
+        "SERVER_PORT": port,
+        "SERVER_KEY": KEY,
+        "PLATFORM": "local",
+        "GIN_MODE": "release",
+        "DIFY_INNER_API_URL": "http://127.0.0.1:9",
+        "DIFY_INNER_API_KEY": "never-called",
+        "DB_TYPE": "postgresql",
+        "DB_USERNAME": "dify",
+        "DB_PASSWORD": "trusted",
+        "DB_HOST": "127.0.0.1",
+        "DB_PORT": database,
+        "DB_DATABASE": "dify_plugin",
+        "DB_SSL_MODE": "disable",
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": cache,
+        "REDIS_PASSWORD": "",
+        "PLUGIN_STORAGE_TYPE": "local",
+        "PLUGIN_STORAGE_LOCAL_ROOT": folder / "storage",
+        "PLUGIN_WORKING_PATH": folder / "working",
+        "PLUGIN_INSTALLED_PATH": "plugin",
+        "FORCE_VERIFYING_SIGNATURE": "false",
+        "ENFORCE_LANGGENIUS_PLUGIN_SIGNATURES": "false",
+        "PYTHON_INTERPRETER_PATH": base_python(),
+        "UV_PATH": uv(),
+        "PIP_MIRROR_AUTO_DETECT": "false",
+        "SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+        "PATH": f"{Path(base_python()).parent}:{os.environ['PATH']}",
+    }
+    return {name: str(value) for name, value in values.items()}
+
+
+@contextlib.contextmanager
+def _process(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A process and its children, with a log in its folder; both end with the block."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _wait(ready: Callable[[], bool], limit: float, otherwise: str) -> None:
+    deadline = time.monotonic() + limit
+    while not ready():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
