@@ -26,10 +26,12 @@ class Endpoint:
 
     @property
     def chat_url(self) -> str:
+        """Where chat requests go."""
         return self._root + "/v1/chat/completions"
 
     @property
     def models_url(self) -> str:
+        """Where the server lists its models."""
         return self._root + "/v1/models"
 
     @property
