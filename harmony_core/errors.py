@@ -29,10 +29,10 @@ class Failure:
     """What is known of an exchange that brought no reply.
 
     `phase`: how far it came. "connect" needs a `cause`; "send" and "headers" ended before a status line;
-    "status" brought one that is not 200; "first_byte" is the wait for the first byte of the body, "idle"
-    a silence after it, "stream" a broken connection after it. `cause` "timeout" tells a silence from an
-    end. `models` are the ids of GET /v1/models, None where nobody asked or nothing came. `seconds` is the
-    time limit that ran out.
+    "status" brought one that is not 200; "first_byte" is the wait for the first byte of the body, "idle" a
+    silence after it, "stream" a broken connection after it. `cause` "timeout" tells a silence from an end.
+    `models` are the ids of GET /v1/models, None where nobody asked or nothing came. `seconds` is the time
+    limit that ran out.
     """
 
     phase: Phase
@@ -56,9 +56,8 @@ _BODY_ROWS = tuple(
         ("a model path has to be given", "no_model"),
         ("only '?text'? content", "text_only"),
         (r"passed a message containing <\|channel\|>", "template_refused"),
-        ("message has tool role", "template_refused"),
-        ("cannot pass both content and thinking", "template_refused"),
-        ("conversation roles must alternate", "template_refused"),
+        ("message has tool role|cannot pass both content and thinking", "template_refused"),
+        ("(assistant|tool|system) message|conversation roles|chat[ _]template", "template_refused"),
         (r"'\w+ object' has no attribute|'\w+' is undefined", "template_refused"),
         ("can only get item pairs from a mapping", "template_refused"),
         ("the json object must be str", "template_refused"),
@@ -91,6 +90,15 @@ _CAUSE_ROWS: dict[Cause, str] = {
     "tls": "tls",
     "proxy": "proxy",
     "bad_key": "bad_key",
+}
+
+# What an end and what a silence mean, by how far the exchange had come.
+_PHASE_ROWS = {
+    "send": ("empty_reply", "silent"),
+    "headers": ("empty_reply", "silent"),
+    "first_byte": ("dead_server", "silent"),
+    "idle": ("stalled", "stalled"),
+    "stream": ("interrupted", "stalled"),
 }
 
 # Exceptions by class name, since this module may import neither a socket nor an HTTP library.
@@ -202,19 +210,12 @@ def explain_unknown_model(model: str, models: tuple[str, ...], base_url: str) ->
 
 
 def _row_of(failure: Failure) -> str:
-    match failure.phase:
-        case "connect":
-            return _connect_row(failure)
-        case "send" | "headers":
-            return "silent" if failure.cause == "timeout" else "empty_reply"
-        case "first_byte":
-            return "silent" if failure.cause == "timeout" else "dead_server"
-        case "idle":
-            return "stalled"
-        case "stream":
-            return "interrupted"
-        case "status":
-            return _status_row(failure)
+    if failure.phase == "connect":
+        return _connect_row(failure)
+    if failure.phase == "status":
+        return _status_row(failure)
+    broken, silent = _PHASE_ROWS[failure.phase]
+    return silent if failure.cause == "timeout" else broken
 
 
 def _connect_row(failure: Failure) -> str:

@@ -70,8 +70,6 @@ class Problem:
         return f"{self.happened} {self.advice}"
 
 
-_START_AGAIN = "Restart mlx_lm.server."
-_START_AGAIN_JA = "mlx_lm.server を再起動してください。"
 _UPGRADE = "Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again."
 _UPGRADE_JA = "サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。"
 _LEAVE_EMPTY = "Leave the model empty to use the one that is loaded."
@@ -304,16 +302,16 @@ PROBLEMS = {
     "empty_reply": Problem(
         "empty_reply",
         "The server closed the connection without a reply.",
-        "Look at its log, and upgrade mlx-lm there (0.28 or newer says why it refuses a request).",
+        "Look at its log for the reason, which newer versions of mlx-lm send along.",
         "サーバーが返答せずに接続を閉じました。",
-        "サーバーのログを確かめ、mlx-lm を更新してください(0.28 以降は拒否の理由を返します)。",
+        "サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
     ),
     "dead_server": Problem(
         "dead_server",
         "The server took the request, but it can no longer generate text.",
-        _START_AGAIN,
+        "Restart mlx_lm.server, and look at its log if it happens again.",
         "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。",
-        _START_AGAIN_JA,
+        "mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
     ),
     "silent": Problem(
         "silent",

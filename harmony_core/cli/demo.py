@@ -104,7 +104,7 @@ def _chat(client: Client, lines: Sequence[str]) -> list[Turn]:
     turns: list[Turn] = []
     for line in lines:
         messages.append({"role": "user", "content": line})
-        turns.append(_turn(client, line, ChatRequest(messages, temperature=0)))
+        turns.append(_turn(client, f"▶ {line}", ChatRequest(messages, temperature=0)))
         messages.append({"role": "assistant", "content": turns[-1].reply.answer})
     return turns
 
@@ -112,7 +112,7 @@ def _chat(client: Client, lines: Sequence[str]) -> list[Turn]:
 def _tool_loop(client: Client, question: str) -> list[Turn]:
     """Ask with a tool at hand; when the model calls it, answer the call and let the model go on."""
     messages: list[JsonObject] = [{"role": "user", "content": question}]
-    turns = [_turn(client, question, ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0))]
+    turns = [_turn(client, f"▶ {question}", ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0))]
     calls = [call for call in turns[0].reply.tool_calls if call.executable]
     if not calls:
         return turns
@@ -123,7 +123,7 @@ def _tool_loop(client: Client, question: str) -> list[Turn]:
     )
     result = dump_json(WEATHER)
     messages += [{"role": "tool", "tool_call_id": call.id, "content": result} for call in calls]
-    turns.append(_turn(client, result, ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0)))
+    turns.append(_turn(client, f"← {result}", ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0)))
     return turns
 
 
@@ -174,8 +174,8 @@ def _checks(chat: list[Turn], japanese: list[Turn], tool: list[Turn]) -> dict[st
 
 def _side_by_side(title: str, turns: Sequence[Turn]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=True)
-    table.add_column(say("left"), ratio=1)
-    table.add_column(say("right"), ratio=1)
+    table.add_column(say("left"), ratio=1, overflow="fold")
+    table.add_column(say("right"), ratio=1, overflow="fold")
     for turn in turns:
         table.add_row(_raw_view(turn.raw), _reader_view(turn))
     return table
@@ -189,7 +189,7 @@ def _raw_view(raw: str) -> Text:
 
 def _reader_view(turn: Turn) -> Group:
     """What a chat window would show: the thinking folded away."""
-    lines = [Text(f"▶ {turn.said}", "bold")]
+    lines = [Text(turn.said, "bold")]
     if turn.reply.reasoning:
         lines.append(Text(f"▸ {say('thought_folded')}", "dim"))
     lines += [Text(f"→ {call.name}({call.arguments})", "green") for call in turn.reply.tool_calls]

@@ -81,6 +81,21 @@ def test_the_module_can_be_run() -> None:
     assert json.loads(result.stdout)["answer"] == "Hi"
 
 
+def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harmony_core", "parse"],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, complaint = process.communicate(b"x" * 200_000)
+    assert complaint == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("key", _WORDS)
 def test_both_languages_fill_in_the_same_blanks(key: str) -> None:
     english, japanese = (

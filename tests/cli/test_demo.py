@@ -55,9 +55,16 @@ def test_the_demo_shows_both_sides_and_checks_itself(run: Run) -> None:
     assert not any(token in cell for token in CONTROL_TOKENS for cell in right)
 
 
-def test_the_demo_tells_when_something_is_not_as_it_should_be(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_tells_which_of_its_checks_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "talks")
+    code, shown, _ = run_demo(run)
+    assert code == 1
+    assert shown.count("✓") == 3
+    assert "✗ Thinking and answer" in shown
+    assert "✗ The tool was called" in shown
+
+
+def test_the_demo_tells_what_is_wrong_with_the_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN", "drops")
     code, _, errors = run_demo(run)
     assert code == 6

@@ -26,7 +26,10 @@ def terminal(server: ScriptedServer) -> Iterator[pexpect.spawn]:
     child.expect("/help")
     child.expect_exact(">")
     yield child
-    child.close(force=True)
+    if child.isalive():
+        child.send(CTRL_D)
+        child.expect(pexpect.EOF)
+    child.close()
 
 
 def spawn(server: ScriptedServer, *arguments: str) -> pexpect.spawn:
@@ -131,6 +134,7 @@ def test_commands_are_obeyed_and_not_sent(server: ScriptedServer, terminal: pexp
     say(terminal, "/nonsense")
     terminal.expect_exact("There is no command /nonsense")
     terminal.send(CTRL_C)
+    say(terminal, "")
     say(terminal, "Two")
     terminal.expect_exact("Good.")
     say(terminal, "/exit")

@@ -17,8 +17,9 @@ import requests
 
 from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
 from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage
+from harmony_core.exchange import Exchange
 from harmony_core.problems import Kind
-from harmony_core.request import ChatRequest
+from harmony_core.request import ChatRequest, Endpoint
 from tests.server import (
     DONE,
     Gate,
@@ -183,6 +184,14 @@ def test_closing_the_stream_closes_the_socket(server: ScriptedServer) -> None:
     assert server.requests[0].was_closed_by_client()
     assert list(stream) == []
     assert stream.reply.answer == "Hello"
+
+
+def test_reading_after_the_close_gives_nothing(server: ScriptedServer) -> None:
+    server.chat([*open_final("Hello"), Hang()])
+    exchange = Exchange(Endpoint(server.base_url), PATIENT, use_proxies=False, model="")
+    exchange.send("POST", Endpoint(server.base_url).chat_url, b"{}")
+    exchange.close()
+    assert exchange.read() == b""
 
 
 def test_closing_a_generator_that_reads_the_stream_closes_the_socket(server: ScriptedServer) -> None:

@@ -84,6 +84,10 @@ FAILURES: dict[str, tuple[Failure, Kind]] = {
         status(404, '{"error": "Message has tool role, but there was no previous assistant message"}'),
         "template_refused",
     ),
+    "template, toy": (
+        status(404, '{"error": "A tool message follows no assistant message with a tool call."}'),
+        "template_refused",
+    ),
     "template, undefined": (
         status(404, "{\"error\": \"'dict object' has no attribute 'description'\"}"),
         "template_refused",

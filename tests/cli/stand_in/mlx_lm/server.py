@@ -1,7 +1,8 @@
 """Stands in for mlx_lm.server where mlx-lm is not installed: plays the demo's replies in order.
 
-Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", or "drops"
-(it closes the connection on the first chat request). The real server has end-to-end tests of its own.
+Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", "drops" (it
+closes the connection on the first chat request) or "talks" (it neither thinks nor calls the tool). The real
+server has end-to-end tests of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ REPLIES = (
     reply(*harmony("The tool knows.", "It is 21 °C.")),
 )
 
+TALK = [*REPLIES[:2], reply("<|channel|>", "final", "<|message|>", "こんにちは！😊 はい。")]
+
 if __name__ == "__main__":
     mode = os.environ["STAND_IN"]
     if mode == "dies":
@@ -27,5 +30,5 @@ if __name__ == "__main__":
     port = int(sys.argv[sys.argv.index("--port") + 1])
     with ScriptedServer(port) as server:
         server.models(models("toy"))
-        server.chat(*REPLIES) if mode == "well" else server.chat([])
+        server.chat(*{"well": REPLIES, "talks": TALK, "drops": ([],)}[mode])
         threading.Event().wait()
