@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 PATIENCE = 30_000  # milliseconds: an upper bound for every wait, never a measure
 
@@ -54,11 +53,8 @@ class Visit:
         return path
 
     def open(self, path: str) -> None:
-        """Go to a page, past the news of the release."""
+        """Go to a page."""
         self.page.goto(self.base_url + path)
-        news = self.page.get_by_role("button", name=re.compile("Okay, Let's Go|それでは、始めましょう"))
-        with contextlib.suppress(Error):  # shown once per person only
-            news.click(timeout=2500)
 
     def paste_function(self, name: str, description: str, content: str) -> None:
         """Admin Panel, Functions, Create: paste, save, confirm."""
@@ -87,13 +83,13 @@ class Visit:
         switch.click()
         expect(switch).to_have_attribute("aria-checked", "true")
 
-    def set_valves(self, name: str, valves: dict[str, str]) -> None:
-        """Open the Valves of a function, fill some in by their shown titles, save."""
-        self.function_row(name).get_by_role("button", name="Valves").click()
-        self.fill_valves(valves)
+    def open_valves(self, name: str, button: str | re.Pattern[str] = "Valves") -> None:
+        """Open the Valves of a function."""
+        self.function_row(name).get_by_role("button", name=button).click()
+        expect(self.page.locator("form select, form textarea, form .justify-between").last).to_be_visible()
 
     def fill_valves(self, valves: dict[str, str]) -> None:
-        """Fill in the form of Valves or UserValves that is open, and save it."""
+        """Fill in the form of Valves or UserValves that is open, by their shown titles, and save it."""
         form = self.page.locator("form").filter(has=self.page.get_by_role("button", name="Save")).last
         for title, value in valves.items():
             field = form.locator("div.w-full.justify-between:has(> div)").filter(has_text=title).first
@@ -106,15 +102,37 @@ class Visit:
                 box.fill(value)
         form.get_by_role("button", name="Save").click()
 
+    def import_functions(self, export: Path) -> None:
+        """Admin Panel, Functions, Create, Import JSON."""
+        self.open("/admin/functions")
+        self.page.locator("input[type=file]").first.set_input_files(export)
+        self.page.get_by_role("button", name=re.compile("Confirm|確認")).click()
+        expect(self.page.get_by_role("switch")).to_have_count(1)
+
     def new_chat(self, model: str) -> None:
         """An empty chat with a model, by its id."""
         self.open(f"/?models={model}")
         expect(self.page.locator("#chat-input")).to_be_visible()
+        expect(
+            self.page.get_by_role("button", name=re.compile("Selected model|選択したモデル"))
+        ).to_be_visible()
+
+    def use_tool(self, name: str) -> None:
+        """Switch a tool on for this chat."""
+        self.page.get_by_role("button", name="Integrations").click()
+        self.page.get_by_role("menuitem", name="Tools").click()
+        self.page.get_by_role("menuitemcheckbox", name=name).click()
+        self.page.locator("#chat-input").click()
+        expect(self.page.get_by_role("button", name="Available Tools")).to_be_visible()
+
+    def set_own_valves(self, valves: dict[str, str]) -> None:
+        """The user's settings, behind the sliders beside the message box."""
+        self.page.get_by_role("button", name="Valves").click()
+        self.fill_valves(valves)
 
     def ask(self, text: str) -> None:
         """Type a message and send it."""
-        box = self.page.locator("#chat-input")
-        box.click()
+        self.page.locator("#chat-input").click()
         self.page.keyboard.insert_text(text)
         self.page.keyboard.press("Enter")
 
@@ -125,12 +143,17 @@ class Visit:
 
     @property
     def stop_button(self) -> Locator:
-        return self.page.get_by_role("button", name="Stop", exact=True)
+        return self.page.get_by_role("button", name=re.compile("^(Stop|停止)$"))
 
     def finished_answer(self, number: int) -> Locator:
         """The reply of that number (from 0), once it is complete."""
-        answer = self.answers.nth(number)
-        expect(answer).to_be_visible()
+        expect(self.answers).to_have_count(number + 1)
+        expect(self.page.get_by_role("button", name=re.compile("^(Regenerate|再生成)$"))).to_have_count(
+            number + 1
+        )
         expect(self.stop_button).to_have_count(0)
-        expect(self.page.get_by_role("button", name="Regenerate").last).to_be_attached()
-        return answer
+        return self.answers.nth(number)
+
+    def fold_of(self, answer: Locator) -> Locator:
+        """The line above an answer that hides the thinking."""
+        return answer.get_by_role("button", name=re.compile("Thought for|思考"))

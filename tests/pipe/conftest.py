@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import openwebui_pipe.pipe
-from openwebui_pipe.bundle import bundle
+from openwebui_pipe.bundle import TARGET
 from tests.pipe.host import Host, load_as_in_0_6_20, load_as_in_0_12_4
 from tests.server import ScriptedServer
 
@@ -19,7 +19,7 @@ def module(request: pytest.FixtureRequest) -> Any:
     if request.param == "source":
         return openwebui_pipe.pipe
     load = load_as_in_0_6_20 if request.param.endswith("0.6.20") else load_as_in_0_12_4
-    return load(bundle(), f"test_{load.__name__}")
+    return load(TARGET.read_text("utf-8"), f"test_{load.__name__}")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ import requests
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 PATIENCE = 90.0  # seconds: an upper bound for every wait, never a measure
-REQUIREMENTS = {"0.12.4": "openwebui.txt", "0.6.20": "openwebui-legacy.txt"}
+REQUIREMENTS = {"0.12.4": "openwebui", "0.6.20": "openwebui-legacy"}
 
 # No sign-in, no other providers, nothing fetched from outside, settings from here and not from a database.
 ENVIRONMENT = {
@@ -39,23 +40,35 @@ ENVIRONMENT = {
 
 def uv() -> str:
     """The uv that made this environment, or the one on the path."""
-    found = os.environ.get("UV") or shutil.which("uv")
+    found = os.environ.get("UV") or shutil.which("uv") or shutil.which(ROOT / ".tools" / "bin" / "uv")
     assert found, "uv is needed to install Open WebUI: run this through make, or set UV"
     return found
 
 
 def install(version: str) -> Path:
-    """The folder of an environment with that Open WebUI, made on first use."""
+    """The folder of an environment with that Open WebUI, made on first use.
+
+    Open WebUI itself comes without its dependencies: those listed beside it are all that it needs here, and
+    spare gigabytes of torch.
+    """
     home = CACHE / f"openwebui-{version}"
     ready = home / "ready"
     if not ready.exists():
-        python = str(home / "bin" / "python")
-        pip = [uv(), "pip", "install", "-q", "--python", python]
-        subprocess.run([uv(), "venv", "-q", "--clear", "--python", "3.12", str(home)], check=True)
-        subprocess.run(
-            [*pip, "--no-deps", "-r", str(ROOT / "requirements" / REQUIREMENTS[version])], check=True
-        )
-        subprocess.run([*pip, "--no-deps", f"open-webui=={version}"], check=True)
+        pip = [
+            uv(),
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            str(home / "bin" / "python"),
+            "--no-deps",
+            "--require-hashes",
+        ]
+        # Open WebUI wants a Python below 3.13.
+        base = sys.executable if sys.version_info < (3, 13) else "3.12"
+        subprocess.run([uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True)
+        for name in (REQUIREMENTS[version], REQUIREMENTS[version] + "-app"):
+            subprocess.run([*pip, "-r", str(ROOT / "requirements" / f"{name}.txt")], check=True)
         ready.touch()
     return home
 
@@ -104,6 +117,8 @@ class OpenWebUi:
         self._wait_until_healthy()
         answer = self.post("/api/v1/auths/signin", {"email": "admin@localhost", "password": "any"})
         self._session.headers["Authorization"] = f"Bearer {answer['token']}"
+        # Without this every page opens with the news of the release.
+        self.post("/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}})
         return self
 
     def __exit__(
@@ -154,6 +169,14 @@ class OpenWebUi:
 
     def set_valves(self, function_id: str, **valves: object) -> None:
         self.post(f"/api/v1/functions/id/{function_id}/valves/update", valves)
+
+    def valves(self, function_id: str) -> dict[str, object]:
+        """The Valves that were set."""
+        found: dict[str, object] = self.get(f"/api/v1/functions/id/{function_id}/valves")
+        return found
+
+    def delete(self, path: str) -> None:
+        self._session.delete(self.base_url + path, timeout=PATIENCE).raise_for_status()
 
     def models(self) -> dict[str, str]:
         """Ids and names of the models that the signed-in user sees."""

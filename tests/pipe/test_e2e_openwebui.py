@@ -1,0 +1,256 @@
+"""A real Open WebUI in a real Chromium, with the real mlx_lm.server and the toy model.
+
+The tests are scenes of one story and run in order. Pictures of each are kept in .cache/artefacts/openwebui.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
+from harmony_core.markers import CONTROL_TOKENS
+from openwebui_pipe.bundle import EXPORT, TARGET
+from tests.pipe.browser import Visit, chromium
+from tests.pipe.openwebui import CACHE, PATIENCE, OpenWebUi
+from toy.transcripts import Transcript, load_transcripts
+
+pytestmark = pytest.mark.e2e
+
+SHOTS = CACHE / "artefacts" / "openwebui"
+MODEL = "mlx_harmony.default_model"
+TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
+WEATHER_TOOL = '''"""
+title: Weather
+"""
+
+import json
+
+SKIES = {"Tokyo": (21, "sunny"), "Berlin": (14, "windy"), "Madrid": (29, "hot")}
+
+
+class Tools:
+    def get_weather(self, city: str) -> str:
+        """
+        Get the weather of a city.
+        :param city: its name
+        """
+        celsius, sky = SKIES[city]
+        return json.dumps({"city": city, "celsius": celsius, "sky": sky})
+'''
+
+
+class Mac:
+    """The machine with the model: its server can be switched off and on, and always has the same address."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._running = ExitStack()
+
+    def switch_on(self) -> ToyServer:
+        command = [str(CACHE / "mlx-lm-newest" / "bin" / "python"), "-m", "mlx_lm.server"]
+        return self._running.enter_context(toy_server(command, port=self.port))
+
+    def switch_off(self) -> None:
+        self._running.close()
+
+    def connections(self) -> int:
+        """How many clients the server is connected to at the moment (Linux)."""
+        local, established = f":{self.port:04X}", "01"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(local) and row[3] == established for row in rows)
+
+
+@pytest.fixture(scope="module")
+def mac() -> Iterator[Mac]:
+    machine = Mac()
+    machine.switch_on()
+    yield machine
+    machine.switch_off()
+
+
+@pytest.fixture(scope="module")
+def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
+    with OpenWebUi("0.12.4", tmp_path_factory.mktemp("openwebui")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
+    someone = Visit(browser, webui.base_url, SHOTS)
+    yield someone
+    someone.close()
+
+
+def prompt(name: str) -> str:
+    return TRANSCRIPTS[name].prompt
+
+
+def plain(transcript: Transcript) -> str:
+    """The answer as the page shows it."""
+    return transcript.answer.replace("**", "")
+
+
+def test_pasting_switching_on_and_setting_the_address_is_all_it_takes(
+    visit: Visit, webui: OpenWebUi, mac: Mac
+) -> None:
+    visit.paste_function("MLX Harmony", "gpt-oss on mlx_lm.server", TARGET.read_text("utf-8"))
+    visit.switch_on("MLX Harmony")
+    visit.shot("01-switched-on")
+    visit.open_valves("MLX Harmony")
+    visit.shot("02-valves")
+    visit.fill_valves({"Base URL": mac.base_url, "Model Filter": "toy"})
+    expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
+    assert list(webui.models().values()) == ["model"]
+
+
+def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(visit: Visit, webui: OpenWebUi) -> None:
+    webui.set_valves("mlx_harmony", **webui.valves("mlx_harmony") | {"MODEL_FILTER": "gpt-oss"})
+    assert webui.models() == {MODEL: "gpt-oss (MLX)"}
+    visit.new_chat(MODEL)
+    visit.ask("Hello!")
+    first = visit.finished_answer(0)
+    expect(first).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    expect(first).not_to_contain_text(TRANSCRIPTS["greeting"].thinking)
+    visit.shot("03-folded")
+    visit.fold_of(first).click()
+    expect(first).to_contain_text(TRANSCRIPTS["greeting"].thinking)
+    visit.shot("04-unfolded")
+    visit.ask(prompt("second_turn"))
+    expect(visit.finished_answer(1)).to_contain_text(plain(TRANSCRIPTS["second_turn"]))
+    assert_no_markup(visit)
+    visit.shot("05-second-turn")
+
+
+def test_title_tags_and_follow_ups_are_clean(webui: OpenWebUi) -> None:
+    chat = until(lambda: newest_chat(webui, lambda chat: chat["meta"].get("tags")))
+    assert chat["title"] == "👋 A Toy Chat"
+    assert sorted(chat["meta"]["tags"]) == ["harmony", "toy"]
+    assert "analysis" not in str(chat["chat"]["messages"][-1].get("followUps"))
+
+
+def test_japanese_stays_intact_for_a_japanese_user(browser: Browser, webui: OpenWebUi) -> None:
+    visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
+    visit.new_chat(MODEL)
+    visit.ask("こんにちは！")
+    expect(visit.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["greeting_ja"]))
+    visit.ask(prompt("introduction_ja"))
+    second = visit.finished_answer(1)
+    expect(second).to_contain_text(plain(TRANSCRIPTS["introduction_ja"]))
+    visit.fold_of(second).click()
+    expect(second).to_contain_text(TRANSCRIPTS["introduction_ja"].thinking)
+    visit.shot("06-japanese")
+    visit.close()
+
+
+def test_literal_tags_and_markers_are_shown_as_text(visit: Visit) -> None:
+    visit.new_chat(MODEL)
+    visit.ask(prompt("think_tags"))
+    expect(visit.finished_answer(0)).to_contain_text("<think>")
+    visit.ask(prompt("literal_markers"))
+    expect(visit.finished_answer(1)).to_contain_text("<|end|>")
+    visit.shot("07-literal-markers")
+
+
+def test_a_tool_is_called_and_its_result_is_told(visit: Visit, webui: OpenWebUi) -> None:
+    form = {"id": "weather", "name": "Weather", "content": WEATHER_TOOL, "meta": {"description": "Weather"}}
+    webui.post("/api/v1/tools/create", form)
+    visit.new_chat(MODEL)
+    visit.use_tool("Weather")
+    visit.ask(prompt("tool_call"))
+    expect(visit.finished_answer(0)).to_contain_text("In Tokyo it is sunny at 21 °C.")
+    visit.shot("08-tool")
+    visit.ask(prompt("two_calls"))
+    expect(visit.finished_answer(1)).to_contain_text(plain(TRANSCRIPTS["two_calls_answer"]))
+    visit.shot("09-two-tools")
+
+
+def test_stop_stops_the_model_at_once(visit: Visit, mac: Mac) -> None:
+    visit.new_chat(MODEL)
+    visit.ask(prompt("long_story"))
+    expect(visit.answers.last).to_contain_text("lighthouse")
+    visit.stop_button.click()
+    stopped = time.monotonic()
+    until(lambda: mac.connections() == 0)
+    assert time.monotonic() - stopped < 1
+    expect(visit.stop_button).to_have_count(0)
+    shown = visit.answers.last.inner_text()
+    assert plain(TRANSCRIPTS["long_story"])[-40:] not in shown
+    visit.shot("10-stopped")
+
+
+def test_a_dead_server_is_told_in_the_chat_and_the_chat_goes_on_after_a_restart(
+    visit: Visit, mac: Mac
+) -> None:
+    visit.new_chat(MODEL)
+    visit.ask(prompt("long_story"))
+    expect(visit.answers.last).to_contain_text("lighthouse")
+    mac.switch_off()
+    broken = visit.finished_answer(0)
+    expect(broken).to_contain_text("lighthouse")
+    expect(broken).to_contain_text("The connection broke off before the reply was complete.")
+    visit.shot("11-broken-off")
+    visit.ask("Hello!")
+    expect(visit.finished_answer(1)).to_contain_text(f"The connection to {mac.base_url} was refused.")
+    visit.shot("12-refused")
+    mac.switch_on()
+    visit.ask("Hello!")
+    expect(visit.finished_answer(2)).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    visit.shot("13-after-the-restart")
+
+
+def test_a_users_own_settings_win(visit: Visit) -> None:
+    visit.new_chat(MODEL)
+    visit.set_own_valves({"Thinking": "hide", "Reasoning Effort": "low"})
+    expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
+    visit.ask("Hello!")
+    answer = visit.finished_answer(0)
+    expect(answer).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    expect(visit.fold_of(answer)).to_have_count(0)
+    visit.shot("14-thinking-hidden")
+
+
+def test_the_json_import_brings_japanese_labels(browser: Browser, webui: OpenWebUi) -> None:
+    webui.delete("/api/v1/functions/id/mlx_harmony/delete")
+    visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
+    visit.import_functions(EXPORT)
+    visit.open_valves("MLX Harmony", button=re.compile("バルブ|Valves"))
+    expect(visit.page.get_by_text("ベース URL", exact=True)).to_be_visible()
+    expect(visit.page.get_by_text("思考の深さ", exact=True)).to_be_visible()
+    visit.shot("15-japanese-labels")
+    visit.close()
+
+
+def assert_no_markup(visit: Visit) -> None:
+    text = visit.page.locator("#messages-container").inner_text()
+    assert not [token for token in CONTROL_TOKENS if token in text]
+    assert "analysis" not in text
+
+
+def newest_chat(webui: OpenWebUi, ready: Callable[[Any], object]) -> Any:
+    chats = webui.chats()
+    return chats[0] if chats and ready(chats[0]) else None
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait, with a bound, until something is the case."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never was the case")
