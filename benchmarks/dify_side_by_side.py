@@ -1,0 +1,191 @@
+"""The same requests to the same server through Dify's OpenAI-compatible provider and through ours.
+
+    .venv/bin/python -m benchmarks.dify_side_by_side [PYTHON_WITH_MLX_LM]
+
+Starts mlx_lm.server with the toy model and prints the table of docs/dify.md. Needs the SDK (Python 3.12).
+"""
+
+from __future__ import annotations
+
+import dify_plugin  # isort: skip  (patches the process; must be first)
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from dify_plugin import LargeLanguageModel, OAICompatLargeLanguageModel
+from dify_plugin.entities.model.message import (
+    AssistantPromptMessage,
+    PromptMessage,
+    PromptMessageTool,
+    ToolPromptMessage,
+    UserPromptMessage,
+)
+from dify_plugin.entities.model.provider import ModelProviderConfiguration
+
+from dify_plugin_mlx.models.llm.llm import MlxHarmonyModel
+from harmony_core.cli.toy_server import toy_server
+from toy.transcripts import load_transcripts
+
+assert dify_plugin
+
+RUNS = 5
+SHOWN_LENGTH = 150  # characters of a reply in the table
+LINES = {transcript.name: transcript for transcript in load_transcripts()}
+WEATHER = PromptMessageTool(
+    name="get_weather",
+    description="The weather of a city.",
+    parameters={"type": "object", "properties": {"city": {"type": "string"}}},
+)
+
+
+@dataclass
+class Provider:
+    """One of the two, ready to be invoked."""
+
+    name: str
+    kind: type[LargeLanguageModel]
+    credentials: dict[str, object]
+
+    def invoke(
+        self, messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool], **wishes: object
+    ) -> Reply:
+        """One reply, with the times at which its text arrived."""
+        provider = ModelProviderConfiguration(
+            **yaml.safe_load(Path("dify_plugin_mlx/provider/mlx.yaml").read_text())
+        )
+        reply = Reply()
+        began, cpu = time.perf_counter(), time.process_time()
+        try:
+            for chunk in self.kind(provider.models if self.kind is MlxHarmonyModel else []).invoke(
+                "gpt-oss-20b", self.credentials, list(messages), {"temperature": 0, **wishes}, list(tools)
+            ):
+                if chunk.delta.message.content:
+                    reply.last_text = time.perf_counter() - began
+                    reply.cpu = time.process_time() - cpu
+                    reply.first_text = reply.first_text or reply.last_text
+                reply.text += chunk.delta.message.get_text_content()
+                reply.calls += chunk.delta.message.tool_calls
+                if chunk.delta.usage:
+                    reply.tokens = chunk.delta.usage.completion_tokens
+        except Exception as error:  # noqa: BLE001 (whatever it is, a Dify user would see it)
+            reply.error = f"{type(error).__name__}: {error}"
+        return reply
+
+
+@dataclass
+class Reply:
+    """What a user of Dify gets."""
+
+    text: str = ""
+    calls: list[AssistantPromptMessage.ToolCall] = field(default_factory=list)
+    error: str = ""
+    first_text: float = 0.0
+    last_text: float = 0.0
+    cpu: float = 0.0
+    tokens: int = 0
+
+    @property
+    def shown(self) -> str:
+        calls = [f"{call.function.name}({call.function.arguments})" for call in self.calls]
+        parts = [
+            self.text,
+            *(f"⟨tool call {call}⟩" for call in calls),
+            f"⟨error {self.error}⟩" if self.error else "",
+        ]
+        return _code(" ".join(part for part in parts if part)) or "nothing"
+
+
+def second_turn(provider: Provider) -> Reply:
+    """Dify replays the first answer as it was shown."""
+    first = provider.invoke([UserPromptMessage(content=LINES["greeting"].prompt)], [])
+    return provider.invoke(
+        [
+            UserPromptMessage(content=LINES["greeting"].prompt),
+            AssistantPromptMessage(content=first.text),
+            UserPromptMessage(content=LINES["second_turn"].prompt),
+        ],
+        [],
+    )
+
+
+def agent(provider: Provider) -> Reply:
+    """The end of a loop with one tool call; without a call, what came instead."""
+    question = UserPromptMessage(content=LINES["tool_call"].prompt)
+    first = provider.invoke([question], [WEATHER])
+    if not first.calls:
+        return first
+    said = AssistantPromptMessage(content=first.text, tool_calls=first.calls)
+    report = str(LINES["tool_answer"].messages[-1]["content"])
+    result = ToolPromptMessage(content=report, tool_call_id=first.calls[0].id)
+    return provider.invoke([question, said, result], [WEATHER])
+
+
+def ask(provider: Provider, name: str, **wishes: object) -> Reply:
+    return provider.invoke([UserPromptMessage(content=LINES[name].prompt)], [], **wishes)
+
+
+CASES = {
+    "a chat in Japanese": lambda provider: ask(provider, "greeting_ja"),
+    "the second turn": second_turn,
+    "an agent with a tool": agent,
+    "a JSON reply": lambda provider: ask(provider, "json", response_format="json_object"),
+    "a title (`max_tokens` 100)": lambda provider: ask(provider, "user_input_title", max_tokens=100),
+    "an unreachable server": lambda provider: Provider(
+        provider.name,
+        provider.kind,
+        provider.credentials | dict.fromkeys(("base_url", "endpoint_url"), "http://localhost:9"),
+    ).invoke([UserPromptMessage(content="Hello")], []),
+}
+
+
+def table(providers: Sequence[Provider]) -> Iterator[str]:
+    """The Markdown lines."""
+    yield "| | " + " | ".join(provider.name for provider in providers) + " |"
+    yield "|---" * (len(providers) + 1) + "|"
+    for title, case in CASES.items():
+        yield f"| {title} | " + " | ".join(case(provider).shown for provider in providers) + " |"
+    counts = [ask(provider, "greeting_ja") for provider in providers]
+    yield (
+        "| tokens counted for the first | "
+        + " | ".join(str(reply.tokens or _code(f"⟨error {reply.error}⟩")) for reply in counts)
+        + " |"
+    )
+    rounds = [[ask(provider, "long_story", max_tokens=4000) for provider in providers] for _ in range(RUNS)]
+    runs = list(zip(*rounds, strict=True))  # taken by turns, so that a busy machine is busy for both
+    firsts = [statistics.median(reply.first_text for reply in replies) for replies in runs]
+    # The replies are the same token by token, so the server's count of one of them is that of all.
+    tokens = max(reply.tokens for replies in runs for reply in replies)
+    speeds = [statistics.median(tokens / reply.last_text for reply in replies) for replies in runs]
+    yield "| first text after | " + " | ".join(f"{first * 1000:.0f} ms" for first in firsts) + " |"
+    costs = [statistics.median(reply.cpu / tokens for reply in replies) for replies in runs]
+    yield "| tokens per second | " + " | ".join(f"{speed:.0f}" for speed in speeds) + " |"
+    yield (
+        "| the plugin's own time per token | " + " | ".join(f"{cost * 1000:.2f} ms" for cost in costs) + " |"
+    )
+
+
+def _code(text: str) -> str:
+    line = text.replace("\n", "⏎").replace("`", "´")
+    line = line if len(line) <= SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}…"
+    return f"`{line}`".replace("|", "\\|") if line else ""
+
+
+def main() -> None:
+    python = sys.argv[1] if len(sys.argv) > 1 else ".cache/mlx-lm-newest/bin/python"
+    with toy_server([python, "-m", "mlx_lm.server"]) as server:
+        compatible: dict[str, object] = {"endpoint_url": f"{server.base_url}/v1", "mode": "chat"}
+        compatible |= {"function_calling_type": "tool_call", "endpoint_model_name": "default_model"}
+        providers = [
+            Provider("`OAICompatLargeLanguageModel`", OAICompatLargeLanguageModel, compatible),
+            Provider("MLX Harmony", MlxHarmonyModel, {"base_url": server.base_url}),
+        ]
+        print(*table(providers), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
