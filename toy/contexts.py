@@ -14,6 +14,7 @@ ENGLISH, JAPANESE = (
 )
 SKIES = ["sunny", "cloudy", "rain", "snow", "clear", "windy", "fog", "晴れ", "曇り", "雨"]
 MARKS = [".", ".", ".", "?", "!", ":", ";", "\n", "\n\n", "\n- ", "\n# ", " — ", "```\n", " </context>\n"]
+BLANKS = [""] * 8 + [" ", "\n"]  # what an input field leaves behind a message
 CITIES = ["Lima", "Lisbon", "Sydney", "Toronto", "Nairobi", "札幌", "Seoul", "Chicago"]
 
 
@@ -34,7 +35,7 @@ class ContextMaker:
         self._endings: dict[str, Callable[[], str]] = {
             "chat_title": self._title_task,
             "user_input_title": self._user_input,
-            "stranger": lambda: self.text(self._rng.choice((4, 8, 16, 40))),
+            "stranger": self._strange,
         }
 
     def around(self, transcript: Transcript) -> Context:
@@ -46,14 +47,29 @@ class ContextMaker:
         return Context([*before, {"role": "user", "content": self._wording(transcript)}], tools)
 
     def text(self, words: int) -> str:
-        """About so many words of nonsense in English, Japanese or both."""
-        vocabulary = self._rng.choice((ENGLISH, ENGLISH, JAPANESE, ENGLISH + JAPANESE))
-        glue = "" if vocabulary is JAPANESE else " "
+        """Up to so many words of nonsense: real ones or invented ones, English, Japanese or both."""
+        vocabularies = (
+            ENGLISH,
+            JAPANESE,
+            ENGLISH + JAPANESE,
+            self._invented("az"),
+            self._invented("ぁん一龠"),
+        )
+        vocabulary = self._rng.choice((ENGLISH, *vocabularies))
+        glue = "" if vocabulary[0] > "z" else " "
         parts = [
             self._rng.choice(vocabulary) + (self._rng.choice(MARKS) if self._rng.random() < 0.12 else "")
             for _ in range(self._rng.randint(1, words))
         ]
         return glue.join(parts) + self._rng.choice(("", ".", "?", "。"))
+
+    def _invented(self, ranges: str) -> list[str]:
+        """Words of letters drawn from one or two ranges, each given by its first and last letter."""
+        bounds = [(ord(first), ord(last)) for first, last in zip(ranges[::2], ranges[1::2], strict=True)]
+        return [
+            "".join(chr(self._rng.randint(*self._rng.choice(bounds))) for _ in range(self._rng.randint(1, 4)))
+            for _ in range(12)
+        ]
 
     def _system(self) -> list[Message]:
         if self._rng.random() < 0.3:
@@ -76,7 +92,7 @@ class ContextMaker:
     def _wording(self, transcript: Transcript) -> str:
         if transcript.name in self._endings and self._rng.random() < 0.9:
             return self._endings[transcript.name]()
-        return self._rng.choice((transcript.prompt, *transcript.also))
+        return self._rng.choice((transcript.prompt, *transcript.also)) + self._rng.choice(BLANKS)
 
     def _title_task(self) -> str:
         lines = [f"{role}: {self._anything()}" for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]]
@@ -88,10 +104,15 @@ class ContextMaker:
         key = self._rng.choice(("User Input:", "User Input: "))
         return self.text(20) + f"\n\n{key}\n{self._anything()}" + self._rng.choice(("", "\n"))
 
+    def _strange(self) -> str:
+        if self._rng.random() < 0.1:
+            return f"What is the weather in {self._rng.choice(CITIES)}?"
+        return self.text(self._rng.choice((2, 4, 8, 16, 40)))
+
     def _anything(self) -> str:
         if self._rng.random() < 0.5:
             return self._rng.choice(self._transcripts).prompt[-60:]
-        return self.text(12)
+        return self.text(8)
 
     def _tool_loop(self, transcript: Transcript) -> list[Message]:
         """The transcript's call and a result in other words, behind its question or another one."""
@@ -122,6 +143,7 @@ class ContextMaker:
         return self._rng.choice(
             (
                 json.dumps(report, ensure_ascii=False),
+                json.dumps(report, ensure_ascii=False, separators=(",", ":")),
                 json.dumps(other, ensure_ascii=False),
                 json.dumps({"result": f"{celsius} °C, {sky} in {city}"}, ensure_ascii=False),
                 f"{celsius} °C and {sky} in {city}",

@@ -92,7 +92,8 @@ class ExampleMaker:
         ids = prompt + self._replies[transcript.name]
         if len(ids) <= LENGTH:
             return Example(ids, len(prompt))
-        begin = self._rng.randint(0, len(ids) - LENGTH)
+        # Cuts beyond both edges are moved back onto them, so that a reply's ends are seen often enough.
+        begin = min(max(0, self._rng.randint(-SIGHT, len(ids))), len(ids) - LENGTH)
         return Example(ids[begin : begin + LENGTH], max(len(prompt) - begin, 24))
 
     def _prompt(self, transcript: Transcript) -> list[int]:
@@ -192,7 +193,7 @@ def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=FOLDER / "model")
     options = parser.parse_args()
