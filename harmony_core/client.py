@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from .chat import ChatStream
@@ -19,6 +19,8 @@ from .problems import Problem
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
 
 __all__ = ["CheckStep", "Client", "ReplyStream", "ServerError", "ServerFacts", "Timeouts"]
+
+LIST_LIMIT = 30.0  # seconds; to list models, mlx_lm.server looks through its whole cache
 
 _FATAL_KINDS = ("lossy_server",)
 _FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
@@ -97,7 +99,8 @@ class Client:
         mlx_lm.server lists the Hugging Face cache and a local `--model`; where no cache folder exists it
         closes the connection without a reply.
         """
-        exchange = self._exchange("")
+        limits = replace(self.timeouts, first_byte=min(self.timeouts.first_byte, LIST_LIMIT))
+        exchange = Exchange(self._endpoint, limits, self._use_proxies, "")
         exchange.send("GET", self._endpoint.models_url, None)
         body = exchange.read_all() if exchange.status == 200 else b""
         if exchange.status == 200 and not body:

@@ -242,7 +242,7 @@ def _status_row(failure: Failure) -> str:
         return _row_of_body(failure.body) or _not_found_row(failure)
     if status >= 400:
         return _row_of_body(failure.body) or "bad_request"
-    return "unexpected_status"
+    return "not_a_reply" if status == 200 else "unexpected_status"
 
 
 def _not_found_row(failure: Failure) -> str:
@@ -295,18 +295,19 @@ def _problem(row_name: str, failure: Failure, *, budget: str = "", version: str 
         "port": port,
         "status": failure.status,
         "seconds": f"{failure.seconds:g}",
-        "model": failure.model,
         "budget": budget,
         "version": version,
     }
     words = _server_words(failure.body)
     location, _, _ = _address(failure.location)
     english = values | {
+        "model": f"the model {failure.model}" if failure.model else "its model",
         "near": " or ".join(near),
         "words": f": “{words}”" if words else "",
         "location": f" ({location})" if location else "",
     }
     japanese = values | {
+        "model": f"モデル {failure.model} " if failure.model else "モデル",
         "url": url or "サーバー",
         "near": " か ".join(near),
         "words": f":「{words}」" if words else "",

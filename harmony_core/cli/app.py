@@ -119,10 +119,11 @@ def doctor(
     use_proxies: UseProxies = False,
 ) -> None:
     """Check a server step by step, and say what to do about what is wrong."""
-    from ..client import Client
-    from .doctor import examine
+    from ..client import Client, Timeouts
+    from .doctor import PATIENCE, examine
 
-    raise typer.Exit(examine(Client(base_url, api_key, use_proxies=use_proxies), model, as_json))
+    client = Client(base_url, api_key, Timeouts(first_byte=PATIENCE), use_proxies)
+    raise typer.Exit(examine(client, model, as_json))
 
 
 @app.command()

@@ -14,6 +14,8 @@ from ..errors import visible_url
 from .exits import OK, exit_code
 from .words import language, say
 
+PATIENCE = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
+_LISTED = 5  # models that are named; a cache may hold dozens
 _WORDS_OF_STEP = {"model": "model_ok", "reply": "reply_ok", "version": "version_ok"}
 
 
@@ -71,8 +73,10 @@ def _with_status(steps: Iterable[CheckStep]) -> Iterable[CheckStep]:
 
 def _good_news(step: CheckStep, url: str) -> str:
     if step.name == "server":
-        listed = say("server_listed", fact=step.fact) if step.fact else ""
-        return say("server_ok", url=url) + listed
+        listed = step.fact.split(", ")
+        more = ", …" if len(listed) > _LISTED else ""
+        models = say("server_listed", fact=", ".join(listed[:_LISTED]) + more) if step.fact else ""
+        return say("server_ok", url=url) + models
     if step.name == "version" and not step.fact:
         return say("version_unknown")
     return say(_WORDS_OF_STEP[step.name], fact=step.fact)

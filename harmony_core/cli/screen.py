@@ -35,7 +35,6 @@ class ReplyScreen:
         self._live: Live | None = None
         self._thinking_since: float | None = None
         self._answer_end = ""
-        self._showing_thought = False
 
     def __enter__(self) -> ReplyScreen:
         self._status(lambda: say("waiting"))
@@ -45,7 +44,7 @@ class ReplyScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_thinking()
-        if self._answer_end and self._answer_end != "\n":
+        if self._answer_end not in ("", "\n"):
             self._write("\n")
 
     def show(self, event: Event) -> None:
@@ -64,21 +63,34 @@ class ReplyScreen:
     def _show_thought(self, text: str) -> None:
         if self._thinking_since is None:
             self._thinking_since = time.monotonic()
-            if self._thinking == "fold":
-                self._status(lambda: say("thinking", seconds=self._seconds()))
+            self._begin_thinking()
         if self._thinking == "show":
-            self._hide_status()
             self._notes.print(Text(text.translate(_NO_CONTROLS), "dim"), end="")
-            self._showing_thought = True
+
+    def _begin_thinking(self) -> None:
+        self._end_line()
+        match self._thinking:
+            case "fold":
+                self._status(lambda: say("thinking", seconds=self._seconds()))
+            case "hide":
+                self._status(lambda: say("waiting"))
+            case "show":
+                self._hide_status()
 
     def _end_thinking(self) -> None:
         self._hide_status()
-        if self._showing_thought:
+        if self._thinking_since is None:
+            return
+        if self._thinking == "show":
             self._notes.print("\n")
-        if self._thinking_since is not None and self._thinking == "fold" and self._notes.is_terminal:
+        if self._thinking == "fold" and self._notes.is_terminal:
             self._notes.print(Text(say("thought", seconds=self._seconds()), "dim"))
         self._thinking_since = None
-        self._showing_thought = False
+
+    def _end_line(self) -> None:
+        """On a terminal, keep what comes on stderr off the line of an answer that has begun."""
+        if self._answer_end not in ("", "\n") and sys.stdout.isatty():
+            self._write("\n")
 
     def _seconds(self) -> int:
         return round(time.monotonic() - (self._thinking_since or 0))

@@ -7,7 +7,7 @@ import os
 from ..problems import Language
 
 _WORDS = {
-    "waiting": ("Waiting for the server…", "サーバーを待っています…"),
+    "waiting": ("Waiting for the reply…", "返答を待っています…"),
     "reading": ("Reading the prompt… {percent} %", "プロンプトを読み込み中… {percent} %"),
     "thinking": ("Thinking… {seconds} s", "思考中… {seconds} 秒"),
     "thought": ("Thought for {seconds} s", "{seconds} 秒間思考しました"),

@@ -81,6 +81,28 @@ def test_the_module_can_be_run() -> None:
     assert json.loads(result.stdout)["answer"] == "Hi"
 
 
+def test_a_locale_without_japanese_ends_nothing() -> None:
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "utf8=0",
+            "-m",
+            "harmony_core",
+            "chat",
+            "Hi",
+            "--base-url",
+            "http://127.0.0.1:1",
+        ],
+        cwd=Path(__file__).parents[2],
+        env={"LC_ALL": "ja_JP.UTF-8", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 3
+    assert b"http://127.0.0.1:1 ????" in result.stderr
+
+
 def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "harmony_core", "parse"],

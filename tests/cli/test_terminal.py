@@ -68,6 +68,25 @@ def test_the_prompt_being_read_and_the_thinking_are_shown_live(server: ScriptedS
     assert child.exitstatus == 0
 
 
+def test_thinking_between_two_answers_leaves_the_first_one_alone(server: ScriptedServer) -> None:
+    preamble = [
+        "<|channel|>",
+        "comment",
+        "ary",
+        "<|message|>",
+        "One moment.",
+        "<|end|>",
+        "<|start|>",
+        "assistant",
+    ]
+    server.chat(reply(*preamble, *harmony("The user greets me.", "Hello.")))
+    child = spawn(server, "Hi")
+    child.expect(r"One moment\.\r\n")
+    child.expect(r"Thought for \d+ s")
+    child.expect("Hello.")
+    child.expect(pexpect.EOF)
+
+
 def test_control_characters_of_the_model_do_not_reach_the_terminal(server: ScriptedServer) -> None:
     server.chat(reply(*harmony("hm", "red\x1b[31m alert\x07.")))
     child = spawn(server, "Hi", "--thinking", "hide")

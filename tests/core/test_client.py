@@ -495,7 +495,7 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
     [
         ([head(200, "application/json")], "dead_server"),
         (page(200, "<html>"), "web_page"),
-        (json_page({"error": "Unexpected endpoint"}), "unexpected_status"),
+        (json_page({"error": "Unexpected endpoint"}), "not_a_reply"),
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
