@@ -5,7 +5,7 @@ SHELL := bash
 
 # Dify's SDK wants Python 3.12, so that one first. UV_PYTHON or PYTHON decide otherwise.
 PYTHON ?= $(or $(UV_PYTHON),$(shell for python in python3.12 python3.13 python3.14 python3.11 python3 python; do \
-    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done))
+    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done; :))
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 export UV_PYTHON_DOWNLOADS ?= automatic
 unexport UV_PYTHON
@@ -14,7 +14,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
 MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
 OTHER_PYTHONS := $(shell for version in 3.11 3.13; do \
-    command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null && echo $$version; done)
+    command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null && echo $$version; done; :)
 
 .PHONY: demo test test-pythons check e2e e2e-legacy bench package requirements clean
 .SECONDARY:
