@@ -194,7 +194,7 @@ def shows_no_marker(case: Case) -> bool:
     return "<" not in case.answer and not any(token in shown for token in CONTROL_TOKENS)
 
 
-@pytest.mark.parametrize("case", filter(shows_no_marker, CORPUS), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(filter(shows_no_marker, CORPUS)), ids=lambda case: case.name)
 def test_marker_by_marker_an_aligned_stream_means_the_same(case: Case) -> None:
     deltas = [piece for piece in split_at_markers(case.text) if piece]
     assert told(collect(events_of(deltas, case, aligned=True))) == case.expected()
