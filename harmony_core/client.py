@@ -80,8 +80,9 @@ class Client:
         exchange = self._exchange(request.model)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
+            words = exchange.read_all()
             # Before 0.28 the words are the same for a wrong path and for a model that does not load.
-            raise exchange.refusal(self._models_or_none() if exchange.status == 404 else None)
+            raise exchange.refusal(words, self._models_or_none() if exchange.status == 404 else None)
         budget = body.get("max_tokens")
         limit = budget if isinstance(budget, int) else None
         return ReplyStream(exchange, request.open_stream(), limit, tap)
@@ -102,13 +103,12 @@ class Client:
         limits = replace(self.timeouts, first_byte=min(self.timeouts.first_byte, LIST_LIMIT))
         exchange = Exchange(self._endpoint, limits, self._use_proxies, "")
         exchange.send("GET", self._endpoint.models_url, None)
-        body = exchange.read_all() if exchange.status == 200 else b""
+        body = exchange.read_all()
         if exchange.status == 200 and not body:
             raise exchange.error("first_byte", "")
-        ids = models_from(body)
-        if not ids and b'"data"' not in body:
-            raise exchange.refusal(None, body)
-        return ids
+        if exchange.status != 200 or b'"data"' not in body:
+            raise exchange.refusal(body)
+        return models_from(body)
 
     def check(self, model: str = "") -> ServerFacts:
         """Find out whether the server will serve `model` ("" for the loaded one); raises ServerError.
@@ -260,8 +260,11 @@ class _Check:
 
     def steps(self) -> Iterator[CheckStep]:
         """Each step as it is taken; the first fatal problem is the last step."""
-        for take in (self._list_models, self._find_model, self._ask, self._know_version):
+        takes = [self._list_models, self._find_model, self._ask, self._know_version]
+        for take in takes:
             step = take()
+            if step is None:
+                continue
             yield step
             if step.problem is not None and step.fatal:
                 return
@@ -273,14 +276,16 @@ class _Check:
             return CheckStep("server", "", error.problem, fatal=error.problem.kind not in _LIST_MISSING)
         return CheckStep("server", ", ".join(self.models))
 
-    def _find_model(self) -> CheckStep:
-        if not self._model or self.models is None or self._model in self.models:
+    def _find_model(self) -> CheckStep | None:
+        if self.models is None:
+            return None  # without a list nobody can tell
+        if not self._model or self._model in self.models:
             return CheckStep("model", self._model or DEFAULT_MODEL)
         problem = explain_unknown_model(self._model, self.models, self._client.base_url)
         return CheckStep("model", self._model, problem)
 
     def _ask(self) -> CheckStep:
-        # Without a list nobody can tell whether the name would start a download.
+        # A name that is not known to be there might start a download.
         model = self._model if self.models is not None else ""
         hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
         try:

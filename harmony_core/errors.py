@@ -120,6 +120,7 @@ _CAUSE_OF_CLASS: dict[str, Cause] = {
     "ConnectTimeoutError": "timeout",
     "ReadTimeoutError": "timeout",
     "Timeout": "timeout",
+    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
 }
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
@@ -290,7 +291,7 @@ def _problem(row_name: str, failure: Failure, *, budget: str = "", version: str 
     row = PROBLEMS[row_name]
     url, host, port = _address(failure.base_url)
     values = {
-        "url": url or "The server",
+        "url": url or ("" if failure.phase == "connect" else "The server"),
         "host": host,
         "port": port,
         "status": failure.status,
@@ -308,7 +309,7 @@ def _problem(row_name: str, failure: Failure, *, budget: str = "", version: str 
     }
     japanese = values | {
         "model": f"モデル {failure.model} " if failure.model else "モデル",
-        "url": url or "サーバー",
+        "url": url or ("" if failure.phase == "connect" else "サーバー"),
         "near": " か ".join(near),
         "words": f":「{words}」" if words else "",
         "location": f"({location})" if location else "",

@@ -145,14 +145,13 @@ class Exchange:
         seconds = {"connect": limits.connect, "idle": limits.idle}.get(phase, limits.first_byte)
         return self._explain(Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds))
 
-    def refusal(self, models: tuple[str, ...] | None, body: bytes | None = None) -> ServerError:
+    def refusal(self, body: bytes, models: tuple[str, ...] | None = None) -> ServerError:
         """The error for an answer that is not the one that was asked for."""
-        words = self.read_all() if body is None else body
         failure = Failure(
             "status",
             self.endpoint.base_url,
             status=self.status,
-            body=words.decode("utf-8", "replace"),
+            body=body.decode("utf-8", "replace"),
             location=self._response.headers.get("Location", ""),
             models=models,
         )

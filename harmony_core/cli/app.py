@@ -149,7 +149,9 @@ def demo(
         str, typer.Option(show_default="this one", help="Python interpreter that has mlx-lm.")
     ] = "",
     host: Annotated[str, typer.Option(help="Where the toy server listens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, show_default="8080 to serve, if free", help="Its port.")
+    ] = 0,
 ) -> None:
     """Start the real mlx_lm.server with a toy gpt-oss, and show what it sends beside what a reader sees."""
     from .demo import run_demo

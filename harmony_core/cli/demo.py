@@ -20,9 +20,10 @@ from ..markers import CONTROL_TOKENS
 from ..request import ChatRequest
 from ..sse import SseData, SseDecoder
 from .exits import OK, UNEXPECTED_REPLY, USAGE, exit_code
-from .toy_server import TOY_MODEL, ToyServer, ToyServerError, toy_server
+from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
 from .words import language, say
 
+USUAL_PORT = 8080  # mlx_lm.server's own default, which every host's form shows
 WEATHER: JsonObject = {"city": "Tokyo", "celsius": 21, "sky": "sunny"}
 WEATHER_TOOL: JsonObject = {
     "type": "function",
@@ -59,6 +60,8 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     # Without this a `kill` would leave the server behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(UNEXPECTED_REPLY))
     print(say("toy_starting"), file=sys.stderr)
+    if serve and not port:
+        port = free_port(USUAL_PORT)
     try:
         with toy_server([python, "-m", "mlx_lm.server"], host=host, port=port) as server:
             return _keep_up(server) if serve else _show(Client(server.base_url))
@@ -182,7 +185,7 @@ def _side_by_side(title: str, turns: Sequence[Turn]) -> Table:
 
 
 def _raw_view(raw: str) -> Text:
-    text = Text(raw)
+    text = Text(raw, overflow="fold")
     text.highlight_words(CONTROL_TOKENS, "cyan")
     return text
 
@@ -194,5 +197,5 @@ def _reader_view(turn: Turn) -> Group:
         lines.append(Text(f"▸ {say('thought_folded')}", "dim"))
     lines += [Text(f"→ {call.name}({call.arguments})", "green") for call in turn.reply.tool_calls]
     if turn.reply.answer:
-        lines.append(Text(turn.reply.answer))
+        lines.append(Text(turn.reply.answer, overflow="fold"))
     return Group(*lines)

@@ -32,6 +32,7 @@ class ReplyScreen:
     def __init__(self, thinking: Thinking) -> None:
         self._thinking = thinking
         self._notes = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._line = _LiveLine()
         self._live: Live | None = None
         self._thinking_since: float | None = None
         self._answer_end = ""
@@ -103,14 +104,12 @@ class ReplyScreen:
         self._answer_end = text[-1:] or self._answer_end
 
     def _status(self, words: Callable[[], str]) -> None:
-        if not self._notes.is_terminal:
-            return
-        self._hide_status()
-        line = _LiveLine(words)
-        self._live = Live(
-            line, console=self._notes, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
-        self._live.start()
+        self._line.words = words
+        if self._live is None and self._notes.is_terminal:
+            self._live = Live(
+                self._line, console=self._notes, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
 
     def _hide_status(self) -> None:
         if self._live is not None:
@@ -121,10 +120,10 @@ class ReplyScreen:
 class _LiveLine:
     """A spinner whose words are asked for anew at every refresh."""
 
-    def __init__(self, words: Callable[[], str]) -> None:
-        self._words = words
+    def __init__(self) -> None:
+        self.words: Callable[[], str] = str
         self._spinner = Spinner("dots", style="dim")
 
     def __rich__(self) -> Spinner:
-        self._spinner.update(text=Text(self._words(), "dim"))
+        self._spinner.update(text=Text(self.words(), "dim"))
         return self._spinner

@@ -71,10 +71,13 @@ def toy_server(
             _stop(process)
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+def free_port(wish: int = 0) -> int:
+    """A port that nobody listens on at the moment: the wish if it can be had."""
+    try:
+        with socket.create_server(("127.0.0.1", wish)) as listener:
+            port: int = listener.getsockname()[1]
+    except OSError:
+        return free_port()
     return port
 
 

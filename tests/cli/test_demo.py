@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -115,6 +116,13 @@ def test_serving_goes_on_until_ctrl_c(model: Path) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
+
+
+def test_a_port_that_is_taken_is_not_insisted_on() -> None:
+    port = toy_server.free_port()
+    assert toy_server.free_port(port) == port
+    with socket.create_server(("127.0.0.1", port)):
+        assert toy_server.free_port(port) != port
 
 
 def test_a_server_ends_with_its_block_and_ports_can_be_chosen(model: Path) -> None:

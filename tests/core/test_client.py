@@ -325,6 +325,7 @@ def test_each_failure_is_named_and_drags_nothing_along(server: ScriptedServer, n
     [
         ("http://127.0.0.1:1", "refused"),
         ("http://nosuch.invalid", "dns"),
+        ("", "bad_url"),
         ("http://", "bad_url"),
         ("ftp://127.0.0.1", "bad_url"),
         ("http://127.0.0.1:99999", "bad_url"),
@@ -534,6 +535,8 @@ def test_a_check_goes_on_without_a_list_but_asks_the_loaded_model_only(
     assert facts.models is None
     (asked,) = server.requests_to(server.CHAT)
     assert asked.json["model"] == "default_model"
+    steps = client(server).check_steps("some/model")
+    assert [step.name for step in steps] == ["server", "reply", "version"]
 
 
 CHECKS: dict[str, tuple[Script, Script, Kind]] = {
