@@ -182,5 +182,5 @@ def run_bench() -> None:
     for cost in stream_costs():
         print(f"{cost.name:45} {cost.bare:7.2f} {cost.ours:7.2f} {cost.ratio:6.2f}")
     print(
-        f"\nshort and long: {SIZES[0] >> 10}K and {SIZES[1] >> 10}K characters; goal of the ratio: {STREAM_GOAL}"
+        f"\nshort and long: {SIZES[0] >> 10}K and {SIZES[1] >> 10}K characters; goal: ratio <= {STREAM_GOAL}"
     )

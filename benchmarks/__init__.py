@@ -1,0 +1,1 @@
+"""Our parser and stream reader beside those of other projects: `make bench`."""

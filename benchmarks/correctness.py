@@ -1,0 +1,150 @@
+"""How many spellings of the corpus each contestant reads right: whole, token by token, by characters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import readers
+from benchmarks.contestants import encoding, tokens_of, version_of
+from benchmarks.readers import Case, Read, Reading
+from harmony_core.markers import CONTROL_TOKENS, TERMINATORS
+
+CORPUS = Path(__file__).parent.parent / "tests" / "corpus" / "harmony.json"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A contestant's ways to read a reply: all of it at once, and piece by piece."""
+
+    name: str
+    project: str
+    whole: Read
+    deltas: Read
+    takes_text: bool = True  # else tokens alone, and characters mean nothing to it
+
+
+@dataclass(frozen=True)
+class Score:
+    """Cases read right in each way (None: it cannot be fed so), and those in which a marker showed."""
+
+    name: str
+    whole: int
+    tokens: int
+    characters: int | None
+    showed_marker: int
+
+
+READERS = (
+    Reader("mlx-harmony", "", readers.ours, readers.ours),
+    Reader(
+        "oss-harmony", "oss-harmony", readers.oss_harmony_whole, readers.oss_harmony_tokens, takes_text=False
+    ),
+    Reader("sglang", "sglang", readers.sglang, readers.sglang),
+    Reader("vllm-mlx", "vllm-mlx", readers.vllm_mlx_whole, readers.vllm_mlx_deltas),
+    Reader(
+        "mlx-openai-server",
+        "mlx-openai-server",
+        readers.mlx_openai_server_whole,
+        readers.mlx_openai_server_deltas,
+    ),
+)
+
+
+def cases() -> list[Case]:
+    """The corpus that our own tests use."""
+    return json.loads(CORPUS.read_text("utf-8"))
+
+
+def scores() -> list[Score]:
+    """Let every reader that is installed read every case in every way."""
+    return [_score(reader) for reader in READERS if not reader.project or version_of(reader.project)]
+
+
+def _score(reader: Reader) -> Score:
+    whole = _Tally(reader.whole, lambda text: [text])
+    tokens = _Tally(reader.deltas, token_texts)
+    characters = _Tally(reader.deltas, list) if reader.takes_text else None
+    tallies = [tally for tally in (whole, tokens, characters) if tally]
+    showed = set().union(*(tally.showed_marker for tally in tallies))
+    return Score(
+        reader.name, whole.right, tokens.right, characters.right if characters else None, len(showed)
+    )
+
+
+class _Tally:
+    """What one reader makes of all cases, cut in one way."""
+
+    def __init__(self, read: Read, cut: Callable[[str], list[str]]) -> None:
+        self.right = 0
+        self.showed_marker: set[str] = set()
+        for case in cases():
+            readings = [_reading(read, cut(text), case) for text in endings(case)]
+            self.right += any(reading is not None and is_right(reading, case) for reading in readings)
+            if readings[0] is not None and shows_marker(readings[0], case):
+                self.showed_marker.add(case["name"])
+
+
+def _reading(read: Read, pieces: list[str], case: Case) -> Reading | None:
+    try:
+        return read(pieces, case)
+    except Exception:  # noqa: BLE001 - whatever another project raises, the reply is lost
+        return None
+
+
+def endings(case: Case) -> list[str]:
+    """The text as mlx_lm.server sends it, and with the end token whose text other servers pass on."""
+    text = case["text"]
+    ended = case["finish_reason"] != "stop" or text.endswith(TERMINATORS)
+    return [text] if ended else [text, *(text + token for token in TERMINATORS)]
+
+
+def shows_marker(reading: Reading, case: Case) -> bool:
+    """Whether a reader would see a control token that is not part of the text."""
+    shown, expected = reading.reasoning + reading.answer, case["reasoning"] + case["answer"]
+    return any(shown.count(token) > expected.count(token) for token in CONTROL_TOKENS)
+
+
+def is_right(reading: Reading, case: Case) -> bool:
+    """Compare thinking and answer without blanks, and the calls that a host would execute."""
+    wanted = [(call["name"], call["arguments"]) for call in case["tool_calls"]]
+    return (
+        _without_blanks(reading.reasoning) == _without_blanks(case["reasoning"])
+        and _without_blanks(reading.answer) == _without_blanks(case["answer"])
+        and _executable(reading.calls, case["tools"]) == _executable(wanted, case["tools"])
+    )
+
+
+def _without_blanks(text: str) -> str:
+    return "".join(text.split())
+
+
+def _executable(calls: Sequence[tuple[str, str]], tools: Sequence[str]) -> list[tuple[str, object]]:
+    """The calls of offered tools whose arguments are JSON, an array around a single object taken off."""
+    found: list[tuple[str, object]] = []
+    for name, arguments in calls:
+        try:
+            value = json.loads(arguments or "{}")
+        except ValueError:
+            continue
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if name in tools:
+            found.append((name, value))
+    return found
+
+
+def token_texts(text: str) -> list[str]:
+    """The text as the server's deltas: one token each, unfinished characters held back."""
+    texts: list[str] = []
+    held: list[int] = []
+    for token in tokens_of(text):
+        held.append(token)
+        try:
+            texts.append(encoding().decode_utf8(held))
+        except Exception:  # noqa: BLE001 - its error for half a character has no name of its own
+            continue
+        held = []
+    return texts

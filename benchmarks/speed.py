@@ -1,0 +1,80 @@
+"""How long each contestant takes for the same text in each state of the parser."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.contestants import OURS, PEERS, Contestant, Piece
+from harmony_core.cli.bench import CHUNK, REPEATS, STATES, State
+
+LIMIT = 2.0
+"""Seconds of one run after which it is stopped and reported as stopped."""
+
+_LOOK = 256  # pieces between two looks at the clock
+
+
+@dataclass(frozen=True)
+class Run:
+    """One text, or as much of it as was read before the limit; `failure` is the error that ended it."""
+
+    seconds: float
+    read: float  # of the text's characters, those that were read
+    stopped: bool = False
+    failure: str = ""
+
+    @property
+    def cost(self) -> float:
+        """µs per four characters of text: one unit for those that take chunks and those that take tokens."""
+        return self.seconds / (self.read / CHUNK) * 1e6
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that was measured in one state: our runs and the peers', by size."""
+
+    state: State
+    ours: tuple[Run, Run]
+    peers: dict[str, tuple[Run, Run]]
+
+
+def measure() -> Iterator[Row]:
+    """Measure every state, one after another."""
+    contestants = [OURS, *(peer for peer in PEERS if peer.installed)]
+    for state in STATES:
+        short, long = (_measure_size(contestants, state.text(size)) for size in state.sizes)
+        runs = {name: (short[name], long[name]) for name in short}
+        yield Row(state, runs.pop(OURS.name), runs)
+
+
+def _measure_size(contestants: list[Contestant[Piece]], text: str) -> dict[str, Run]:
+    """Take turns, so that a disturbance meets all; keep the best of each. Who was stopped runs only once."""
+    best: dict[str, Run] = {}
+    for _ in range(REPEATS):
+        for contestant in contestants:
+            before = best.get(contestant.name)
+            if before and (before.stopped or before.failure or before.seconds > LIMIT / REPEATS):
+                continue
+            run = _run(contestant, text)
+            if not before or run.cost < before.cost:
+                best[contestant.name] = run
+    return best
+
+
+def _run(contestant: Contestant[Piece], text: str) -> Run:
+    pieces, feed = contestant.pieces(text), contestant.start()
+    gc.collect()
+    started, seconds = time.process_time(), 0.0
+    for at in range(0, len(pieces), _LOOK):
+        try:
+            for piece in pieces[at : at + _LOOK]:
+                feed(piece)
+        except Exception as error:  # noqa: BLE001 - the report names what another project raises
+            return Run(seconds, len(text), failure=f"{type(error).__name__}: {error}")
+        seconds = time.process_time() - started
+        if seconds > LIMIT:
+            read = min(at + _LOOK, len(pieces))
+            return Run(seconds, len(text) * read / len(pieces), stopped=read < len(pieces))
+    return Run(seconds, len(text))
