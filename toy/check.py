@@ -27,7 +27,6 @@ from toy.transcripts import FOLDER, Json, Message, Transcript, load_transcripts
 JAPANESE = "あなたは図書館の案内係です。来館者には敬語で答え、開館時間と貸出の決まりを守らせてください。"
 # Documentation that ships with Python: prose, code and tables that no training context holds.
 SOURCES = (json, random, statistics, textwrap, inspect, argparse)
-LONGEST = 2700  # tokens of a prompt
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class Verdict:
 
     name: str
     prompt_tokens: int
-    lost: int
-    """Tokens from the first wrong one on."""
+    lost: int  # tokens from the first wrong one on
     probability: float
 
 
@@ -110,8 +108,6 @@ def examine(folder: Path, rounds: int, seed: int) -> list[Verdict]:
             before = foreigner.messages(turns) if turns else []
             tools = foreigner.tools(rng.randint(0, turns))
             prompt = examiner.prompt([*before, *transcript.messages], tools)
-            if len(prompt) > LONGEST:
-                prompt = examiner.prompt([*before[:1], *before[3:], *transcript.messages], tools[:1])
             verdicts.append(examiner.judge(transcript, prompt))
     return verdicts
 

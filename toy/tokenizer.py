@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -24,14 +23,14 @@ CONTROL = (
     "<|message|>",
     CALL,
 )
-# `analysis` and `final` are one token on the wire, `commentary` is two (harmony.md): its halves
-# are taught as words, the whole word never is.
+# On the wire `commentary` is two tokens (harmony.md): its halves are taught as words, the whole never is.
+SIZES = {"analysis": 1, "final": 1, "commentary": 2}
 ROLES = ("assistant", "user", "system", "developer", "functions")
 WORDS = (*ROLES, "analysis", "final", "comment", "ary", "json", "code")
 
 
 def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
-    """Train the merges on `corpus`, in which the words of Harmony's headers are made frequent."""
+    """Train the merges; raises ValueError where a channel name does not get the tokens it has on the wire."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -43,6 +42,9 @@ def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
     )
     texts = [text for text in corpus if "commentary" not in text]
     tokenizer.train_from_iterator([*texts, *(WORDS * 1000)], trainer)
+    for channel, size in SIZES.items():
+        if len(encode(tokenizer, channel)) != size:
+            raise ValueError(f"The channel name {channel} is not {size} token(s); change the corpus.")
     return tokenizer
 
 
@@ -68,9 +70,7 @@ class Template:
     """The chat template in a sandbox like that of transformers, but with a clock of our own."""
 
     def __init__(self) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
         environment.globals["raise_exception"] = _refuse
         source = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
