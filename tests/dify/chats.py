@@ -100,7 +100,7 @@ def _take(message: Message, shown: Shown) -> None:
 
 
 @contextmanager
-def real_server(port: int = 0) -> Iterator[ToyServer]:
-    """The newest mlx_lm.server with the toy model."""
-    with toy_server([str(environment("mlx-lm-newest")), "-m", "mlx_lm.server"], port=port) as server:
+def real_server(port: int = 0, name: str = "mlx-lm-newest") -> Iterator[ToyServer]:
+    """The mlx_lm.server of an environment, with the toy model."""
+    with toy_server([str(environment(name)), "-m", "mlx_lm.server"], port=port) as server:
         yield server

@@ -26,14 +26,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipedPlugin]:
-    """The plugin as the daemon would set it up: unpacked, with an environment made from its requirements."""
+@pytest.fixture(scope="module", params=["highest", "lowest-direct"])
+def installed(
+    package: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[PipedPlugin]:
+    """The plugin as the daemon would set it up: unpacked, with an environment made from its requirements.
+
+    Once with the newest packages that these allow, and once with the oldest.
+    """
     folder = tmp_path_factory.mktemp("installed")
     zipfile.ZipFile(package).extractall(folder)
     python = folder / ".venv" / "bin" / "python"
     run(uv(), "venv", "--quiet", "--python", base_python(), str(folder / ".venv"))
-    run(uv(), "pip", "install", "--quiet", "--python", str(python), "-r", str(folder / "requirements.txt"))
+    install = [uv(), "pip", "install", "--quiet", "--python", str(python), "--resolution", request.param]
+    run(*install, "-r", str(folder / "requirements.txt"))
     with PipedPlugin(folder, str(python)) as plugin:
         yield plugin
 

@@ -81,6 +81,12 @@ def test_save_names_a_lossy_version(plugin: Plugin, server: ScriptedServer) -> N
     assert "0.26.4" in refusal(validate(plugin, base_url=server.base_url))
 
 
+@pytest.mark.e2e
+def test_save_refuses_the_lossy_version_itself(plugin: Plugin) -> None:
+    with real_server(name="mlx-lm-0.26.3") as old:
+        assert "0.26.4" in refusal(validate(plugin, base_url=old.base_url))
+
+
 @pytest.mark.parametrize(
     ("field_", "value"), [("context_size", "many"), ("idle_timeout", "-1"), ("base_url", "")]
 )
