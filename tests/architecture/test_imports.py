@@ -78,7 +78,9 @@ def test_a_host_never_imports_the_other_one_or_the_command_line(host: str) -> No
     for path in files:
         names = outside(path)
         assert other not in top_level(names), path
-        assert not any(name == "harmony_core.cli" or name.startswith("harmony_core.cli.") for name in names), path
+        assert not any(
+            name == "harmony_core.cli" or name.startswith("harmony_core.cli.") for name in names
+        ), path
 
 
 @pytest.mark.parametrize("host", HOSTS)
