@@ -25,6 +25,7 @@ demo: .venv/.ready .cache/mlx-lm-newest/.ready
 test: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -q -m "not e2e" --ignore tests/dify
+	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --include 'harmony_core/*' --omit 'harmony_core/cli/*' --fail-under 98
 	$(PYTEST) -m "not e2e" tests/dify  # a process of its own: the SDK patches it with gevent
 	$(MAKE) test-pythons
@@ -43,8 +44,8 @@ e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-
 	$(PYTEST) -m e2e --ignore tests/dify
 	$(PYTEST) -m e2e tests/dify
 
-bench: .venv/.ready
-	$(PY) -m benchmarks
+bench: .cache/bench/.ready
+	.cache/bench/bin/python -m benchmarks
 
 package: .venv/.ready
 	$(PY) -m harmony_core package
