@@ -37,8 +37,8 @@ class Contestant(Generic[Piece]):
 
     @property
     def label(self) -> str:
-        """The name with the version of the package."""
-        return f"{self.name} {version_of(self.project)}" if self.project else self.name
+        """The name with the version of the package in it."""
+        return self.name.replace(self.project, f"{self.project} {version_of(self.project)}")
 
 
 def version_of(project: str) -> str:
@@ -67,7 +67,7 @@ def ours() -> Callable[[str], object]:
 
 
 def oss_harmony() -> Callable[[int], object]:
-    """Read the delta of each token, as vLLM does."""
+    """Read the delta of each token and where it belongs, as mlx-openai-server does."""
     parser = _streamable_parser()
 
     def feed(token: int) -> None:

@@ -12,8 +12,8 @@ import dify_plugin  # isort: skip  (patches the process; must be first)
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -129,44 +129,43 @@ def ask(provider: Provider, name: str, **wishes: object) -> Reply:
     return provider.invoke([UserPromptMessage(content=LINES[name].prompt)], [], **wishes)
 
 
-CASES = {
+def unreachable(provider: Provider) -> Reply:
+    nowhere = dict.fromkeys(("base_url", "endpoint_url"), "http://localhost:9")
+    return ask(replace(provider, credentials=provider.credentials | nowhere), "greeting")
+
+
+CASES: dict[str, Callable[[Provider], Reply]] = {
     "a chat in Japanese": lambda provider: ask(provider, "greeting_ja"),
     "the second turn": second_turn,
     "an agent with a tool": agent,
     "a JSON reply": lambda provider: ask(provider, "json", response_format="json_object"),
     "a title (`max_tokens` 100)": lambda provider: ask(provider, "user_input_title", max_tokens=100),
-    "an unreachable server": lambda provider: Provider(
-        provider.name,
-        provider.kind,
-        provider.credentials | dict.fromkeys(("base_url", "endpoint_url"), "http://localhost:9"),
-    ).invoke([UserPromptMessage(content="Hello")], []),
+    "an unreachable server": unreachable,
 }
 
 
 def table(providers: Sequence[Provider]) -> Iterator[str]:
-    """The Markdown lines."""
-    yield "| | " + " | ".join(provider.name for provider in providers) + " |"
-    yield "|---" * (len(providers) + 1) + "|"
+    """The Markdown lines: what each case shows, then counts and speeds."""
+    yield _row("", (provider.name for provider in providers))
+    yield _row("---", ("---" for _ in providers))
     for title, case in CASES.items():
-        yield f"| {title} | " + " | ".join(case(provider).shown for provider in providers) + " |"
+        yield _row(title, (case(provider).shown for provider in providers))
     counts = [ask(provider, "greeting_ja") for provider in providers]
-    yield (
-        "| tokens counted for the first | "
-        + " | ".join(str(reply.tokens or _code(f"⟨error {reply.error}⟩")) for reply in counts)
-        + " |"
-    )
+    yield _row("tokens counted", (str(reply.tokens or _code(f"⟨error {reply.error}⟩")) for reply in counts))
     rounds = [[ask(provider, "long_story", max_tokens=4000) for provider in providers] for _ in range(RUNS)]
-    runs = list(zip(*rounds, strict=True))  # taken by turns, so that a busy machine is busy for both
-    firsts = [statistics.median(reply.first_text for reply in replies) for replies in runs]
     # The replies are the same token by token, so the server's count of one of them is that of all.
-    tokens = max(reply.tokens for replies in runs for reply in replies)
-    speeds = [statistics.median(tokens / reply.last_text for reply in replies) for replies in runs]
-    yield "| first text after | " + " | ".join(f"{first * 1000:.0f} ms" for first in firsts) + " |"
-    costs = [statistics.median(reply.cpu / tokens for reply in replies) for replies in runs]
-    yield "| tokens per second | " + " | ".join(f"{speed:.0f}" for speed in speeds) + " |"
-    yield (
-        "| the plugin's own time per token | " + " | ".join(f"{cost * 1000:.2f} ms" for cost in costs) + " |"
-    )
+    tokens = max(reply.tokens for replies in rounds for reply in replies)
+    runs = list(zip(*rounds, strict=True))  # taken by turns, so that a busy machine is busy for both
+    firsts = [statistics.median(reply.first_text for reply in run) for run in runs]
+    speeds = [statistics.median(tokens / reply.last_text for reply in run) for run in runs]
+    costs = [statistics.median(reply.cpu / tokens for reply in run) for run in runs]
+    yield _row("first text after", (f"{first * 1000:.0f} ms" for first in firsts))
+    yield _row("tokens per second", (f"{speed:.0f}" for speed in speeds))
+    yield _row("the plugin's own time per token", (f"{cost * 1000:.2f} ms" for cost in costs))
+
+
+def _row(title: str, cells: Iterable[str]) -> str:
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 def _code(text: str) -> str:

@@ -73,8 +73,8 @@ def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
     return tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
 
 
-def _from_messages(messages, case: Case) -> Reading:  # noqa: ANN001 - a type of a package that may be missing
-    """Tell messages apart by recipient and channel; a recipient that is no function is often a misread type."""
+def _from_messages(messages, case: Case) -> Reading:  # noqa: ANN001 - the package may be missing
+    """Tell messages apart by recipient and channel; what is no function is often a misread type."""
     reasoning, answer, calls = "", "", []
     for message in messages:
         text = "".join(part.text for part in message.content)
@@ -97,6 +97,8 @@ _SGLANG_CALL = re.compile(r"to=(?:functions\.)?([\w.-]+).*?<\|message\|>(.*?)(?:
 def sglang(pieces: Sequence[str], case: Case) -> Reading:
     parser = stand_alone("sglang", "sglang.srt.parser.harmony_parser").HarmonyParser()
     events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]  # "" as its detectors flush
+    if not events and "<|" not in (text := "".join(pieces)):
+        return Reading("", text, ())  # as its GptOssDetector does
     texts = {
         kind: "".join(event.content for event in events if event.event_type == kind)
         for kind in ("reasoning", "normal")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks.contestants import OURS, PEERS, Contestant, Piece
 from harmony_core.cli.bench import CHUNK, REPEATS, STATES, State
 
-LIMIT = 2.0
+LIMIT = 4.0
 """Seconds of one run after which it is stopped and reported as stopped."""
 
 _LOOK = 256  # pieces between two looks at the clock
