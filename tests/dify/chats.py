@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from harmony_core.cli.toy_server import ToyServer, toy_server
 from tests.dify.environments import environment
@@ -65,11 +66,11 @@ class Chat:
     plugin: Host
     credentials: dict[str, object]
 
-    def say(self, *messages: dict[str, object] | str, **wishes: object) -> Shown:
+    def say(self, *messages: dict[str, object] | str, **wishes: Any) -> Shown:
         """Greedy, since that is how the toy knows its lines."""
-        prompt = [{"role": "user", "content": said} if isinstance(said, str) else said for said in messages]
+        prompt = [_message(said) for said in messages]
         shown = Shown()
-        for message in self.plugin.chat(self.credentials, prompt, **{"temperature": 0, **wishes}):  # type: ignore[arg-type]
+        for message in self.plugin.chat(self.credentials, prompt, **{"temperature": 0, **wishes}):
             _take(message, shown)
         return shown
 
@@ -84,6 +85,10 @@ class Chat:
                 city = json.loads(call["function"]["arguments"])["city"]  # type: ignore[index]
                 messages.append({"role": "tool", "tool_call_id": call["id"], "content": REPORTS[city]})
         return rounds
+
+
+def _message(said: dict[str, object] | str) -> dict[str, object]:
+    return {"role": "user", "content": said} if isinstance(said, str) else said
 
 
 def _take(message: Message, shown: Shown) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dify_plugin.entities.model.llm import LLMResultChunk, LLMUsage
 from dify_plugin.entities.model.message import (
@@ -76,18 +77,19 @@ class Talk:
         stop: Sequence[str] = (),
         stream: bool = True,
         **parameters: object,
-    ) -> Iterator[LLMResultChunk]:
-        prompt = [UserPromptMessage(content=messages)] if isinstance(messages, str) else list(messages)
+    ) -> Generator[LLMResultChunk]:
+        said = [UserPromptMessage(content=messages)] if isinstance(messages, str) else messages
+        prompt: list[PromptMessage] = [*said]
         instance = self.model()
         return instance.invoke(
             model, self.credentials, prompt, dict(parameters), list(tools), list(stop), stream, "user"
         )
 
-    def say(self, messages: Sequence[PromptMessage] | str = "Hello", **wishes: object) -> Shown:
+    def say(self, messages: Sequence[PromptMessage] | str = "Hello", **wishes: Any) -> Shown:
         """Invoke and collect everything, the error too."""
         shown = Shown()
         try:
-            for chunk in self.chunks(messages, **wishes):  # type: ignore[arg-type]
+            for chunk in self.chunks(messages, **wishes):
                 shown.chunks.append(chunk)
         except InvokeError as error:
             shown.error = error

@@ -14,15 +14,16 @@ from dify_plugin.entities.model.message import (
 from dify_plugin.entities.model.provider import ModelProviderConfiguration
 from dify_plugin.errors.model import InvokeError
 
-from dify_plugin_mlx.convert import ThoughtMemory, dify_error, message_dict, tokens_of
+from dify_plugin_mlx.convert import ThoughtMemory, dify_call, dify_error, message_dict, tokens_of
 from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
+from harmony_core.events import ToolCall
 from harmony_core.problems import Kind, Problem
 
 
 def said_with_calls(*ids: str, content: str = "") -> AssistantPromptMessage:
-    function = {"name": "f", "arguments": "{}"}
-    calls = [{"id": call_id, "type": "function", "function": function} for call_id in ids]
-    return AssistantPromptMessage(content=content, tool_calls=calls)
+    return AssistantPromptMessage(
+        content=content, tool_calls=[dify_call(ToolCall(call_id, "f", "{}", True, True)) for call_id in ids]
+    )
 
 
 def test_the_memory_forgets_the_oldest_thought_first() -> None:

@@ -74,7 +74,7 @@ def test_difys_command_line_runs_the_package(package: Path) -> None:
             "stream": True,
         },
     }
-    command = [PROGRAMS / "commandline", "plugin", "run", package, "--response-format", "json"]
+    command = [str(PROGRAMS / "commandline"), "plugin", "run", str(package), "--response-format", "json"]
     said = ""
     with (
         real_server(port),

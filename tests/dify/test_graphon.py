@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def node(plugin: ServerlessPlugin, server: ScriptedServer) -> Node:
     asked: dict[str, object] = {"model_type": "llm", "model": "gpt-oss-20b"}
     schema = plugin.ask("get_ai_model_schemas", credentials={"base_url": server.base_url}, **asked)
 
-    def run(script: Script, reasoning_format: str, **parameters: object) -> dict[str, object]:
+    def run(script: Script, reasoning_format: str, **parameters: Any) -> dict[str, object]:
         server.chat(script)
         question: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
         messages = list(plugin.chat({"base_url": server.base_url}, question, **parameters))

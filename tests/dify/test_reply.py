@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from dify_plugin.entities.model.message import (
     AssistantPromptMessage,
+    PromptMessage,
     SystemPromptMessage,
     ToolPromptMessage,
     UserPromptMessage,
@@ -105,7 +107,7 @@ def test_the_form_decides_where_a_request_does_not(server: ScriptedServer, talk:
 def test_reasoning_in_its_own_field_is_one_block_despite_empty_deltas(
     server: ScriptedServer, talk: Talk
 ) -> None:
-    deltas = [
+    deltas: list[dict[str, object]] = [
         {"reasoning": "One"},
         {"content": ""},
         {"reasoning": " two"},
@@ -210,7 +212,7 @@ def test_finished_turns_go_back_without_any_thinking(server: ScriptedServer, tal
 
 def test_parameters_reach_the_server_under_its_names(server: ScriptedServer, talk: Talk) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
-    wishes = {
+    wishes: dict[str, Any] = {
         "temperature": 0.3,
         "top_p": 0.9,
         "top_k": 5,
@@ -440,7 +442,7 @@ def test_a_reader_that_leaves_ends_the_generation(server: ScriptedServer, talk: 
 
 
 def test_tokens_are_counted_without_a_network(talk: Talk) -> None:
-    messages = [UserPromptMessage(content="How is the weather in Paris today?")]
+    messages: list[PromptMessage] = [UserPromptMessage(content="How is the weather in Paris today?")]
     plain = talk.model().get_num_tokens("gpt-oss-20b", {}, messages)
     with_tool = talk.model().get_num_tokens("gpt-oss-20b", {}, messages, [WEATHER])
     assert 5 < plain < 20
