@@ -151,10 +151,10 @@ class _Reply:
         yield self._chunk(AssistantPromptMessage(content="", tool_calls=[dify_call(call)]))
 
     def _lost_call(self) -> str:
-        """Why a call could not be passed on, where that leaves the user with nothing or too little."""
+        """Why the model's call could not be passed on; empty where one could, or where it made none."""
         if self._finish.truncated and self._finish.reason == "stop":  # the core dropped a call at the end
             return "The model began a tool call whose arguments are not complete JSON. Ask again."
-        if not self._calls or self._answer_deltas or any(call.executable for call in self._calls):
+        if not self._calls or any(call.executable for call in self._calls):
             return ""
         return (
             f"The model called “{self._calls[0].name}”, which is not among the tools offered or got "

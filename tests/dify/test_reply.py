@@ -162,6 +162,21 @@ def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(
     assert "delete_everything" in str(shown.error)
 
 
+def test_a_call_that_is_lost_behind_a_preamble_is_an_error_too(server: ScriptedServer, talk: Talk) -> None:
+    preamble = ["<|channel|>", "comment", "ary", "<|message|>", "I look.", "<|end|>", "<|start|>", "assistant"]
+    server.chat(reply(*preamble, *harmony_call("delete_everything", "{}")))
+    shown = talk.say(tools=[WEATHER])
+    assert shown.pieces[0] == "I look."
+    assert type(shown.error) is InvokeBadRequestError
+
+
+def test_a_call_whose_arguments_are_cut_off_is_an_error(server: ScriptedServer, talk: Talk) -> None:
+    server.chat(reply(*harmony_call("get_weather", '{"city": Paris')))
+    shown = talk.say(tools=[WEATHER])
+    assert shown.calls == []
+    assert "not complete JSON" in str(shown.error)
+
+
 def test_tools_are_kept_from_a_model_whose_tool_calling_is_off(server: ScriptedServer, talk: Talk) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     talk.credentials["tool_calling"] = "false"
@@ -275,6 +290,8 @@ def test_stop_words_cut_the_answer_and_not_the_thinking(server: ScriptedServer, 
     server.chat(reply(*harmony("Observation: hm", "Yes. Observation: no")))
     shown = talk.say(stop=["Observation:"])
     assert shown.text == "<think>\nObservation: hm\n</think>\n\nYes. "
+    assert (shown.finish_reason, shown.error) == ("stop", None)
+    assert shown.usage.completion_tokens > 0
     assert "stop" not in server.requests[0].json
 
 
