@@ -163,8 +163,8 @@ def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(
 
 
 def test_a_call_that_is_lost_behind_a_preamble_is_an_error_too(server: ScriptedServer, talk: Talk) -> None:
-    preamble = ["<|channel|>", "comment", "ary", "<|message|>", "I look.", "<|end|>", "<|start|>", "assistant"]
-    server.chat(reply(*preamble, *harmony_call("delete_everything", "{}")))
+    preamble = ["<|channel|>", "comment", "ary", "<|message|>", "I look.", "<|end|>", "<|start|>"]
+    server.chat(reply(*preamble, "assistant", *harmony_call("delete_everything", "{}")))
     shown = talk.say(tools=[WEATHER])
     assert shown.pieces[0] == "I look."
     assert type(shown.error) is InvokeBadRequestError
