@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Generic, TypeVar
 
-from benchmarks.modules import stand_alone
+from benchmarks import foreign
 from harmony_core import HarmonyParser
 from harmony_core.cli.bench import chunks
 
@@ -32,34 +30,26 @@ class Contestant(Generic[Piece]):
 
     @property
     def installed(self) -> bool:
-        """Whether it can be measured here; not every project has a wheel for every platform."""
-        return not self.project or version_of(self.project) != ""
+        """Whether it can be measured here."""
+        return not self.project or foreign.version_of(self.project) != ""
 
     @property
     def label(self) -> str:
         """The name with the version of the package in it."""
-        return self.name.replace(self.project, f"{self.project} {version_of(self.project)}")
+        return self.name.replace(self.project, f"{self.project} {foreign.version_of(self.project)}")
+
+    def prepare(self, text: str) -> tuple[int, Callable[[int, int], None]]:
+        """Return the number of pieces, and a function that feeds those from one number to another."""
+        pieces, feed = self.pieces(text), self.start()
+
+        def run(begin: int, end: int) -> None:
+            for piece in pieces[begin:end]:
+                feed(piece)
+
+        return len(pieces), run
 
 
-def version_of(project: str) -> str:
-    """The installed version, or nothing."""
-    try:
-        return version(project)
-    except PackageNotFoundError:
-        return ""
-
-
-@cache
-def encoding():  # noqa: ANN201 - its type is known only where the package is installed
-    """The vocabulary of gpt-oss, which oss-harmony brings with it (openai-harmony wants a download)."""
-    from openai_harmony import HarmonyEncodingName, load_harmony_encoding
-
-    return load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
-
-
-def tokens_of(text: str) -> list[int]:
-    """The text as tokens of gpt-oss, control tokens included."""
-    return list(encoding().encode(text, allowed_special="all"))
+AnyContestant = Contestant[str] | Contestant[int]
 
 
 def ours() -> Callable[[str], object]:
@@ -68,7 +58,7 @@ def ours() -> Callable[[str], object]:
 
 def oss_harmony() -> Callable[[int], object]:
     """Read the delta of each token and where it belongs, as mlx-openai-server does."""
-    parser = _streamable_parser()
+    parser = foreign.oss_harmony_parser()
 
     def feed(token: int) -> None:
         parser.process(token)
@@ -79,7 +69,7 @@ def oss_harmony() -> Callable[[int], object]:
 
 def oss_harmony_messages() -> Callable[[int], object]:
     """Read the messages after each token: how a finished message is noticed."""
-    parser = _streamable_parser()
+    parser = foreign.oss_harmony_parser()
 
     def feed(token: int) -> None:
         parser.process(token)
@@ -88,19 +78,13 @@ def oss_harmony_messages() -> Callable[[int], object]:
     return feed
 
 
-def _streamable_parser():  # noqa: ANN202 - as above
-    from openai_harmony import Role, StreamableParser
-
-    return StreamableParser(encoding(), role=Role.ASSISTANT, strict=False)
-
-
 def sglang() -> Callable[[str], object]:
-    return stand_alone("sglang", "sglang.srt.parser.harmony_parser").HarmonyParser().parse
+    return foreign.sglang_parser().parse
 
 
 def vllm_mlx() -> Callable[[str], object]:
-    """Keep the text so far, as its server does (`_extract_streaming_reasoning_delta`)."""
-    parser = stand_alone("vllm-mlx", "vllm_mlx.reasoning.harmony_parser").HarmonyReasoningParser()
+    """Keep the text so far, as its server does around `_extract_streaming_reasoning_delta`."""
+    parser = foreign.vllm_mlx_thinking()
     accumulated = ""
 
     def feed(delta: str) -> None:
@@ -113,19 +97,13 @@ def vllm_mlx() -> Callable[[str], object]:
 
 
 def mlx_openai_server() -> Callable[[str], object]:
-    return mlx_openai_server_parser().parse_streaming
-
-
-def mlx_openai_server_parser():  # noqa: ANN201 - as above
-    module = stand_alone("mlx-openai-server", "app.parsers.harmony")
-    module.load_harmony_encoding = lambda name: encoding()  # else each parser loads it anew, for a second
-    return module.HarmonyParser()
+    return foreign.mlx_openai_server_parser().parse_streaming
 
 
 OURS = Contestant("mlx-harmony", "", chunks, ours)
-PEERS: tuple[Contestant[str] | Contestant[int], ...] = (
-    Contestant("oss-harmony", "oss-harmony", tokens_of, oss_harmony),
-    Contestant("oss-harmony, messages read", "oss-harmony", tokens_of, oss_harmony_messages),
+PEERS: tuple[AnyContestant, ...] = (
+    Contestant("oss-harmony", "oss-harmony", foreign.tokens_of, oss_harmony),
+    Contestant("oss-harmony, messages read", "oss-harmony", foreign.tokens_of, oss_harmony_messages),
     Contestant("sglang", "sglang", chunks, sglang),
     Contestant("vllm-mlx", "vllm-mlx", chunks, vllm_mlx),
     Contestant("mlx-openai-server", "mlx-openai-server", chunks, mlx_openai_server),

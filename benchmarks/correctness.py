@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import readers
-from benchmarks.contestants import encoding, tokens_of, version_of
+from benchmarks.foreign import encoding, tokens_of, version_of
 from benchmarks.readers import Case, Read, Reading
 from harmony_core.markers import CONTROL_TOKENS, TERMINATORS
 
@@ -55,7 +55,8 @@ READERS = (
 
 def cases() -> list[Case]:
     """The corpus that our own tests use."""
-    return json.loads(CORPUS.read_text("utf-8"))
+    rows: list[Case] = json.loads(CORPUS.read_text("utf-8"))
+    return rows
 
 
 def scores() -> list[Score]:

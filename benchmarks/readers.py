@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from benchmarks.contestants import encoding, mlx_openai_server_parser, tokens_of
-from benchmarks.modules import stand_alone, stand_in
+from benchmarks import foreign
 from harmony_core import HarmonyParser, collect
 from harmony_core.events import FinishReason
 
@@ -51,17 +50,11 @@ def ours(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def oss_harmony_whole(pieces: Sequence[str], case: Case) -> Reading:
-    from openai_harmony import Role
-
-    tokens = _tokens_behind_role(pieces)
-    messages = encoding().parse_messages_from_completion_tokens(tokens, role=Role.ASSISTANT, strict=False)
-    return _from_messages(messages, case)
+    return _from_messages(foreign.messages_of(_tokens_behind_role(pieces)), case)
 
 
 def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
-    from openai_harmony import Role, StreamableParser
-
-    parser = StreamableParser(encoding(), role=Role.ASSISTANT, strict=False)
+    parser = foreign.oss_harmony_parser()
     for token in _tokens_behind_role(pieces):
         parser.process(token)
     parser.process_eos()
@@ -69,13 +62,14 @@ def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
-    """Leave out a leading `<|start|>assistant`: it would be told of it by the role."""
-    return tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
+    """Leave out a leading `<|start|>assistant`: the parser is told of it by the role."""
+    return foreign.tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
 
 
-def _from_messages(messages, case: Case) -> Reading:  # noqa: ANN001 - the package may be missing
+def _from_messages(messages: Sequence[foreign.Message], case: Case) -> Reading:
     """Tell messages apart by recipient and channel; what is no function is often a misread type."""
-    reasoning, answer, calls = "", "", []
+    reasoning, answer = "", ""
+    calls: list[tuple[str, str]] = []
     for message in messages:
         text = "".join(part.text for part in message.content)
         if message.author.role.value != "assistant":
@@ -95,7 +89,7 @@ _SGLANG_CALL = re.compile(r"to=(?:functions\.)?([\w.-]+).*?<\|message\|>(.*?)(?:
 
 
 def sglang(pieces: Sequence[str], case: Case) -> Reading:
-    parser = stand_alone("sglang", "sglang.srt.parser.harmony_parser").HarmonyParser()
+    parser = foreign.sglang_parser()
     events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]  # "" as its detectors flush
     if not events and "<|" not in (text := "".join(pieces)):
         return Reading("", text, ())  # as its GptOssDetector does
@@ -113,53 +107,45 @@ _VLLM_MLX_THINKING = re.compile(r"<\|channel\|>analysis\s*<\|message\|>.*?<\|end
 def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
     """Take the thinking out, then look for calls and, where there is none yet, the answer."""
     text = "".join(pieces)
-    reasoning, content = _vllm_mlx_reasoning().extract_reasoning(text)
-    found = _vllm_mlx_tools().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
+    reasoning, content = foreign.vllm_mlx_thinking().extract_reasoning(text)
+    found = foreign.vllm_mlx_calls().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
     answer = found.content if content is None else content
     return Reading(reasoning or "", answer or "", _calls(found.tool_calls))
 
 
 def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
     """Give both of its parsers every delta; its server gives the second only what the first let through."""
-    thinker, caller = _vllm_mlx_reasoning(), _vllm_mlx_tools()
-    reasoning, answer, text, calls = "", "", "", []
+    thinker, caller = foreign.vllm_mlx_thinking(), foreign.vllm_mlx_calls()
+    reasoning, answer, text = "", "", ""
+    calls: list[foreign.Call] = []
     for piece in pieces:
         previous, text = text, text + piece
         delta = thinker.extract_reasoning_streaming(previous, text, piece)
         if delta:
             reasoning, answer = reasoning + (delta.reasoning or ""), answer + (delta.content or "")
-        found = caller.extract_tool_calls_streaming(previous, text, piece) or {}
-        calls += [call["function"] for call in found.get("tool_calls", ())]
+        found = caller.extract_tool_calls_streaming(previous, text, piece)
+        calls += [call["function"] for call in (found or {}).get("tool_calls", ())]
     if not calls:  # as its server does at the end of a stream
         calls = caller.extract_tool_calls(text).tool_calls
     return Reading(reasoning, answer, _calls(calls))
 
 
-def _calls(calls: Sequence[dict[str, str]]) -> tuple[tuple[str, str], ...]:
+def _calls(calls: Sequence[foreign.Call]) -> tuple[tuple[str, str], ...]:
     return tuple((call["name"], call["arguments"]) for call in calls)
 
 
-def _vllm_mlx_reasoning():  # noqa: ANN202 - a type of a package that may be missing
-    return stand_alone("vllm-mlx", "vllm_mlx.reasoning.harmony_parser").HarmonyReasoningParser()
-
-
-def _vllm_mlx_tools():  # noqa: ANN202 - as above
-    stand_in("transformers", PreTrainedTokenizerBase=object)
-    return stand_alone("vllm-mlx", "vllm_mlx.tool_parsers.harmony_tool_parser").HarmonyToolParser(None)
-
-
 def mlx_openai_server_whole(pieces: Sequence[str], case: Case) -> Reading:
-    parser = mlx_openai_server_parser()
+    parser = foreign.mlx_openai_server_parser()
     return _from_results([parser.parse("".join(pieces))])
 
 
 def mlx_openai_server_deltas(pieces: Sequence[str], case: Case) -> Reading:
-    parser = mlx_openai_server_parser()
+    parser = foreign.mlx_openai_server_parser()
     results = [parser.parse_streaming(piece)[0] for piece in pieces]
     return _from_results([*results, parser.handle_parse_streaming_end()[0]])
 
 
-def _from_results(results: Sequence[dict | None]) -> Reading:
+def _from_results(results: Sequence[foreign.Result | None]) -> Reading:
     came = [result for result in results if result]
     calls = [call for result in came for call in result["tool_calls"] or ()]
     return Reading(

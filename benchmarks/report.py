@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.contestants import PEERS, tokens_of
+from benchmarks.contestants import PEERS
 from benchmarks.correctness import Score
+from benchmarks.foreign import tokens_of
 from benchmarks.speed import LIMIT, Row, Run
 from harmony_core.cli.bench import REPEATS, SIZES, STATES, STREAM_GOAL, StreamCost
 
@@ -101,7 +102,7 @@ def _ratio(row: Row, name: str) -> str:
 
 def _costs(runs: tuple[Run, Run]) -> str:
     if runs[1].failure:
-        return runs[1].failure.partition(":")[0]
+        return runs[1].failure
     short, long = (_cost(run) for run in runs)
     return f"{short} → {long} ({_growth(runs)})"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.contestants import OURS, PEERS, Contestant, Piece
+from benchmarks.contestants import OURS, PEERS, AnyContestant
 from harmony_core.cli.bench import CHUNK, REPEATS, STATES, State
 
 LIMIT = 4.0
@@ -18,7 +18,7 @@ _LOOK = 256  # pieces between two looks at the clock
 
 @dataclass(frozen=True)
 class Run:
-    """One text, or as much of it as was read before the limit; `failure` is the error that ended it."""
+    """One text, or as much of it as was read before the limit; `failure` names the error that ended it."""
 
     seconds: float
     read: float  # of the text's characters, those that were read
@@ -42,14 +42,14 @@ class Row:
 
 def measure() -> Iterator[Row]:
     """Measure every state, one after another."""
-    contestants = [OURS, *(peer for peer in PEERS if peer.installed)]
+    contestants: list[AnyContestant] = [OURS, *(peer for peer in PEERS if peer.installed)]
     for state in STATES:
         short, long = (_measure_size(contestants, state.text(size)) for size in state.sizes)
         runs = {name: (short[name], long[name]) for name in short}
         yield Row(state, runs.pop(OURS.name), runs)
 
 
-def _measure_size(contestants: list[Contestant[Piece]], text: str) -> dict[str, Run]:
+def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]:
     """Take turns, so that a disturbance meets all; keep the best of each. Who was stopped runs only once."""
     best: dict[str, Run] = {}
     for _ in range(REPEATS):
@@ -63,18 +63,16 @@ def _measure_size(contestants: list[Contestant[Piece]], text: str) -> dict[str, 
     return best
 
 
-def _run(contestant: Contestant[Piece], text: str) -> Run:
-    pieces, feed = contestant.pieces(text), contestant.start()
+def _run(contestant: AnyContestant, text: str) -> Run:
+    count, feed = contestant.prepare(text)
     gc.collect()
     started, seconds = time.process_time(), 0.0
-    for at in range(0, len(pieces), _LOOK):
+    for at in range(0, count, _LOOK):
         try:
-            for piece in pieces[at : at + _LOOK]:
-                feed(piece)
+            feed(at, at + _LOOK)
         except Exception as error:  # noqa: BLE001 - the report names what another project raises
-            return Run(seconds, len(text), failure=f"{type(error).__name__}: {error}")
+            return Run(seconds, len(text), failure=type(error).__name__)
         seconds = time.process_time() - started
-        if seconds > LIMIT:
-            read = min(at + _LOOK, len(pieces))
-            return Run(seconds, len(text) * read / len(pieces), stopped=read < len(pieces))
+        if seconds > LIMIT and at + _LOOK < count:
+            return Run(seconds, len(text) * (at + _LOOK) / count, stopped=True)
     return Run(seconds, len(text))
