@@ -1,4 +1,4 @@
-"""The arguments of one tool call while they arrive, and what they amount to in the end (rule 6)."""
+"""The arguments of one tool call: collected, then settled (harmony.md, rule 6)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 from .jsontext import load_json
 
 MAX_ARGUMENTS = 1 << 20
-"""Characters of arguments that are kept; a longer call is dropped as incomplete (twice gpt-oss's context)."""
+"""Characters of arguments; a longer call is dropped (twice the context of gpt-oss)."""
 
 Closed = Literal["call", "message", "cut"]
-"""What ended the call: `<|call|>`, another regular end, or the end of a reply that did not end by itself."""
+"""What ended the call: `<|call|>`, another regular end, or the cut of the reply."""
 
 _STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
 _JSON_STARTS = ("{", "[", '"')
@@ -39,7 +39,7 @@ class Arguments:
             self._begins_like_json = start.startswith(_JSON_STARTS)
 
     def in_string(self) -> bool:
-        """Whether the text so far ends inside an unfinished JSON string; reads each character once."""
+        """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json:
             return False
         for edge in _STRING_EDGE.finditer("".join(self._unread)):
@@ -48,7 +48,7 @@ class Arguments:
         return self._in_string
 
     def settle(self, closed: Closed) -> tuple[str, bool] | None:
-        """Return the arguments and whether they are JSON, or None for a call that came incomplete."""
+        """Return the arguments and whether they are JSON; None if they are incomplete."""
         if self._size > MAX_ARGUMENTS:
             return None
         raw = "".join(self._pieces)
@@ -64,7 +64,7 @@ class Arguments:
 
 
 def _complete_json(text: str) -> str:
-    """Return the JSON in `text`, freed of the array around it or the stray bracket behind it, else ""."""
+    """Return the JSON in `text` without an array around it or a bracket behind it."""
     for candidate in (text, text.removesuffix("]").rstrip()):
         try:
             value = load_json(candidate)

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 FinishReason = Literal[
-    "stop", "length", "tool_calls", "content_filter", "interrupted", "error", "not_a_stream"
+    "stop",
+    "length",
+    "tool_calls",
+    "content_filter",
+    "interrupted",
+    "error",
+    "not_a_stream",
 ]
-Outcome = Literal[
-    "answered", "called", "only_reasoning", "cut_in_reasoning", "cut", "empty", "interrupted", "failed"
-]
+WithAnswer = Literal["answered", "called", "cut"]
+WithoutAnswer = Literal["only_reasoning", "cut_in_reasoning", "cut", "empty"]
+Outcome = WithAnswer | WithoutAnswer | Literal["interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class AnswerDelta:
 class ToolCall:
     """One complete tool call.
 
-    `arguments` is the text for the tool: JSON where `valid`, else what the model wrote, unchanged.
+    `arguments` is JSON where `valid`, else what the model wrote, unchanged.
     """
 
     id: str
@@ -43,13 +49,13 @@ class ToolCall:
 
     @property
     def executable(self) -> bool:
-        """Whether a host may run it: the caller offered the tool and the arguments are JSON."""
+        """Whether a host may run it: an offered tool, and arguments that are JSON."""
         return self.valid and self.declared
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the server has read the prompt, in tokens (mlx_lm.server's keepalive comments)."""
+    """How far the server has read the prompt, in tokens (its keepalive comments)."""
 
     done: int
     total: int
@@ -57,7 +63,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The server's own token counts; `cached_tokens` is the part of the prompt it did not read again."""
+    """The server's token counts; `cached_tokens` of the prompt were not read again."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -68,9 +74,9 @@ class Usage:
 class Finish:
     """The end of a reply, always its last event.
 
-    `tool_calls` stands in place of the server's `stop` when a call may be executed. `interrupted` is a
-    stream without an end, `error` an error frame and `not_a_stream` something else than an SSE stream
-    or a completion; `detail` is then the server's text. `json_valid` is None unless JSON was asked for.
+    `tool_calls` stands for the server's `stop` when a call may be executed. `detail`
+    holds its words after an `error` frame and where the reply was `not_a_stream`.
+    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON.
     """
 
     reason: FinishReason
@@ -99,8 +105,8 @@ class Reply:
     def outcome(self) -> Outcome:
         """How the reply ended, in one word that a host can act on.
 
-        `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`: the model stopped
-        after thinking. `cut`: there is an answer or a call, but not all of it.
+        `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`:
+        the model stopped after thinking. `cut`: not all of an answer or a call came.
         """
         if self.finish_reason in ("error", "not_a_stream"):
             return "failed"
@@ -112,40 +118,28 @@ class Reply:
             return "cut"
         return "answered" if self.answer.strip() else "called"
 
-    def _outcome_without_answer(self) -> Outcome:
+    def _outcome_without_answer(self) -> WithoutAnswer:
         if not self.reasoning.strip():
             return "cut" if self.truncated else "empty"
         return "cut_in_reasoning" if self.truncated else "only_reasoning"
 
 
 def collect(events: Iterable[Event]) -> Reply:
-    """Sum events up to a reply; without a `Finish` among them it is an interrupted one."""
-    reasoning: list[str] = []
-    answer: list[str] = []
-    calls: list[ToolCall] = []
-    usage: Usage | None = None
-    finish = Finish("interrupted", truncated=True)
-    for event in events:
-        match event:
-            case ReasoningDelta(text):
-                reasoning.append(text)
-            case AnswerDelta(text):
-                answer.append(text)
-            case ToolCall():
-                calls.append(event)
-            case Usage():
-                usage = event
-            case Finish():
-                finish = event
-            case Progress():
-                pass
+    """Sum events up to a reply; without a `Finish` it is an interrupted one."""
+    finish, usage = Finish("interrupted", truncated=True), None
+    seen = list(events)
+    for event in seen:
+        if isinstance(event, Finish):
+            finish = event
+        elif isinstance(event, Usage):
+            usage = event
     return Reply(
-        reasoning="".join(reasoning),
-        answer="".join(answer),
-        tool_calls=tuple(calls),
-        truncated=finish.truncated,
-        finish_reason=finish.reason,
-        usage=usage,
-        detail=finish.detail,
-        json_valid=finish.json_valid,
+        "".join(event.text for event in seen if isinstance(event, ReasoningDelta)),
+        "".join(event.text for event in seen if isinstance(event, AnswerDelta)),
+        tuple(event for event in seen if isinstance(event, ToolCall)),
+        finish.truncated,
+        finish.reason,
+        usage,
+        finish.detail,
+        finish.json_valid,
     )

@@ -1,8 +1,9 @@
-"""One message header in a tolerant grammar: from `<|start|>` or `<|channel|>` up to `<|message|>`.
+"""One message header in a tolerant grammar: from a first marker up to `<|message|>`.
 
-The model garbles headers in every way that harmony.md lists under T1 to T19 and M1 to M7: the recipient in
-the role part, in the channel part or in both, a channel twice, a type without `<|constrain|>` or without
-the blank. So a header is cut at its markers into parts, and each part is searched for what it may hold.
+The model garbles headers in every way that harmony.md lists under T1 to T19 and M1 to
+M7: the recipient in the role part, in the channel part or in both, a channel twice, a
+type without `<|constrain|>` or without the blank. So a header is cut at its markers
+into parts, and each part is searched for what it may hold.
 """
 
 from __future__ import annotations
@@ -20,24 +21,28 @@ _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
 _TYPES = "|".join(_TYPE_WORDS)
 _KNOWN_CHANNEL = re.compile(
-    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})", re.IGNORECASE | re.ASCII
+    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})",
+    re.IGNORECASE | re.ASCII,
 )
 # Possessive all along: no backtracking, so a long header costs no more than its length.
 _RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
 _CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
-# What may still belong to a header behind its channel, and, where it does not, how far the header reaches.
-_MORE_HEADER = re.compile(rf"{_RECIPIENT_PART}\s*+[A-Za-z]*+{_CONSTRAIN_PART}[A-Za-z]*+\s*+")
-_HEADER_END = re.compile(rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+")
+# What may go on as a header behind its channel; if it cannot, how far the header goes.
+_WORD = r"[A-Za-z]*+"
+_MORE_HEADER = re.compile(rf"{_RECIPIENT_PART}\s*+{_WORD}{_CONSTRAIN_PART}{_WORD}\s*+")
+_HEADER_END = re.compile(
+    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+)
 
 _HIDDEN_ROLES = ("user", "system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says: who speaks, on which known channel (else ""), to which tool (else "").
+    """What a header says; channel (if known) and recipient are "" where there is none.
 
-    `audience` is "host" for messages of roles that no reader sees and for messages to the assistant
-    itself, and "tool" for the roles under which tools speak (harmony.md, rules 2 and 10).
+    `audience` is "tool" for the roles under which tools speak, and "host" for the other
+    roles that no reader sees and for messages to the assistant itself (rules 2 and 10).
     """
 
     audience: Audience
@@ -46,17 +51,18 @@ class Header:
 
 
 def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
-    """Read a header; `tools` (longest name first) settle where a sloppy recipient ends (rule 2)."""
+    """Read a header; `tools` (longest first) settle where a recipient ends (rule 2)."""
     audience: Audience = "user"
     channel = recipient = ""
-    for kind, text in _parts(raw.replace("\ufffd", " ")):  # an unfinished character in front of a marker
+    raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
+    for kind, text in _parts(raw):
         names, _, target = text.partition("to=")
         if kind == "start":
             audience = _audience(names.strip())
         elif kind == "channel":
             known = _KNOWN_CHANNEL.match(names)
             channel = known[1].lower() if known else channel
-            if recipient == "assistant":  # a stray recipient before the real channel (T13)
+            if recipient == "assistant":  # stray, before the real channel (T13)
                 recipient = ""
         recipient = resolve_recipient(target, tools) or recipient
     if recipient == "assistant":
@@ -81,7 +87,7 @@ def _audience(role: str) -> Audience:
 
 
 def resolve_recipient(target: str, tools: Collection[str] = ()) -> str:
-    """Find the name in what follows `to=`: a declared tool whole, one with a type glued on, else one word."""
+    """Find the name behind `to=`: a tool, a tool with a type glued on, else a word."""
     words = target.strip().removeprefix("functions.")
     for glued in ("", *_TYPE_WORDS):
         for tool in tools:
@@ -92,9 +98,10 @@ def resolve_recipient(target: str, tools: Collection[str] = ()) -> str:
 
 
 def bare_body_start(raw: str, complete: bool) -> int | None:
-    """Where the body begins in a header with a known channel or a recipient but no `<|message|>` (rule 5).
+    """Where the body begins in a header without `<|message|>` (rule 5).
 
-    None while `raw` may still go on as a header, unless it is `complete`, and where it holds neither.
+    None where there is no known channel and no recipient, and, unless `complete`, while
+    `raw` may still go on as a header.
     """
     at = raw.rfind(CHANNEL)
     at = at + len(CHANNEL) if at >= 0 else raw.rfind(START) + 1
@@ -107,15 +114,16 @@ def bare_body_start(raw: str, complete: bool) -> int | None:
 
 
 def is_plain_call(raw: str, tools: Collection[str]) -> bool:
-    """Whether a header without any marker in it is a call, and not prose that happens to begin with `to=`."""
+    """Whether a header without a marker is a call, not prose that begins in `to=`."""
     target = raw.partition("to=")[2].strip()
     name = resolve_recipient(target, tools)
     rest = target.removeprefix("functions.").removeprefix(name).strip()
-    return bool(name) and (
-        rest in _TYPE_WORDS or (not rest and (name in tools or target.startswith("functions.")))
-    )
+    if not rest:
+        return name in tools or target.startswith("functions.")
+    return bool(name) and rest in _TYPE_WORDS
 
 
 def implied_header(lead: str, target: str) -> str:
-    """Spell out the header where a reply begins in `lead` and then `to=` (rules 3 and 7)."""
-    return (f"{CHANNEL}{COMMENTARY} " if COMMENTARY in lead else f"{START}assistant ") + target
+    """Spell out the header where a reply begins in `lead` and `to=` (rules 3 and 7)."""
+    start = f"{CHANNEL}{COMMENTARY}" if COMMENTARY in lead else f"{START}assistant"
+    return f"{start} {target}"

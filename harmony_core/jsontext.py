@@ -10,7 +10,7 @@ JsonObject: TypeAlias = dict[str, Json]
 
 
 def load_json(text: str | bytes) -> Json:
-    """Parse JSON; raises ValueError only, also for nesting that exhausts the stack and for NaN."""
+    """Parse JSON; raises ValueError only, also for NaN and nesting without end."""
     try:
         value: Json = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""The control strings of Harmony and the names of its channels and roles (harmony.md)."""
+"""The control strings of Harmony and the names of its channels (harmony.md)."""
 
 from __future__ import annotations
 
@@ -15,5 +15,3 @@ TERMINATORS = (END, CALL, RETURN)
 
 ANALYSIS = "analysis"
 COMMENTARY = "commentary"
-FINAL = "final"
-CHANNELS = (ANALYSIS, COMMENTARY, FINAL)

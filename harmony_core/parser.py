@@ -2,23 +2,25 @@
 
 Theory of operation. Text goes through two layers.
 
-The *lexer* (`feed`) cuts the input into plain text and control strings ("markers"). On unaligned text a
-marker may be cut anywhere, so a tail that could become one is held back. On an aligned stream each feed is
-one token, and only a token that is a marker as a whole is one (harmony.md, rule 9).
+The *lexer* (`feed`) cuts the input into plain text and control strings ("markers"). On
+unaligned text a marker may be cut anywhere, so a tail that could become one is held
+back. On an aligned stream each feed is one token, and only a token that is a marker as
+a whole is one (harmony.md, rule 9).
 
 The *state machine* (`_text`, `_marker`) is always in one of these states:
 
-    DUE      before the first header and between messages: blanks and filler words wait here, other text
-             begins an answer
-    HEADER   behind `<|start|>` or `<|channel|>`: collected until `<|message|>`. Where a header was not due
-             (`_open_body`), it is only a candidate: if it turns out incomplete, it was text of the body
-    BODY     inside a message whose text goes to a sink: reasoning, answer, the arguments of a call, nowhere
-    ENDING   behind a terminator in an answer on unaligned text: what follows decides whether the model
-             ended its message or wrote about `<|end|>`
-    DONE     after `close`, and once the model speaks for a tool that it called: all is dropped
+    DUE     before the first header and between messages: blanks and filler words wait
+            here, other text begins an answer
+    HEADER  behind `<|start|>` or `<|channel|>`, up to `<|message|>`; inside a body
+            (`_open_body`) only a candidate, which is text of the body if it fails
+    BODY    inside a message: its text goes to the reasoning, the answer, the arguments
+            of a call, or nowhere
+    ENDING  behind a terminator in an answer on unaligned text: what follows tells
+            whether the model ended its message or wrote about `<|end|>`
+    DONE    after `close`, and once the model speaks for a tool that it called
 
-Most text arrives inside thinking or answer without a "<": `feed` turns it into a delta at once. Everything
-held is bounded: a marker's length, MAX_HEADER, MAX_ARGUMENTS.
+Most text comes inside thinking or answer and has no "<": `feed` makes it a delta at
+once. What is held is bounded by a marker's length, MAX_HEADER and MAX_ARGUMENTS.
 """
 
 from __future__ import annotations
@@ -28,19 +30,36 @@ from collections.abc import Iterable
 from enum import Enum
 
 from .arguments import Arguments, Closed
-from .events import AnswerDelta, Event, Finish, FinishReason, ReasoningDelta, Reply, ToolCall, collect
+from .events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    Reply,
+    ToolCall,
+    collect,
+)
 from .header import Header, bare_body_start, implied_header, is_plain_call, parse_header
-from .markers import ANALYSIS, CALL, CHANNEL, CONTROL_TOKENS, MESSAGE, START, TERMINATORS
+from .markers import (
+    ANALYSIS,
+    CALL,
+    CHANNEL,
+    CONTROL_TOKENS,
+    MESSAGE,
+    START,
+    TERMINATORS,
+)
 
 MAX_HEADER = 512
-"""Characters of a header, or of blanks and filler words between messages; past it they are text."""
+"""Characters of a header, or of blanks and fillers between messages; more is text."""
 
 _MARKER = re.compile("|".join(re.escape(token) for token in CONTROL_TOKENS))
 _WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({_MARKER.pattern})")
 
 
 def _beginnings(*words: str) -> frozenset[str]:
-    """Return the proper beginnings of the words: what could still become one of them."""
+    """Return the proper beginnings of words: what could still become one of them."""
     return frozenset(word[:n] for word in words for n in range(1, len(word)))
 
 
@@ -51,7 +70,7 @@ def _any_of(words: Iterable[str]) -> str:
 def _held_tail(text: str, start: int, beginnings: frozenset[str]) -> int:
     """Return where the tail of `text` begins that could become a word, else its length.
 
-    All beginnings share their first letter, and none is longer than the window that is searched.
+    All beginnings share their first letter; none is longer than _LONGEST_HELD.
     """
     first = next(iter(beginnings))[0]
     at = text.find(first, max(start, len(text) - _LONGEST_HELD))
@@ -62,16 +81,19 @@ def _held_tail(text: str, start: int, beginnings: frozenset[str]) -> int:
 
 _MARKER_BEGINNINGS = _beginnings(*CONTROL_TOKENS)
 
-_FILLER_WORDS = ("analysis", "commentary", "final", "assistant")
-_FILLERS = re.compile(rf"(?:\s|{_any_of(_FILLER_WORDS)})*+")
-_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_any_of(_beginnings(*_FILLER_WORDS))})?")
+_WORDS = ("analysis", "commentary", "final", "assistant")
+_FILLERS = re.compile(rf"(?:\s|{_any_of(_WORDS)})*+")
+_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_any_of(_beginnings(*_WORDS))})?")
 
-# The very start of a reply: a recipient without a header, or the stripped spelling (rules 3 and 7).
-_STRIPPED_ANALYSIS = re.compile(r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])")
+# The very start: a recipient without a header, or the stripped spelling (rules 3, 7).
+_STRIPPED_ANALYSIS = re.compile(
+    r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])"
+)
 _STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
 _LEAD = r"\s*+(?:assistant\s*+)?+"
+_RECIPIENT_STARTS = _any_of(_beginnings("to=", "commentary to="))
 _RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
-_RECIPIENT_SO_FAR = re.compile(rf"{_LEAD}(?:{_any_of(_beginnings('to=', 'commentary to='))})?")
+_RECIPIENT_SO_FAR = re.compile(rf"{_LEAD}(?:{_RECIPIENT_STARTS})?")
 # What ends a message in the stripped spelling.
 _SEPARATORS = ("assistantfinal", "assistantcommentary to=")
 _SEPARATOR = re.compile(_any_of(_SEPARATORS))
@@ -91,28 +113,37 @@ class _State(Enum):
 
 
 class HarmonyParser:
-    """Takes a gpt-oss reply apart, whatever its chunking; never raises on input and never loses text.
+    """Takes a gpt-oss reply apart in any chunking; never raises, never loses text.
 
-    `tools` are the names that the caller offered: they settle sloppy recipients and `ToolCall.declared`.
-    With `aligned` each `feed` is exactly one delta of a token-aligned server; the attribute may be changed
-    between feeds. Tool calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so on.
+    `tools` are the names that the caller offered: they settle sloppy recipients and
+    `ToolCall.declared`. With `aligned` each `feed` is exactly one delta of a
+    token-aligned server; the attribute may be changed between feeds. Tool calls get the
+    ids `{call_prefix}_1`, `{call_prefix}_2` and so on.
     """
 
-    def __init__(self, tools: Iterable[str] = (), aligned: bool = False, call_prefix: str = "call") -> None:
+    def __init__(
+        self,
+        tools: Iterable[str] = (),
+        aligned: bool = False,
+        call_prefix: str = "call",
+    ) -> None:
         self.aligned = aligned
         self.call_prefix = call_prefix
-        self._tools = tuple(sorted(tools, key=len, reverse=True))  # longest first, as parse_header wants it
+        self._tools = tuple(sorted(tools, key=len, reverse=True))  # for parse_header
         self._events: list[Event] = []
-        self._state = _State.DUE
         self._partial = ""  # tail of the input that could become a marker
-        self._held = ""  # DUE: blanks and fillers; HEADER: the header; ENDING: terminators and blanks
+        self._state = _State.DUE
+        # DUE: blanks and fillers; HEADER: the header; ENDING: terminators and blanks.
+        self._held = ""
         self._fresh = True  # no marker and no text yet, blanks and fillers aside
-        self._lead: str | None = None  # HEADER that begins in `to=`: the text in front of that
-        self._open_body = False  # HEADER: a body is open, so the header is only a candidate
-        self._sink: _Sink = None  # BODY: where text goes, unless to the call; None: hidden
+        self._lead: str | None = None  # HEADER that begins in `to=`: what precedes it
+        self._open_body = False  # HEADER: a body is open, this is but a candidate
+        self._sink: _Sink = None  # BODY: where text goes if not to the call
         self._call: tuple[str, Arguments] | None = None
-        self._stripped: str | None = None  # BODY in the stripped spelling: its tail that could end it
-        self._plain: _Sink = None  # the sink while a text without "<" is just a delta
+        self._stripped: str | None = (
+            None  # BODY, stripped spelling: tail that may end it
+        )
+        self._plain: _Sink = None  # the sink while text without "<" is just a delta
         self._calls = 0
         self._executable = False  # a call was made that the host will execute
         self._incomplete = False  # a call was dropped
@@ -130,7 +161,7 @@ class HarmonyParser:
         return self._take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
-        """End the reply: flush what is held, settle an open call, report the `Finish`; then nothing more."""
+        """End the reply: flush what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
         self._text(self._partial)
@@ -147,8 +178,8 @@ class HarmonyParser:
         return self._take_events()
 
     def _take_events(self) -> list[Event]:
-        in_plain_body = self._state is _State.BODY and not self._partial and self._stripped is None
-        self._plain = self._sink if in_plain_body else None
+        held = self._partial or self._stripped is not None
+        self._plain = self._sink if self._state is _State.BODY and not held else None
         events, self._events = self._events, []
         return events
 
@@ -205,10 +236,12 @@ class HarmonyParser:
 
     def _due_text(self, text: str) -> None:
         self._held += text
-        start = self._held[:MAX_HEADER]  # what is longer is decided by these characters, in every chunking
-        if self._fresh and self._begin_without_marker(start):
-            return
-        waits = _FILLERS_SO_FAR.fullmatch(start) or (self._fresh and _RECIPIENT_SO_FAR.fullmatch(start))
+        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
+        waits = _FILLERS_SO_FAR.fullmatch(start)
+        if self._fresh:
+            if self._begin_without_marker(start):
+                return
+            waits = waits or _RECIPIENT_SO_FAR.fullmatch(start)
         if not waits or len(self._held) > MAX_HEADER:
             stripped = self._fresh and _STRIPPED_FINAL.match(start)
             self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
@@ -240,8 +273,11 @@ class HarmonyParser:
 
     # HEADER: collected until it is complete, or can no longer be one.
 
-    def _open_header(self, start: str, open_body: bool = False, lead: str | None = None) -> None:
-        self._state, self._held, self._open_body, self._lead = _State.HEADER, start, open_body, lead
+    def _open_header(
+        self, start: str, open_body: bool = False, lead: str | None = None
+    ) -> None:
+        self._state, self._held = _State.HEADER, start
+        self._open_body, self._lead = open_body, lead
 
     def _header_text(self, text: str) -> None:
         self._held += text
@@ -263,17 +299,18 @@ class HarmonyParser:
             self._header_text(marker)
 
     def _has_content(self) -> bool:
-        """Whether the header so far holds more than a doubled start or role (M2, M3)."""
-        return not _FILLERS.fullmatch(_MARKER.sub("", self._held)) or CHANNEL in self._held
+        """Whether the header holds more than a doubled start or role (M2, M3)."""
+        words = _MARKER.sub("", self._held)
+        return CHANNEL in self._held or not _FILLERS.fullmatch(words)
 
     def _begin_bare_message(self, complete: bool) -> bool:
-        """Begin a message whose header lacks `<|message|>`, once the header is certain to have ended."""
-        header = self._held[: MAX_HEADER + 1]
-        start, unmarked = bare_body_start(header, complete), self._unmarked()
-        if start is None or (unmarked and not is_plain_call(header[:start], self._tools)):
+        """Begin a message without `<|message|>`, once its header is certain to end."""
+        start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
+        header, body = self._held[:start], self._held[start or 0 :]
+        unmarked = self._unmarked()
+        if start is None or (unmarked and not is_plain_call(header, self._tools)):
             return False
-        body = self._held[start:]
-        self._begin_message(parse_header(header[:start], self._tools))
+        self._begin_message(parse_header(header, self._tools))
         self._stripped = "" if unmarked else None
         self._text(body)
         return True
@@ -282,10 +319,11 @@ class HarmonyParser:
         """Make the best of a header that will not be completed (rule 5)."""
         header = self._held
         too_long = len(header) > MAX_HEADER
+        call_too_long = too_long and "to=" in header[: MAX_HEADER + 1]
         if self._open_body:
             self._state, self._held = _State.BODY, ""
             self._body_text(self._as_text(header))
-        elif not (too_long and "to=" in header[: MAX_HEADER + 1]) and self._begin_bare_message(complete=True):
+        elif not call_too_long and self._begin_bare_message(complete=True):
             pass
         elif too_long or self._unmarked():
             self._begin_answer(self._as_text(header))
@@ -293,7 +331,7 @@ class HarmonyParser:
             self._state, self._held = _State.DUE, ""
 
     def _unmarked(self) -> bool:
-        """Whether the header is one only for its `to=`: no marker came yet but the one it implies."""
+        """Whether only its `to=` makes it a header: no marker came yet."""
         return self._lead is not None and len(_MARKER.findall(self._held)) == 1
 
     def _as_text(self, header: str) -> str:
@@ -305,7 +343,7 @@ class HarmonyParser:
 
     def _begin_message(self, header: Header) -> None:
         called = self._executable or (self._calls and not self._tools)
-        if header.audience == "tool" and called:  # invented, and so is all that follows (rule 10)
+        if header.audience == "tool" and called:  # invented, as all after it (rule 10)
             self._state = _State.DONE
         elif header.audience != "user":
             self._open(None)
@@ -338,7 +376,7 @@ class HarmonyParser:
             self._events.append(self._sink(text))
 
     def _stripped_text(self, text: str) -> None:
-        """Emit text of a stripped message up to the words that are left of the next header (rule 7)."""
+        """Emit text up to the words that are left of the next header (rule 7)."""
         text, self._stripped = (self._stripped or "") + text, ""
         start = 0
         for separator in _SEPARATOR.finditer(text):
@@ -389,11 +427,12 @@ class HarmonyParser:
             self._incomplete = True
             return
         self._calls += 1
-        call = ToolCall(f"{self.call_prefix}_{self._calls}", name, *settled, declared=name in self._tools)
+        call_id = f"{self.call_prefix}_{self._calls}"
+        call = ToolCall(call_id, name, *settled, declared=name in self._tools)
         self._executable |= call.executable
         self._events.append(call)
 
-    # ENDING: a terminator in an answer is the end of it, unless text follows (rule 9).
+    # ENDING: a terminator in an answer ends it, unless text follows (rule 9).
 
     def _ending_text(self, text: str) -> None:
         self._held += text
@@ -415,7 +454,9 @@ class HarmonyParser:
         self._emit(text)
 
 
-def parse(text: str, tools: Iterable[str] = (), finish_reason: FinishReason = "stop") -> Reply:
+def parse(
+    text: str, tools: Iterable[str] = (), finish_reason: FinishReason = "stop"
+) -> Reply:
     """Take a whole raw reply apart."""
     parser = HarmonyParser(tools)
     return collect([*parser.feed(text), *parser.close(finish_reason)])
