@@ -4,8 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 # Dify's SDK wants Python 3.12, so that one first. UV_PYTHON or PYTHON decide otherwise.
-PYTHON ?= $(or $(UV_PYTHON),$(shell for python in python3.12 python3.13 python3.14 python3.11 python3 python; do \
-    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done; :))
+PYTHON ?= $(or $(UV_PYTHON),$(firstword $(shell tools/find-python 3.12 3.13 3.14 3.11)),python3)
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 export UV_PYTHON_DOWNLOADS ?= automatic
 unexport UV_PYTHON
@@ -13,8 +12,8 @@ unexport UV_PYTHON
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
 MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
-OTHER_PYTHONS := $(shell for version in 3.11 3.13; do \
-    command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null && echo $$version; done; :)
+OTHER_PYTHONS := 3.11 3.13
+OTHER_PYTHONS_HERE := $(foreach version,$(OTHER_PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
 
 .PHONY: demo test test-pythons check e2e e2e-legacy bench package requirements clean
 .SECONDARY:
@@ -27,22 +26,23 @@ test: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(PY) -m coverage run -m pytest -q -m "not e2e" --ignore tests/dify
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --include 'harmony_core/*' --omit 'harmony_core/cli/*' --fail-under 98
-	$(PYTEST) -m "not e2e" tests/dify  # a process of its own: the SDK patches it with gevent
+	$(PYTEST) -p dify_plugin -m "not e2e" tests/dify  # a process of its own: the SDK patches it with gevent
 	$(MAKE) test-pythons
 
-test-pythons: $(OTHER_PYTHONS:%=.cache/python-%/.ready)
-	for version in $(OTHER_PYTHONS); do .cache/python-$$version/bin/python -m pytest -q tests/core tests/cli -m "not e2e" || exit; done
+test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
+	for version in $(OTHER_PYTHONS_HERE); do .cache/python-$$version/bin/python -m pytest -q tests/core tests/cli -m "not e2e" || exit; done
 
 check: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy benchmarks
+	.venv/bin/mypy --python-version 3.12 dify_plugin_mlx main.py  # the SDK's version
 	$(PY) openwebui_pipe/bundle.py --check
 	$(PYTEST) tests/architecture
 
 e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-%/.ready)
 	$(PYTEST) -m e2e --ignore tests/dify
-	$(PYTEST) -m e2e tests/dify
+	$(PYTEST) -p dify_plugin -m e2e tests/dify
 
 bench: .cache/bench/.ready
 	.cache/bench/bin/python -m benchmarks
@@ -67,7 +67,7 @@ endef
 	touch $@
 
 .cache/python-%/.ready: requirements/core.txt | $(UV)
-	$(call environment,python$*)
+	$(call environment,$(shell tools/find-python $*))
 	touch $@
 
 .cache/%/.ready: requirements/%.txt | $(UV)
