@@ -113,10 +113,11 @@ def _cost(run: Run) -> str:
 
 
 def _growth(runs: tuple[Run, Run]) -> str:
-    """How many times dearer a chunk of the long text was; nothing where the short one was not finished."""
+    """How many times dearer a chunk of the long text was; unknown where the short one was not finished."""
     if runs[0].stopped:
         return "?"
-    return f"{'> ' * runs[1].stopped}{runs[1].cost / runs[0].cost:.1f} ×"
+    growth = runs[1].cost / runs[0].cost
+    return f"{'> ' * (runs[1].stopped and growth > 1.1)}{growth:.1f} ×"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
