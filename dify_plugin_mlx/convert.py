@@ -159,13 +159,13 @@ def dify_error(problem: Problem) -> InvokeError:
             kind = InvokeConnectionError
         case "silent" | "stalled" | "interrupted" | "empty_reply":
             kind = InvokeConnectionError
-        case "unauthorized":
+        case "unauthorized" | "bad_key":
             kind = InvokeAuthorizationError
         case "rate_limited":
             kind = InvokeRateLimitError
         case "wrong_path" | "redirect" | "web_page" | "not_a_reply" | "bad_request" | "too_large":
             kind = InvokeBadRequestError
-        case "text_only" | "template_refused" | "no_model" | "unknown_model" | "cut_in_reasoning":
+        case "template_refused" | "no_model" | "unknown_model" | "cut_in_reasoning":
             kind = InvokeBadRequestError
     return kind(problem.text("en"))
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from .chat import ChatStream
-from .errors import explain_reply, explain_unknown_model, explain_version, server_version
+from .errors import Failure, explain_failure, explain_reply, server_version
 from .events import Event, Reply, collect
 from .exchange import Exchange, ServerError, Timeouts
 from .jsontext import JsonObject, dump_json
-from .problems import Problem
+from .problems import Problem, problem_of
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
 
 __all__ = ["CheckStep", "Client", "ReplyStream", "ServerError", "ServerFacts", "Timeouts"]
@@ -281,8 +281,8 @@ class _Check:
             return None  # without a list nobody can tell
         if not self._model or self._model in self.models:
             return CheckStep("model", self._model or DEFAULT_MODEL)
-        problem = explain_unknown_model(self._model, self.models, self._client.base_url)
-        return CheckStep("model", self._model, problem)
+        failure = Failure("status", self._client.base_url, status=404, model=self._model, models=self.models)
+        return CheckStep("model", self._model, explain_failure(failure))
 
     def _ask(self) -> CheckStep:
         # A name that is not known to be there might start a download.
@@ -298,8 +298,14 @@ class _Check:
         return CheckStep("reply", stream.server_model)
 
     def _know_version(self) -> CheckStep:
-        problem = explain_version(self.fingerprint)
-        fatal = problem is not None and problem.kind in _FATAL_KINDS
         version = server_version(self.fingerprint)
-        fact = f"mlx-lm {'.'.join(map(str, version))}" if version else self.fingerprint
-        return CheckStep("version", fact, problem, fatal)
+        if version is None:
+            return CheckStep("version", self.fingerprint)
+        number = ".".join(map(str, version))
+        problem: Problem | None = None
+        if version == (0, 26, 3):
+            problem = problem_of("lossy_server")
+        elif version[:2] in ((0, 29), (0, 30)):
+            problem = problem_of("unstable_server", version=number)
+        fatal = problem is not None and problem.kind in _FATAL_KINDS
+        return CheckStep("version", f"mlx-lm {number}", problem, fatal)

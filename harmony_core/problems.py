@@ -1,6 +1,7 @@
 """The table of everything that can go wrong with a server: what happened, and what to do next.
 
-One row per case, with blanks (`{url}`, `{model}`, …) that `errors.py` fills in; rows can share a kind.
+A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"), and holds two
+sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `errors.py` fills in.
 """
 
 from __future__ import annotations
@@ -8,48 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal[
-    # nothing answers
-    "bad_url",
-    "dns",
-    "refused",
-    "connect_timeout",
-    "unreachable",
-    "tls",
-    "proxy",
-    # something answers, and says no
-    "wrong_path",
-    "unauthorized",
-    "rate_limited",
-    "redirect",
-    "web_page",
-    "not_a_reply",
-    "bad_request",
-    "too_large",
-    "text_only",
-    "template_refused",
-    "server_error",
-    "unexpected_status",
-    # the model or the version of mlx-lm
-    "no_model",
-    "unknown_model",
-    "model_not_loaded",
-    "gpt_oss_unsupported",
-    "lossy_server",
-    "unstable_server",
-    "out_of_memory",
-    # the connection or the generation broke off
-    "empty_reply",
-    "dead_server",
-    "silent",
-    "stalled",
-    "interrupted",
-    "error_frame",
-    # a complete reply without an answer
-    "cut_in_reasoning",
-    "only_reasoning",
-    "empty_answer",
-]
 Language = Literal["en", "ja"]
 
 
@@ -57,310 +16,173 @@ Language = Literal["en", "ja"]
 class Problem:
     """What happened and what to do, one sentence each, in English and in Japanese."""
 
-    kind: Kind
-    happened: str
-    advice: str
-    happened_ja: str
-    advice_ja: str
+    kind: str
+    en: str
+    ja: str
 
     def text(self, language: Language = "en") -> str:
-        """Both sentences."""
-        if language == "ja":
-            return self.happened_ja + self.advice_ja
-        return f"{self.happened} {self.advice}"
+        """Both sentences in one language."""
+        return self.ja if language == "ja" else self.en
 
 
-_UPGRADE = "Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again."
-_UPGRADE_JA = "サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。"
-_LEAVE_EMPTY = "Leave the model empty to use the one that is loaded."
-_LEAVE_EMPTY_JA = "モデル名を空にすると、読み込み済みのモデルを使います。"
+def problem_of(row: str, **blanks: object) -> Problem:
+    """The problem that a row of the table describes, with its blanks filled in."""
+    english, japanese = PROBLEMS[row]
+    return Problem(row.partition("/")[0], english.format(**blanks), japanese.format(**blanks))
+
 
 PROBLEMS = {
-    "bad_url": Problem(
-        "bad_url",
-        "The base URL “{url}” is not an address.",
-        "Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。",
-        "http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+    # nothing answers
+    "bad_url": (
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
     ),
-    "dns": Problem(
-        "dns",
-        "The host name {host} cannot be found.",
-        "Check how the base URL is spelled, or use the machine's address.",
-        "ホスト名 {host} が見つかりません。",
-        "ベース URL の綴りを確かめるか、そのマシンの IP アドレスを使ってください。",
+    "bad_key": (
+        "The API key holds characters that cannot be sent. Paste it again, without anything around it.",
+        "API キーに送信できない文字が含まれています。前後に余計な文字が入らないように、貼り付け直してください。",
     ),
-    "dns_docker": Problem(
-        "dns",
-        "The host name {host} cannot be found.",
-        "On Linux start the container with `--add-host=host.docker.internal:host-gateway`,"
-        " or use the machine's address.",
-        "ホスト名 {host} が見つかりません。",
-        "Linux ではコンテナーを `--add-host=host.docker.internal:host-gateway` 付きで起動するか、"
-        "そのマシンの IP アドレスを使ってください。",
+    "dns": (
+        "The host name {host} cannot be found. Check how the base URL is spelled, or use the machine's address.",
+        "ホスト名 {host} が見つかりません。ベース URL の綴りを確かめるか、そのマシンの IP アドレスを使ってください。",
     ),
-    "refused": Problem(
-        "refused",
-        "The connection to {url} was refused.",
-        "Check the port, and start mlx_lm.server with `--host 0.0.0.0` so that other machines reach it.",
-        "{url} への接続が拒否されました。",
-        "ポート番号を確かめ、他のマシンから届くように mlx_lm.server を"
-        " `--host 0.0.0.0` 付きで起動してください。",
+    "dns/host.docker.internal": (
+        "The host name {host} cannot be found. On Linux start the container with `--add-host=host.docker.internal:host-gateway`, or use the machine's address.",
+        "ホスト名 {host} が見つかりません。Linux ではコンテナーを `--add-host=host.docker.internal:host-gateway` 付きで起動するか、そのマシンの IP アドレスを使ってください。",
     ),
-    "refused_local": Problem(
-        "refused",
-        "The connection to {url} was refused.",
-        "Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port}"
-        " and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。",
-        "mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、"
-        "サーバーを `--host 0.0.0.0` 付きで起動してください)。",
+    "refused": (
+        "The connection to {url} was refused. Check the port, and start mlx_lm.server with `--host 0.0.0.0` so that other machines reach it.",
+        "{url} への接続が拒否されました。ポート番号を確かめ、他のマシンから届くように mlx_lm.server を `--host 0.0.0.0` 付きで起動してください。",
     ),
-    "connect_timeout": Problem(
-        "connect_timeout",
-        "{url} did not take the connection within {seconds} s.",
-        "Check the address and the firewall, and that the machine is awake.",
-        "{url} に {seconds} 秒以内に接続できませんでした。",
-        "アドレスとファイアウォール、マシンがスリープしていないことを確かめてください。",
+    "refused/localhost": (
+        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください)。",
     ),
-    "unreachable": Problem(
-        "unreachable",
-        "{url} cannot be reached.",
-        "Check the address and the network.",
-        "{url} に到達できません。",
-        "アドレスとネットワークを確かめてください。",
+    "connect_timeout": (
+        "{url} did not take the connection within {seconds} s. Check the address and the firewall, and that the machine is awake.",
+        "{url} に {seconds} 秒以内に接続できませんでした。アドレスとファイアウォール、マシンがスリープしていないことを確かめてください。",
     ),
-    "tls": Problem(
-        "tls",
-        "A secure connection to {url} could not be set up.",
-        "Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
-        "{url} への暗号化接続を確立できませんでした。",
-        "https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、"
-        "プロキシの証明書を確かめてください。",
+    "unreachable": (
+        "{url} cannot be reached. Check the address and the network.",
+        "{url} に到達できません。アドレスとネットワークを確かめてください。",
     ),
-    "proxy": Problem(
-        "proxy",
-        "The web proxy of this machine did not connect to {url}.",
-        "Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
-        "このマシンの Web プロキシが {url} に接続できませんでした。",
-        "HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
+    "tls": (
+        "A secure connection to {url} could not be set up. Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
+        "{url} への暗号化接続を確立できませんでした。https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、プロキシの証明書を確かめてください。",
     ),
-    "wrong_path": Problem(
-        "wrong_path",
-        "{url} answers, but the chat API is not under this path.",
-        "Give the base URL as http://HOST:PORT or http://HOST:PORT/v1, with nothing behind it.",
-        "{url} は応答しますが、このパスにチャット API はありません。",
-        "ベース URL は http://HOST:PORT か http://HOST:PORT/v1 とし、後ろには何も付けないでください。",
+    "proxy": (
+        "The web proxy of this machine did not connect to {url}. Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
+        "このマシンの Web プロキシが {url} に接続できませんでした。HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
     ),
-    "unauthorized": Problem(
-        "unauthorized",
-        "{url} did not accept the request without a valid API key (status {status}).",
-        "Enter the API key that the proxy in front of mlx_lm.server expects.",
-        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。",
-        "mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
+    # something answers, and says no
+    "wrong_path": (
+        "{url} answers, but the chat API is not under this path. Give the base URL as http://HOST:PORT or http://HOST:PORT/v1, with nothing behind it.",
+        "{url} は応答しますが、このパスにチャット API はありません。ベース URL は http://HOST:PORT か http://HOST:PORT/v1 とし、後ろには何も付けないでください。",
     ),
-    "bad_key": Problem(
-        "unauthorized",
-        "The API key holds characters that cannot be sent.",
-        "Paste it again, without anything around it.",
-        "API キーに送信できない文字が含まれています。",
-        "前後に余計な文字が入らないように、貼り付け直してください。",
+    "unauthorized": (
+        "{url} did not accept the request without a valid API key (status {status}). Enter the API key that the proxy in front of mlx_lm.server expects.",
+        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
     ),
-    "rate_limited": Problem(
-        "rate_limited",
-        "The server takes no more requests just now (status {status}).",
-        "Wait a moment and try again.",
-        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。",
-        "しばらく待ってから、もう一度試してください。",
+    "rate_limited": (
+        "The server takes no more requests just now (status {status}). Wait a moment and try again.",
+        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。しばらく待ってから、もう一度試してください。",
     ),
-    "redirect": Problem(
-        "redirect",
-        "{url} sends the request on to another address{location}.",
-        "Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレス{location}に転送しようとしました。",
-        "転送には従わないため、正しいアドレスをベース URL に指定してください。",
+    "redirect": (
+        "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
+        "{url} はリクエストを別のアドレス{location}に転送しようとしました。転送には従わないため、正しいアドレスをベース URL に指定してください。",
     ),
-    "web_page": Problem(
-        "web_page",
-        "{url} answered with a web page instead of a reply.",
-        "Check the address and the port: another program or a proxy's login page is there.",
-        "{url} は返答ではなく Web ページを返しました。",
-        "アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
+    "web_page": (
+        "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
+        "{url} は返答ではなく Web ページを返しました。アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
     ),
-    "not_a_reply": Problem(
-        "not_a_reply",
-        "{url} answered with something that is not a chat reply.",
-        "Check that the base URL belongs to mlx_lm.server.",
-        "{url} の応答はチャットの返答ではありません。",
-        "ベース URL が mlx_lm.server のものか確かめてください。",
+    "not_a_reply": (
+        "{url} answered with something that is not a chat reply. Check that the base URL belongs to mlx_lm.server.",
+        "{url} の応答はチャットの返答ではありません。ベース URL が mlx_lm.server のものか確かめてください。",
     ),
-    "bad_request": Problem(
-        "bad_request",
-        "The server refused the request (status {status}){words}.",
-        "Correct the setting or the message that it names.",
-        "サーバーがリクエストを拒否しました(ステータス {status}){words}。",
-        "そこに示された設定またはメッセージを直してください。",
+    "bad_request": (
+        "The server refused the request (status {status}){words}. Correct the setting or the message that it names.",
+        "サーバーがリクエストを拒否しました(ステータス {status}){words}。そこに示された設定またはメッセージを直してください。",
     ),
-    "too_large": Problem(
-        "too_large",
-        "The conversation is too large for the proxy in front of the server (status {status}).",
-        "Raise the proxy's limit for request bodies, or start a new chat.",
-        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。",
-        "プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
+    "too_large": (
+        "The conversation is too large for the proxy in front of the server (status {status}). Raise the proxy's limit for request bodies, or start a new chat.",
+        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
     ),
-    "text_only": Problem(
-        "text_only",
-        "The model reads text only, and the conversation holds something else.",
-        "Take images and files out of the conversation.",
-        "このモデルが読めるのはテキストだけですが、会話にそれ以外のものが含まれています。",
-        "会話から画像やファイルを取り除いてください。",
+    "template_refused": (
+        "The model's chat template refused the conversation. Start a new chat, and report the conversation to mlx-harmony if it happens again.",
+        "モデルのチャットテンプレートが会話を受け付けませんでした。新しいチャットを始め、再発する場合はその会話を mlx-harmony に報告してください。",
     ),
-    "template_refused": Problem(
-        "template_refused",
-        "The model's chat template refused the conversation.",
-        "Start a new chat, and report the conversation to mlx-harmony if it happens again.",
-        "モデルのチャットテンプレートが会話を受け付けませんでした。",
-        "新しいチャットを始め、再発する場合はその会話を mlx-harmony に報告してください。",
+    "server_error": (
+        "The server failed (status {status}){words}. Look at its log, and try again.",
+        "サーバーでエラーが起きました(ステータス {status}){words}。サーバーのログを確かめて、もう一度試してください。",
     ),
-    "server_error": Problem(
-        "server_error",
-        "The server failed (status {status}){words}.",
-        "Look at its log, and try again.",
-        "サーバーでエラーが起きました(ステータス {status}){words}。",
-        "サーバーのログを確かめて、もう一度試してください。",
+    "bad_gateway": (
+        "The proxy at {url} gets no reply from the server behind it (status {status}). Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
+        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
     ),
-    "bad_gateway": Problem(
-        "server_error",
-        "The proxy at {url} gets no reply from the server behind it (status {status}).",
-        "Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
-        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。",
-        "mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
+    # the model or the version of mlx-lm
+    "no_model": (
+        "The server was started without a model. Name a model, or start mlx_lm.server with `--model`.",
+        "サーバーはモデルを指定せずに起動されています。モデル名を指定するか、mlx_lm.server を `--model` 付きで起動してください。",
     ),
-    "unexpected_status": Problem(
-        "unexpected_status",
-        "{url} answered with status {status}{words}.",
-        "Check that the base URL belongs to mlx_lm.server.",
-        "{url} がステータス {status} を返しました{words}。",
-        "ベース URL が mlx_lm.server のものか確かめてください。",
+    "unknown_model": (
+        "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
+        "サーバーにモデル{model}がありません。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
     ),
-    "no_model": Problem(
-        "no_model",
-        "The server was started without a model.",
-        "Name a model, or start mlx_lm.server with `--model`.",
-        "サーバーはモデルを指定せずに起動されています。",
-        "モデル名を指定するか、mlx_lm.server を `--model` 付きで起動してください。",
+    "model_not_loaded": (
+        "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
+        "サーバーがモデル{model}を読み込めませんでした{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
     ),
-    "unknown_model": Problem(
-        "unknown_model",
-        "The server does not have {model}.",
-        _LEAVE_EMPTY,
-        "サーバーに{model}がありません。",
-        _LEAVE_EMPTY_JA,
+    "gpt_oss_unsupported": (
+        "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
+        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
     ),
-    "unknown_model_near": Problem(
-        "unknown_model",
-        "The server does not have {model}.",
-        "Use {near}, or leave the model empty to use the one that is loaded.",
-        "サーバーに{model}がありません。",
-        "{near} を使うか、モデル名を空にして読み込み済みのモデルを使ってください。",
+    "lossy_server": (
+        "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °). Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
+        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
     ),
-    "model_not_loaded": Problem(
-        "model_not_loaded",
-        "The server could not load {model}{words}.",
-        "Look at its log, and check the model's folder or name.",
-        "サーバーが{model}を読み込めませんでした{words}。",
-        "サーバーのログとモデルのフォルダー名を確かめてください。",
+    "unstable_server": (
+        "The server's mlx-lm {version} can stop answering when its prompt cache fails. Upgrade it there with `pip install -U mlx-lm` (0.31 or newer) and start the server again.",
+        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行し、サーバーを起動し直してください。",
     ),
-    "gpt_oss_unsupported": Problem(
-        "gpt_oss_unsupported",
-        "The server could not load the model: its mlx-lm is too old for gpt-oss.",
-        _UPGRADE,
-        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。",
-        _UPGRADE_JA,
+    "out_of_memory": (
+        "The server ran out of memory. Shorten the conversation, use a smaller model, or close other programs on that machine.",
+        "サーバーのメモリーが足りなくなりました。会話を短くするか、小さいモデルを使うか、そのマシンの他のプログラムを終了してください。",
     ),
-    "lossy_server": Problem(
-        "lossy_server",
-        "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °).",
-        _UPGRADE,
-        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。",
-        _UPGRADE_JA,
+    # the connection or the generation broke off
+    "empty_reply": (
+        "The server closed the connection without a reply. Look at its log for the reason, which newer versions of mlx-lm send along.",
+        "サーバーが返答せずに接続を閉じました。サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
     ),
-    "unstable_server": Problem(
-        "unstable_server",
-        "The server's mlx-lm {version} can stop answering when its prompt cache fails.",
-        "Upgrade it there with `pip install -U mlx-lm` (0.31 or newer).",
-        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。",
-        "サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行してください。",
+    "dead_server": (
+        "The server took the request, but it can no longer generate text. Restart mlx_lm.server, and look at its log if it happens again.",
+        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
     ),
-    "out_of_memory": Problem(
-        "out_of_memory",
-        "The server ran out of memory.",
-        "Shorten the conversation, use a smaller model, or close other programs on that machine.",
-        "サーバーのメモリーが足りなくなりました。",
-        "会話を短くするか、小さいモデルを使うか、そのマシンの他のプログラムを終了してください。",
+    "silent": (
+        "The server took the request, then sent nothing for {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
+        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
     ),
-    "empty_reply": Problem(
-        "empty_reply",
-        "The server closed the connection without a reply.",
-        "Look at its log for the reason, which newer versions of mlx-lm send along.",
-        "サーバーが返答せずに接続を閉じました。",
-        "サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
+    "stalled": (
+        "The server fell silent for {seconds} s in the middle of the reply. Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
+        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
     ),
-    "dead_server": Problem(
-        "dead_server",
-        "The server took the request, but it can no longer generate text.",
-        "Restart mlx_lm.server, and look at its log if it happens again.",
-        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。",
-        "mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
+    "interrupted": (
+        "The connection broke off before the reply was complete. Try again, and look at the server's log if it happens again (it may have run out of memory).",
+        "返答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
     ),
-    "silent": Problem(
-        "silent",
-        "The server took the request, then sent nothing for {seconds} s.",
-        "Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
-        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。",
-        "停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの"
-        "制限時間を延ばしてください。",
+    "error_frame": (
+        "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
+        "サーバーが返答の途中で処理をやめました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
-    "stalled": Problem(
-        "stalled",
-        "The server fell silent for {seconds} s in the middle of the reply.",
-        "Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
-        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。",
-        "停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
+    # a complete reply without an answer
+    "cut_in_reasoning": (
+        "The model used up its tokens{budget} for thinking, before it could answer. Raise max_tokens, or lower the reasoning effort.",
+        "モデルは回答の前に、思考だけでトークン{budget}を使い切りました。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
     ),
-    "interrupted": Problem(
-        "interrupted",
-        "The connection broke off before the reply was complete.",
-        "Try again, and look at the server's log if it happens again (it may have run out of memory).",
-        "返答が終わる前に接続が切れました。",
-        "もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
+    "only_reasoning": (
+        "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
+        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
     ),
-    "error_frame": Problem(
-        "error_frame",
-        "The server gave up in the middle of the reply{words}.",
-        "Look at its log, and try again.",
-        "サーバーが返答の途中で処理をやめました{words}。",
-        "サーバーのログを確かめて、もう一度試してください。",
-    ),
-    "cut_in_reasoning": Problem(
-        "cut_in_reasoning",
-        "The model used up its tokens{budget} for thinking, before it could answer.",
-        "Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前に、思考だけでトークン{budget}を使い切りました。",
-        "max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
-    ),
-    "only_reasoning": Problem(
-        "only_reasoning",
-        "The model thought, but gave no answer.",
-        "Ask again, or lower the reasoning effort.",
-        "モデルは思考しただけで、回答しませんでした。",
-        "もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
-    ),
-    "empty_answer": Problem(
-        "empty_answer",
-        "The model gave an empty answer.",
-        "Ask again, perhaps in other words.",
-        "モデルの回答は空でした。",
-        "言い方を変えるなどして、もう一度尋ねてください。",
+    "empty": (
+        "The model gave an empty answer. Ask again, perhaps in other words.",
+        "モデルの回答は空でした。言い方を変えるなどして、もう一度尋ねてください。",
     ),
 }

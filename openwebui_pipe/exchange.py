@@ -33,7 +33,7 @@ class ServerTrouble(Exception):
     """The exchange failed; `problem` says it in the user's words."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.happened)
+        super().__init__(problem.text())
         self.problem = problem
 
 
@@ -159,7 +159,7 @@ async def explain_refusal(
         model=model,
         models=await listed_models(session, endpoint),
     )
-    return explain_failure(failure)
+    return explain_failure(failure, api_key=endpoint.api_key)
 
 
 async def listed_models(session: aiohttp.ClientSession, endpoint: Endpoint) -> tuple[str, ...] | None:

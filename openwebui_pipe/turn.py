@@ -129,6 +129,7 @@ class Turn:
             fingerprint=stream.fingerprint,
             deltas=stream.deltas,
             max_tokens=call.max_tokens,
+            api_key=call.endpoint.api_key,
         )
         if problem:
             return error_chunk(problem.text(call.language))

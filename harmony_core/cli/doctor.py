@@ -48,10 +48,8 @@ def _report_json(url: str, steps: Iterable[CheckStep]) -> int:
         well = step.problem is None or not step.fatal
         row: dict[str, object] = {"name": step.name, "ok": well, "fact": step.fact}
         if step.problem is not None:
-            ja = language() == "ja"
             row["kind"] = step.problem.kind
-            row["happened"] = step.problem.happened_ja if ja else step.problem.happened
-            row["advice"] = step.problem.advice_ja if ja else step.problem.advice
+            row["text"] = step.problem.text(language())
             code = code if well else exit_code(step.problem.kind)
         rows.append(row)
     report = {"ok": code == OK, "base_url": url, "steps": rows}

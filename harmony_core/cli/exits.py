@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..problems import Kind
-
 OK = 0
 UNEXPECTED_REPLY = 1
 USAGE = 2
@@ -13,21 +11,21 @@ MODEL = 5
 BROKEN_OFF = 6
 INTERRUPTED_BY_USER = 130
 
-_KINDS_OF_CODE: dict[int, tuple[Kind, ...]] = {
+_KINDS_OF_CODE: dict[int, tuple[str, ...]] = {
     UNREACHABLE: ("bad_url", "dns", "refused", "connect_timeout", "unreachable", "tls", "proxy"),
     REFUSED: (
         "wrong_path",
         "unauthorized",
+        "bad_key",
         "rate_limited",
         "redirect",
         "web_page",
         "not_a_reply",
         "bad_request",
         "too_large",
-        "text_only",
         "template_refused",
         "server_error",
-        "unexpected_status",
+        "bad_gateway",
     ),
     MODEL: (
         "no_model",
@@ -39,7 +37,7 @@ _KINDS_OF_CODE: dict[int, tuple[Kind, ...]] = {
         "out_of_memory",
     ),
     BROKEN_OFF: ("empty_reply", "dead_server", "silent", "stalled", "interrupted", "error_frame"),
-    UNEXPECTED_REPLY: ("cut_in_reasoning", "only_reasoning", "empty_answer"),
+    UNEXPECTED_REPLY: ("cut_in_reasoning", "only_reasoning", "empty"),
 }
 
 _CODE_OF_KIND = {kind: code for code, kinds in _KINDS_OF_CODE.items() for kind in kinds}
@@ -51,6 +49,6 @@ EPILOG = (
 )
 
 
-def exit_code(kind: Kind) -> int:
+def exit_code(kind: str) -> int:
     """The exit code for a kind of problem."""
     return _CODE_OF_KIND[kind]

@@ -32,7 +32,7 @@ def test_another_kind_of_server_is_fine_too(server: ScriptedServer, run: Run) ->
 
 CASES: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
     "wrong path": (page(404, "Not Found"), page(404, "Not Found"), (), 4, "✗ {url} answers, but"),
-    "unknown model": (models("a/b"), ONE_TOKEN, ("--model", "b"), 5, "Use a/b,"),
+    "unknown model": (models("a/b"), ONE_TOKEN, ("--model", "b"), 5, "lists: a/b."),
     "dead": (models("a"), page(404, '{"error": "generation thread died"}'), (), 6, "✗ The server took"),
     "lossy": (models("a"), reply("x", fingerprint="0.26.3-0.28-L"), (), 5, "✗ The server's mlx-lm 0.26.3"),
     "unstable": (models("a"), reply("x", fingerprint="0.30.1-0.30-L"), (), 0, "! The server's mlx-lm 0.30.1"),
@@ -68,6 +68,6 @@ def test_a_failure_in_json_speaks_the_language_of_the_locale(
     assert result.exit_code == 3
     assert report["ok"] is False
     assert report["steps"][0]["kind"] == "refused"
-    assert report["steps"][0]["advice"].startswith("Start mlx_lm.server")
-    assert japanese["steps"][0]["advice"].startswith("mlx_lm.server を起動")
+    assert report["steps"][0]["text"].startswith("The connection to http://127.0.0.1:1 was refused. Start")
+    assert japanese["steps"][0]["text"].startswith("http://127.0.0.1:1 への接続が拒否されました。")
     assert "secret" not in result.output

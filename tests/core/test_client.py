@@ -18,7 +18,6 @@ import requests
 from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
 from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage
 from harmony_core.exchange import Exchange
-from harmony_core.problems import Kind
 from harmony_core.request import ChatRequest, Endpoint
 from tests.server import (
     DONE,
@@ -282,7 +281,7 @@ def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
 
 # Failures
 
-SCRIPTED_FAILURES: dict[str, tuple[Script, Kind]] = {
+SCRIPTED_FAILURES: dict[str, tuple[Script, str]] = {
     "closed before the headers": ([], "empty_reply"),
     "reset before the headers": ([Reset()], "empty_reply"),
     "half a status line": ([b"HTTP/1.0 2"], "empty_reply"),
@@ -304,7 +303,7 @@ SCRIPTED_FAILURES: dict[str, tuple[Script, Kind]] = {
     "0.26.3": (reply("In", " Tokyo", completion_tokens=40, fingerprint="0.26.3-0.28-Linux"), "lossy_server"),
     "no key": (page(401, "who are you"), "unauthorized"),
     "busy": (page(429, "later"), "rate_limited"),
-    "nginx": (page(502, "<html>502", "text/html"), "server_error"),
+    "nginx": (page(502, "<html>502", "text/html"), "bad_gateway"),
     "bad type": (page(400, '{"error": "max_tokens must be of type int"}'), "bad_request"),
 }
 
@@ -332,7 +331,7 @@ def test_each_failure_is_named_and_drags_nothing_along(server: ScriptedServer, n
         ("http://[::1", "bad_url"),
     ],
 )
-def test_each_address_that_leads_nowhere_is_named(url: str, kind: Kind) -> None:
+def test_each_address_that_leads_nowhere_is_named(url: str, kind: str) -> None:
     with pytest.raises(ServerError) as caught:
         Client(url, KEY, PATIENT).open(HELLO)
     assert caught.value.problem.kind == kind
@@ -388,7 +387,7 @@ def test_a_certificate_that_nobody_signed_is_named(tls_server: ScriptedServer) -
 def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
     with pytest.raises(ServerError) as caught:
         client(server, api_key="「鍵」").models()
-    assert caught.value.problem.kind == "unauthorized"
+    assert caught.value.problem.kind == "bad_key"
     assert "鍵" not in str(caught.value)
 
 
@@ -413,7 +412,7 @@ def test_a_reply_without_an_answer_is_a_problem_but_no_error(server: ScriptedSer
         list(stream)
     assert stream.problem is not None
     assert stream.problem.kind == "cut_in_reasoning"
-    assert "77" in stream.problem.happened
+    assert "77" in stream.problem.text()
 
 
 @pytest.mark.parametrize(
@@ -427,7 +426,7 @@ def test_a_reply_without_an_answer_is_a_problem_but_no_error(server: ScriptedSer
     ],
 )
 def test_a_bare_404_is_told_apart_by_the_list_of_models(
-    server: ScriptedServer, list_script: Script, model: str, kind: Kind
+    server: ScriptedServer, list_script: Script, model: str, kind: str
 ) -> None:
     server.chat(page(404, "Not Found")).models(list_script)
     assert failure(server, request=ChatRequest(HELLO.messages, model=model)).problem.kind == kind
@@ -500,7 +499,7 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
-def test_what_is_no_list_of_models_is_named(server: ScriptedServer, script: Script, kind: Kind) -> None:
+def test_what_is_no_list_of_models_is_named(server: ScriptedServer, script: Script, kind: str) -> None:
     server.models(script)
     with pytest.raises(ServerError) as caught:
         client(server).models()
@@ -539,7 +538,7 @@ def test_a_check_goes_on_without_a_list_but_asks_the_loaded_model_only(
     assert [step.name for step in steps] == ["server", "reply", "version"]
 
 
-CHECKS: dict[str, tuple[Script, Script, Kind]] = {
+CHECKS: dict[str, tuple[Script, Script, str]] = {
     "wrong path": (page(404, "Not Found"), page(404, "Not Found"), "wrong_path"),
     "proxy": (page(401, "no"), reply("x"), "unauthorized"),
     "too old": (models("a"), page(404, "Not Found"), "gpt_oss_unsupported"),
