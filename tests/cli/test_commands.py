@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_core.cli.exits import exit_code
+from harmony_core.cli.exits import _CODE_OF_KIND, exit_code
 from harmony_core.cli.words import _WORDS, language
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Run
@@ -47,8 +47,9 @@ def test_clean_refuses_what_is_no_list_of_messages(run: Run, text: str) -> None:
 
 
 def test_every_kind_of_problem_has_an_exit_code() -> None:
-    codes = {exit_code(row.partition("/")[0]) for row in PROBLEMS}
-    assert codes == {1, 3, 4, 5, 6}
+    kinds = {row.partition("/")[0] for row in PROBLEMS}
+    assert {exit_code(kind) for kind in kinds} == {1, 3, 4, 5, 6}
+    assert set(_CODE_OF_KIND) == kinds
 
 
 def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:

@@ -332,7 +332,7 @@ def test_a_problem_speaks_the_language_that_is_asked_for(language: Language, tex
 
 
 def wrapped(error: Exception) -> Exception:
-    """An exception as HTTP libraries wrap one: by cause, by argument, by `reason`."""
+    """An exception as HTTP libraries wrap one: by cause and by argument."""
     outer = ConnectionError("outer", RuntimeError("inner"))
     outer.args[1].__cause__ = error
     return outer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 from dify_plugin.entities.model.message import (
     AssistantPromptMessage,
@@ -49,11 +52,18 @@ def test_parts_of_a_message_stay_apart_and_an_image_is_named_without_its_bytes()
     ]
 
 
-@pytest.mark.parametrize("kind", sorted({row.partition("/")[0] for row in PROBLEMS}))
+KINDS = {row.partition("/")[0] for row in PROBLEMS}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_problem_is_one_of_difys_five_errors(kind: str) -> None:
     error = dify_error(Problem(kind, "It happened. Do this.", ""))
     assert type(error) in InvokeError.__subclasses__()
     assert str(error) == "It happened. Do this."
+
+
+def test_every_kind_that_is_sorted_to_an_error_is_in_the_table() -> None:
+    assert set(re.findall(r'"(\w+)"', inspect.getsource(dify_error))) - {"en"} < KINDS
 
 
 @pytest.mark.parametrize("text", ["word " * 100, "日本語の文です。" * 50])
