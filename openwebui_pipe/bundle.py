@@ -35,7 +35,7 @@ FUNCTION_ID = "mlx_harmony"
 HOST_PACKAGES = frozenset({"aiohttp", "pydantic", "open_webui"})
 # Open WebUI rewrites these wherever they stand, in strings and comments too (openwebui.md, "Loading").
 REWRITTEN = ("from utils", "from apps", "from main", "from config")
-RULE = "# " + "=" * 76
+RULE = "# " + "=" * 86
 Import = ast.Import | ast.ImportFrom
 
 
@@ -70,7 +70,9 @@ def read_source(name: str, root: Path) -> Source:
     """Read one module of the project by its dotted name."""
     path = root.joinpath(*name.split(".")).with_suffix(".py")
     if not path.is_file():
-        raise BundleError(f"{name} is not a module: import from the module that defines the name.")
+        raise BundleError(
+            f"{name} is not a module: import from the module that defines the name."
+        )
     text = path.read_text("utf-8")
     return Source(name, text, ast.parse(text, str(path)))
 
@@ -81,7 +83,9 @@ def sources_in_import_order(entry: str, root: Path) -> list[Source]:
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise BundleError(f"{' imports '.join([*path, name])}: a circle cannot be put in order.")
+            raise BundleError(
+                f"{' imports '.join([*path, name])}: a circle cannot be put in order."
+            )
         if name in done:
             return
         source = read_source(name, root)
@@ -96,15 +100,24 @@ def sources_in_import_order(entry: str, root: Path) -> list[Source]:
 def project_modules(source: Source) -> Iterator[str]:
     """The project's modules that a source imports; refuses what a flat file cannot express."""
     for node in ast.walk(source.tree):
-        if not isinstance(node, Import) or not (module := project_module(node, source.name)):
+        if not isinstance(node, Import) or not (
+            module := project_module(node, source.name)
+        ):
             continue
         if isinstance(node, ast.Import):
-            raise source.refuse(node, f"`import {module}` leaves no name behind, use `from ... import NAME`")
+            raise source.refuse(
+                node,
+                f"`import {module}` leaves no name behind, use `from ... import NAME`",
+            )
         if node not in source.tree.body:
-            raise source.refuse(node, "an import of the project must stand at the top level")
+            raise source.refuse(
+                node, "an import of the project must stand at the top level"
+            )
         for alias in node.names:
             if alias.name == "*" or alias.asname:
-                raise source.refuse(node, "no star and no alias in an import of the project")
+                raise source.refuse(
+                    node, "no star and no alias in an import of the project"
+                )
         yield module
 
 
@@ -131,17 +144,26 @@ def merged_imports(sources: Iterable[Source]) -> list[str]:
             if isinstance(node, ast.Import):
                 plain.update(ast.unparse(alias) for alias in node.names)
             else:
-                members.setdefault(node.module or "", set()).update(map(ast.unparse, node.names))
+                members.setdefault(node.module or "", set()).update(
+                    map(ast.unparse, node.names)
+                )
     future = members.pop("__future__", set())
     lines = [f"from __future__ import {', '.join(sorted(future))}"] if future else []
     lines += [f"import {name}" for name in sorted(plain)]
-    lines += [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(members.items())]
+    lines += [
+        f"from {module} import {', '.join(sorted(names))}"
+        for module, names in sorted(members.items())
+    ]
     return lines
 
 
 def refuse_strangers(source: Source, node: Import) -> None:
     """Only the standard library and what Open WebUI ships may be imported."""
-    modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    modules = (
+        [a.name for a in node.names]
+        if isinstance(node, ast.Import)
+        else [node.module or ""]
+    )
     for module in modules:
         top = module.split(".")[0]
         if top not in sys.stdlib_module_names and top not in HOST_PACKAGES:
@@ -163,12 +185,18 @@ def refuse_clashes(sources: Iterable[Source]) -> None:
     owners: dict[str, str] = {}
     for source in sources:
         for node in source.tree.body:
-            claims = import_claims(source, node) if isinstance(node, Import) else name_claims(source, node)
+            claims = (
+                import_claims(source, node)
+                if isinstance(node, Import)
+                else name_claims(source, node)
+            )
             for name, owner in claims:
                 if owners.setdefault(name, owner) != owner:
                     raise source.refuse(node, f"`{name}` is taken by {owners[name]}")
                 if owner == source.name and hasattr(builtins, name):
-                    raise source.refuse(node, f"`{name}` would hide the builtin in the other modules")
+                    raise source.refuse(
+                        node, f"`{name}` would hide the builtin in the other modules"
+                    )
 
 
 def import_claims(source: Source, node: Import) -> Iterator[tuple[str, str]]:
@@ -177,7 +205,10 @@ def import_claims(source: Source, node: Import) -> Iterator[tuple[str, str]]:
         return
     for alias in node.names:
         if isinstance(node, ast.Import):
-            yield alias.asname or alias.name.split(".")[0], f"import {alias.asname and alias.name}"
+            yield (
+                alias.asname or alias.name.split(".")[0],
+                f"import {alias.asname and alias.name}",
+            )
         else:
             yield alias.asname or alias.name, f"from {node.module} import {alias.name}"
 
@@ -201,9 +232,9 @@ def body_of(source: Source) -> str:
 
 def section(source: Source) -> str:
     """A module as a part of the file: its name and docstring as a comment, then its code."""
-    title = source.name.replace(".", "/") + ".py"
+    title = f"# {source.name.replace('.', '/')}.py"
     about = "" if source.name == ENTRY else source.docstring
-    heading = [RULE, f"# {title}", *(f"# {line}".rstrip() for line in about.splitlines()), RULE]
+    heading = [RULE, title, *(f"# {line}".rstrip() for line in about.splitlines())]
     return "\n".join(heading) + "\n\n" + body_of(source)
 
 
@@ -211,27 +242,46 @@ def bundle(entry: str = ENTRY, root: Path = ROOT) -> str:
     """The pasteable file."""
     sources = sources_in_import_order(entry, root)
     refuse_clashes(sources)
-    parts = "\n".join(f"#   {source.name.replace('.', '/')}.py" for source in sources)
-    note = f"# Generated by openwebui_pipe/bundle.py from these files; change them, not this one:\n{parts}"
-    head = [f'"""\n{sources[-1].docstring}\n"""', note, "\n".join(merged_imports(sources))]
-    text = black.format_str("\n\n".join([*head, *map(section, sources)]) + "\n", mode=black.Mode())
+    note = "# Generated by openwebui_pipe/bundle.py: change the files named in the rulers, not this one."
+    head = [
+        f'"""\n{sources[-1].docstring}\n"""',
+        note,
+        "\n".join(merged_imports(sources)),
+    ]
+    text = black.format_str(
+        "\n\n".join([*head, *map(section, sources)]) + "\n", mode=black.Mode()
+    )
     for words in REWRITTEN:
         if words in text:
             line = text[: text.index(words)].count("\n") + 1
-            raise BundleError(f"Open WebUI would rewrite `{words}`, line {line} of the generated file.")
+            raise BundleError(
+                f"Open WebUI would rewrite `{words}`, line {line} of the generated file."
+            )
     return text
 
 
 def frontmatter(text: str) -> dict[str, str]:
     """The `key: value` lines at the top of a bundle, read as Open WebUI reads them."""
-    return dict(re.findall(r"^([a-z_]+): *(.*?) *$", text.split('"""')[1], re.MULTILINE))
+    return dict(
+        re.findall(r"^([a-z_]+): *(.*?) *$", text.split('"""')[1], re.MULTILINE)
+    )
 
 
 def export(text: str, japanese: dict[str, str]) -> str:
     """The bundle as Open WebUI's JSON import wants it, with names and labels in Japanese (0.11.4+)."""
     manifest = frontmatter(text)
-    meta = {"description": manifest["description"], "manifest": manifest, "i18n": {"ja": japanese}}
-    function = {"id": FUNCTION_ID, "name": manifest["title"], "type": "pipe", "content": text, "meta": meta}
+    meta = {
+        "description": manifest["description"],
+        "manifest": manifest,
+        "i18n": {"ja": japanese},
+    }
+    function = {
+        "id": FUNCTION_ID,
+        "name": manifest["title"],
+        "type": "pipe",
+        "content": text,
+        "meta": meta,
+    }
     return json.dumps([function], ensure_ascii=False, indent=1) + "\n"
 
 
@@ -249,8 +299,16 @@ def main(arguments: list[str]) -> str | None:
         for path, content in files.items():
             path.write_bytes(content)
         return None
-    stale = [path.name for path, new in files.items() if not path.is_file() or path.read_bytes() != new]
-    return f"Stale: {', '.join(stale)}. Run python -m openwebui_pipe.bundle and commit." if stale else None
+    stale = [
+        path.name
+        for path, new in files.items()
+        if not path.is_file() or path.read_bytes() != new
+    ]
+    return (
+        f"Stale: {', '.join(stale)}. Run python -m openwebui_pipe.bundle and commit."
+        if stale
+        else None
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One Mac has one GPU: background tasks wait while an answer streams from the same server."""
+"""One Mac has one GPU: background tasks wait while an answer streams from it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Lane:
     def __init__(self) -> None:
         self.answers = 0
         self.quiet = asyncio.Event()
-        self.quiet.set()
 
 
 class Lanes:
-    """A lane per event loop and server.
+    """A lane per event loop and server, for as long as answers stream there.
 
-    Answers never wait. A task waits until no answer streams, but no longer than it is told: an answer
-    could wait for a task in turn (a filter that asks the model), and must then not wait for ever.
-    Nothing here outlives its use: a lane without answers is dropped.
+    Answers never wait. A task waits for them, but no longer than it is told: an answer
+    could wait for a task in turn (a filter that asks the model).
     """
 
     def __init__(self) -> None:
         # An asyncio primitive belongs to the loop that first waits on it.
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = (
+            WeakKeyDictionary()
+        )
 
     def _here(self) -> dict[str, Lane]:
         return self._loops.setdefault(asyncio.get_running_loop(), {})
@@ -38,21 +38,19 @@ class Lanes:
         lanes = self._here()
         lane = lanes.setdefault(server, Lane())
         lane.answers += 1
-        lane.quiet.clear()
         try:
             yield
         finally:
             lane.answers -= 1
             if not lane.answers:
                 lane.quiet.set()
-                if lanes.get(server) is lane:
-                    del lanes[server]
+                del lanes[server]
 
     async def until_quiet(self, server: str, settle: float, patience: float) -> None:
-        """Wait until no answer has streamed for `settle` seconds, at most `patience` seconds in all.
+        """Wait until no answer has streamed for `settle` of at most `patience` seconds.
 
-        Open WebUI starts the title a moment before the answer, and a tool round is several answers with
-        short breaks; settling keeps a task out of both gaps.
+        Open WebUI starts the title a moment before the answer, and a tool round is
+        several answers with short breaks; settling keeps a task out of both gaps.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):

@@ -18,31 +18,30 @@ from typing import Final
 from harmony_core.jsontext import Json, JsonObject
 from harmony_core.profile import EFFORTS
 from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
-from openwebui_pipe.chunks import error_chunk
-from openwebui_pipe.exchange import Limits, http_session, listed_models
+
+from openwebui_pipe.choices import short_names, tools_to_send, wanted_models
+from openwebui_pipe.chunks import ChunkMaker, error_chunk
+from openwebui_pipe.exchange import Exchange, Limits, http_session, listed_models
 from openwebui_pipe.lanes import Lanes
-from openwebui_pipe.listing import short_names, wanted_models
-from openwebui_pipe.phrases import language_of
+from openwebui_pipe.phrases import language_of, phrase
 from openwebui_pipe.status import Emitter, Status
-from openwebui_pipe.tooling import tools_to_send
-from openwebui_pipe.turn import Call, Turn
+from openwebui_pipe.turn import Turn
 from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 
 MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list is not asked for again: `pipes` runs on every page load."""
-
+"""Seconds for which the model list stands: it is wanted on every page load."""
 TASK_SETTLE: Final = 0.5
 TASK_PATIENCE: Final = 300.0
 # An answer waits for these, so they may not wait long for the answers of others.
-HASTY_TASKS: Final = frozenset({"query_generation", "function_calling", "image_prompt_generation"})
+HASTY_TASKS: Final = ("query_generation", "function_calling", "image_prompt_generation")
 HASTY_PATIENCE: Final = 5.0
 TASK_MAX_TOKENS: Final = 2048
-"""At least so many: the 1000 that Open WebUI allows for a title can all go to the thinking."""
+"""At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
-# What has a parameter of `ChatRequest`, or means nothing to the server; the rest of the body goes along.
+# Has a parameter of `ChatRequest` or means nothing to the server; the rest goes along.
 BODY_FIELDS: Final = (
-    "model messages tools tool_choice stream stream_options metadata user reasoning_effort"
-    " max_tokens max_completion_tokens temperature stop response_format"
+    "model messages tools tool_choice stream stream_options metadata user stop"
+    " reasoning_effort max_tokens max_completion_tokens temperature response_format"
 )
 
 
@@ -56,7 +55,7 @@ class ModelList:
 
 
 class Pipe:
-    """What Open WebUI loads: one instance for the whole process, so nothing of a call stays on it."""
+    """What Open WebUI loads: one for the whole process, so nothing of a call stays on it."""
 
     Valves = PipeValves
     UserValves = PipeUserValves
@@ -67,25 +66,27 @@ class Pipe:
         self._models: ModelList | None = None
 
     async def pipes(self) -> list[dict[str, str]]:
-        """The models to choose from; never empty, since a model that is not listed cannot be used."""
+        """The models to choose from; never none, for what is not listed is not usable."""
         valves = self.valves
-        ids = wanted_models(await self._model_ids(endpoint_of(valves)), valves.MODEL_FILTER)
-        if not ids:
-            # mlx_lm.server's name for the model it was started with; without a server, using it tells why.
-            return [{"id": DEFAULT_MODEL, "name": "gpt-oss (MLX)"}]
-        return [{"id": model, "name": name} for model, name in short_names(ids).items()]
+        endpoint = Endpoint(valves.BASE_URL, valves.API_KEY)
+        ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
+        names = short_names(wanted_models(ids, valves.MODEL_FILTER))
+        # mlx_lm.server's name for its own model; without a server, using it tells why.
+        names = names or {DEFAULT_MODEL: "gpt-oss (MLX)"}
+        return [{"id": model, "name": name} for model, name in names.items()]
 
-    async def _model_ids(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """The ids of the server's models; while it is down, those of its last good answer."""
-        known = self._models if self._models and self._models.endpoint == endpoint else None
-        if known and time.monotonic() - known.asked < MODELS_FRESH:
-            return known.ids
-        async with http_session(self.valves.CONNECT_TIMEOUT) as session:
-            ids = await listed_models(session, endpoint)
-        if ids is None:
-            ids = known.ids if known else ()
-        self._models = ModelList(endpoint, ids, time.monotonic())
-        return ids
+    async def _model_ids(self, endpoint: Endpoint, connect: float) -> tuple[str, ...]:
+        """The ids of the server's models; while it is down, those it listed last."""
+        known = self._models
+        if known is None or known.endpoint != endpoint:
+            known = ModelList(endpoint, (), -MODELS_FRESH)
+        if time.monotonic() - known.asked >= MODELS_FRESH:
+            async with http_session(connect) as session:
+                ids = await listed_models(session, endpoint)
+            self._models = known = ModelList(
+                endpoint, ids or known.ids, time.monotonic()
+            )
+        return known.ids
 
     async def pipe(
         self,
@@ -96,76 +97,79 @@ class Pipe:
         __task__: object = None,
         __event_emitter__: Emitter | None = None,
     ) -> JsonObject | AsyncGenerator[JsonObject, None]:
-        """Answer one request: with an async generator of chunks if it streams, else with one completion."""
-        valves = self.valves
-        server = valves.BASE_URL
+        """Answer a request: with a generator of chunks if it streams, else with one dict."""
+        valves, own = self.valves, user_valves_of(__user__)
+        language = language_of(__metadata__)
         streams = body.get("stream") is True
-        # A task that streams is an answer: the one that merges the answers of several models.
-        task = str(__task__) if __task__ and not streams else ""
-        call = call_of(body, valves, user_valves_of(__user__), __tools__, task, __metadata__)
-        status = Status(None if task else __event_emitter__, call.language)
-        if not task:
-            turn = Turn(call, status, self._lanes.answering(server))
-            if has_new_image(messages_of(body)):
-                await status.notify("images")
-            return turn.chunks() if streams else await turn.completion()
-        if valves.TASKS == "off":
-            return error_chunk(call.say("tasks_off"))
-        settle, patience = (0.0, HASTY_PATIENCE) if task in HASTY_TASKS else (TASK_SETTLE, TASK_PATIENCE)
-        await self._lanes.until_quiet(server, settle, patience)
-        reply = await Turn(call, status, nullcontext()).completion()
-        return reply if "error" in reply or answer_of(reply).strip() else error_chunk(call.say("no_answer"))
+        # A task that streams is an answer: the one that merges several models' answers.
+        task = "" if streams or not __task__ else str(__task__)
+        if task and valves.TASKS == "off":
+            return error_chunk(phrase("tasks_off", language))
+        exchange = Exchange(
+            request_of(body, valves, own, __tools__, task),
+            Endpoint(valves.BASE_URL, valves.API_KEY),
+            Limits(
+                valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
+            ),
+        )
+        thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
+        maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
+        status = Status(None if task else __event_emitter__, language)
+        server = valves.BASE_URL
+        hold = nullcontext() if task else self._lanes.answering(server)
+        turn = Turn(exchange, maker, status, language, hold)
+        if task:
+            hasty = task in HASTY_TASKS
+            settle, patience = (
+                (0.0, HASTY_PATIENCE) if hasty else (TASK_SETTLE, TASK_PATIENCE)
+            )
+            await self._lanes.until_quiet(server, settle, patience)
+            reply = await turn.completion()
+            return (
+                reply
+                if has_answer(reply)
+                else error_chunk(phrase("no_answer", language))
+            )
+        if has_new_image(messages_of(body)):
+            await status.notify("images")
+        return turn.chunks() if streams else await turn.completion()
 
 
-def endpoint_of(valves: PipeValves) -> Endpoint:
-    """Where the admin says the server is."""
-    return Endpoint(valves.BASE_URL, valves.API_KEY)
-
-
-def call_of(
+def request_of(
     body: JsonObject,
     valves: PipeValves,
     own: PipeUserValves,
     known_tools: object,
     task: str,
-    metadata: object,
-) -> Call:
+) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
-    lowered = bool(task) and valves.TASKS == "low-effort"
-    max_tokens = max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1)
-    request = ChatRequest(
+    effort = effort_of(body, valves, own)
+    extra = {
+        name: value for name, value in body.items() if name not in BODY_FIELDS.split()
+    }
+    if task and valves.TASKS == "low-effort":
+        effort = "low"
+        extra.pop("chat_template_kwargs", None)
+    stop = body.get("stop")
+    return ChatRequest(
         messages=messages_of(body),
         model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
-        effort="low" if lowered else effort_of(body, valves, own),
-        max_tokens=max_tokens,
+        effort=effort,
+        max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
-        stop=words_of(body.get("stop")),
+        stop=[word for word in stop if isinstance(word, str)]
+        if isinstance(stop, list)
+        else str(stop or ""),
         response_format=body.get("response_format"),
-        extra={
-            name: value
-            for name, value in body.items()
-            if name not in BODY_FIELDS.split() and not (lowered and name == "chat_template_kwargs")
-        },
-    )
-    thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
-    return Call(
-        request=request,
-        endpoint=endpoint_of(valves),
-        limits=Limits(valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT),
-        model=str(body.get("model", "")),
-        language=language_of(metadata),
-        show_thinking=thinking == "fold" and not task,
-        max_tokens=max_tokens,
+        extra=extra,
     )
 
 
-def messages_of(body: JsonObject) -> list[JsonObject]:
+def messages_of(body: JsonObject) -> list[Json]:
     """The conversation."""
     messages = body.get("messages")
-    return (
-        [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
-    )
+    return messages if isinstance(messages, list) else []
 
 
 def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
@@ -179,7 +183,7 @@ def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
-    """The budget of one reply: the request's (older hosts name it otherwise for tasks), else the admin's."""
+    """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
     for name in ("max_tokens", "max_completion_tokens"):
         wish = body.get(name)
         if isinstance(wish, int) and wish > 0:
@@ -187,23 +191,19 @@ def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
     return max(valves.MAX_TOKENS, at_least)
 
 
-def words_of(stop: Json) -> list[str]:
-    """The stop words, which may be one or several."""
-    words = stop if isinstance(stop, list) else [stop]
-    return [word for word in words if isinstance(word, str)]
-
-
-def has_new_image(messages: list[JsonObject]) -> bool:
+def has_new_image(messages: list[Json]) -> bool:
     """Whether the last message is a user's and holds an image, which gpt-oss cannot see."""
-    last = messages[-1] if messages else {}
-    parts = last.get("content") if last.get("role") == "user" else None
-    kinds = [part.get("type") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    return "image_url" in kinds
+    match messages:
+        case [*_, {"role": "user", "content": [*parts]}]:
+            return any(
+                isinstance(p, dict) and p.get("type") == "image_url" for p in parts
+            )
+    return False
 
 
-def answer_of(reply: JsonObject) -> str:
-    """The text of a chat completion."""
+def has_answer(reply: JsonObject) -> bool:
+    """Whether a chat completion has text, or an error that tells why not."""
     match reply:
         case {"choices": [{"message": {"content": str(content)}}]}:
-            return content
-    return ""
+            return content.strip() != ""
+    return "error" in reply

@@ -1,39 +1,25 @@
-"""What an admin and a user can set. Wrong values are replaced, never refused: Open WebUI hides the reason."""
+"""What an admin and a user can set."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Final, Literal, TypeVar
-
-from pydantic import BaseModel, BeforeValidator, Field
-from pydantic.config import JsonDict
+from typing import Annotated, Final, Literal
 
 from harmony_core.profile import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
-
-Number = TypeVar("Number", int, float)
-
-
-def clamped(kind: type[Number], low: Number, high: Number, otherwise: Number) -> BeforeValidator:
-    """Read a number from whatever an input box holds."""
-
-    def clamp(value: object) -> Number:
-        if not isinstance(value, str | int | float):
-            return otherwise
-        try:
-            return max(low, min(high, kind(float(value)))) if float(value) == float(value) else otherwise
-        except (ValueError, OverflowError):
-            return otherwise
-
-    return BeforeValidator(clamp)
-
-
-def one_of(*allowed: str) -> BeforeValidator:
-    """Fall back to the first of the values."""
-    return BeforeValidator(lambda value: value if value in allowed else allowed[0])
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic.config import JsonDict
 
 
 def secret_input() -> JsonDict | None:
-    """What makes an input box hide its text; Open WebUI before 0.8 shows no box at all then."""
+    """What masks an input box; before Open WebUI 0.8 it would take the box away."""
     try:
         version = str(importlib.import_module("open_webui.env").VERSION)
         old = [int(part) for part in version.split(".")[:2]] < [0, 8]
@@ -43,10 +29,25 @@ def secret_input() -> JsonDict | None:
 
 
 SECRET: Final = secret_input()
-LONGEST_WAIT: Final = 3600.0
+Seconds = Annotated[float, AfterValidator(lambda value: max(0.5, min(3600.0, value)))]
 
 
-class PipeValves(BaseModel):
+class ForgivingValves(BaseModel):
+    """Settings that replace a wrong value: Open WebUI would not say why it refuses."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def take_or_default(
+        cls, value: object, take: ValidatorFunctionWrapHandler, field: ValidationInfo
+    ) -> object:
+        """The value, or the default of its field."""
+        try:
+            return take(value)
+        except ValidationError:
+            return cls.model_fields[field.field_name or ""].default
+
+
+class PipeValves(ForgivingValves):
     """The admin's settings."""
 
     BASE_URL: str = Field(
@@ -58,56 +59,69 @@ class PipeValves(BaseModel):
     API_KEY: str = Field(
         default="",
         title="API key",
-        description="Only for a proxy that asks for one: mlx_lm.server itself has no keys.",
+        description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
         json_schema_extra=SECRET,
     )
     MODEL_FILTER: str = Field(
         default="gpt-oss",
-        description="Which of the server's models to offer: parts of their names, or patterns with *,"
-        " separated by commas. Empty offers all.",
+        description="Which of the server's models to offer: parts of their names, or"
+        " patterns with *, separated by commas. Empty offers all.",
     )
-    THINKING: Annotated[Literal["fold", "hide"], one_of("fold", "hide")] = Field(
-        default="fold", description="Fold the model's thinking above the answer, or leave it out."
+    THINKING: Literal["fold", "hide"] = Field(
+        default="fold",
+        description="Fold the thinking above the answer, or leave it out.",
     )
-    REASONING_EFFORT: Annotated[Effort, one_of("medium", "low", "high")] = Field(
+    REASONING_EFFORT: Effort = Field(
         default="medium",
-        description="How long the model thinks. A user's own setting and the chat's control win.",
+        description="How long the model thinks. A user's own setting and the chat's"
+        " control win.",
     )
-    MAX_TOKENS: Annotated[int, clamped(int, 1, 131_072, DEFAULT_MAX_TOKENS)] = Field(
-        default=DEFAULT_MAX_TOKENS, description="Most tokens of one reply, thinking included."
+    MAX_TOKENS: Annotated[int, AfterValidator(lambda n: max(1, min(131_072, n)))] = (
+        Field(
+            default=DEFAULT_MAX_TOKENS,
+            description="Most tokens of one reply, with the thinking.",
+        )
     )
-    TEMPERATURE: Annotated[float, clamped(float, 0.0, 2.0, DEFAULT_TEMPERATURE)] = Field(
-        default=DEFAULT_TEMPERATURE, description="OpenAI recommends 1.0 for gpt-oss."
+    TEMPERATURE: Annotated[float, AfterValidator(lambda t: max(0.0, min(2.0, t)))] = (
+        Field(
+            default=DEFAULT_TEMPERATURE,
+            description="OpenAI recommends 1.0 for gpt-oss.",
+        )
     )
-    TOOLS: Annotated[Literal["user-selected", "all", "off"], one_of("user-selected", "all", "off")] = Field(
+    TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
-        description="user-selected leaves out the built-in tools that Open WebUI adds unasked, thousands of"
-        " tokens with every message; all sends them too; off sends none.",
+        description="user-selected leaves out the built-in tools that Open WebUI adds"
+        " unasked, thousands of tokens with every message; all sends them too; off"
+        " sends none.",
     )
-    TASKS: Annotated[Literal["low-effort", "normal", "off"], one_of("low-effort", "normal", "off")] = Field(
+    TASKS: Literal["low-effort", "normal", "off"] = Field(
         default="low-effort",
-        description="Titles, tags, follow-ups and search queries: with low effort, with the effort set above,"
-        " or not at all. They wait while an answer streams.",
+        description="Titles, tags, follow-ups and search queries: with low effort, with"
+        " the effort set above, or not at all. They wait while an answer streams.",
     )
-    CONNECT_TIMEOUT: Annotated[float, clamped(float, 0.5, LONGEST_WAIT, 5.0)] = Field(
+    CONNECT_TIMEOUT: Seconds = Field(
         default=5.0, description="Seconds to wait for the connection."
     )
-    FIRST_BYTE_TIMEOUT: Annotated[float, clamped(float, 1.0, LONGEST_WAIT, 600.0)] = Field(
-        default=600.0, description="Seconds to wait for the first sign of life, loading the model included."
+    FIRST_BYTE_TIMEOUT: Seconds = Field(
+        default=600.0,
+        description="Seconds to wait for the first sign of life; the model is loaded"
+        " meanwhile.",
     )
-    IDLE_TIMEOUT: Annotated[float, clamped(float, 1.0, LONGEST_WAIT, 120.0)] = Field(
-        default=120.0, description="Seconds of silence after which a reply counts as broken off."
+    IDLE_TIMEOUT: Seconds = Field(
+        default=120.0,
+        description="Seconds of silence after which a reply counts as broken off.",
     )
 
 
-class PipeUserValves(BaseModel):
+class PipeUserValves(ForgivingValves):
     """A user's own settings."""
 
-    REASONING_EFFORT: Annotated[
-        Literal["inherit", "low", "medium", "high"], one_of("inherit", "low", "medium", "high")
-    ] = Field(default="inherit", description="How long the model thinks in your chats.")
-    THINKING: Annotated[Literal["inherit", "fold", "hide"], one_of("inherit", "fold", "hide")] = Field(
-        default="inherit", description="Fold the model's thinking above the answer, or leave it out."
+    REASONING_EFFORT: Literal["inherit", "low", "medium", "high"] = Field(
+        default="inherit", description="How long the model thinks in your chats."
+    )
+    THINKING: Literal["inherit", "fold", "hide"] = Field(
+        default="inherit",
+        description="Fold the thinking above the answer, or leave it out.",
     )
 
 

@@ -83,18 +83,26 @@ class Visit:
         switch.click()
         expect(switch).to_have_attribute("aria-checked", "true")
 
-    def open_valves(self, name: str, button: str | re.Pattern[str] = "Valves") -> None:
+    def open_valves(self, name: str) -> None:
         """Open the Valves of a function."""
-        self.function_row(name).get_by_role("button", name=button).click()
-        expect(self.page.locator("form select, form textarea, form .justify-between").last).to_be_visible()
+        self._open_form(self.function_row(name).get_by_role("button", name=re.compile("^(Valves|バルブ)$")))
+
+    def open_own_valves(self) -> None:
+        """Open the user's settings, behind the sliders beside the message box."""
+        self._open_form(self.page.get_by_role("button", name="Valves", exact=True))
+
+    def _open_form(self, button: Locator) -> None:
+        with self.page.expect_response(re.compile(r"/valves(/user)?/spec$")):  # the last thing to be loaded
+            button.click()
 
     def fill_valves(self, valves: dict[str, str]) -> None:
         """Fill in the form of Valves or UserValves that is open, by their shown titles, and save it."""
         form = self.page.locator("form").filter(has=self.page.get_by_role("button", name="Save")).last
         for title, value in valves.items():
             field = form.locator("div.w-full.justify-between:has(> div)").filter(has_text=title).first
+            expect(field).to_be_visible()
             if field.get_by_role("button", name="Default").count():
-                field.get_by_role("button", name="Default").click()
+                field.get_by_role("button", name="Default").first.click()
             box = field.locator("textarea, select, input").first
             if box.evaluate("node => node.tagName") == "SELECT":
                 box.select_option(value)
@@ -125,11 +133,6 @@ class Visit:
         self.page.locator("#chat-input").click()
         expect(self.page.get_by_role("button", name="Available Tools")).to_be_visible()
 
-    def set_own_valves(self, valves: dict[str, str]) -> None:
-        """The user's settings, behind the sliders beside the message box."""
-        self.page.get_by_role("button", name="Valves").click()
-        self.fill_valves(valves)
-
     def ask(self, text: str) -> None:
         """Type a message and send it."""
         self.page.locator("#chat-input").click()
@@ -143,17 +146,15 @@ class Visit:
 
     @property
     def stop_button(self) -> Locator:
-        return self.page.get_by_role("button", name=re.compile("^(Stop|停止)$"))
+        """Without a label in 0.6."""
+        return self.page.locator("[aria-label=Stop], [aria-label=停止], form button.bg-white.rounded-full")
 
     def finished_answer(self, number: int) -> Locator:
-        """The reply of that number (from 0), once it is complete."""
-        expect(self.answers).to_have_count(number + 1)
-        expect(self.page.get_by_role("button", name=re.compile("^(Regenerate|再生成)$"))).to_have_count(
-            number + 1
-        )
+        """The reply of that number (from 0), once it is complete: only then it can be read aloud."""
+        expect(self.page.locator("#messages-container [id^=speak-button-]")).to_have_count(number + 1)
         expect(self.stop_button).to_have_count(0)
         return self.answers.nth(number)
 
     def fold_of(self, answer: Locator) -> Locator:
         """The line above an answer that hides the thinking."""
-        return answer.get_by_role("button", name=re.compile("Thought for|思考"))
+        return answer.get_by_text(re.compile("Thought for|の思考$")).first

@@ -31,7 +31,10 @@ ENVIRONMENT = {
     "BYPASS_EMBEDDING_AND_RETRIEVAL": "True",
     "ENABLE_PERSISTENT_CONFIG": "False",
     "WEBUI_SECRET_KEY": "only for tests",
-    "USE_SLIM_DOCKER": "True",
+    "USE_SLIM_DOCKER": "True",  # 0.12: start without the document stack
+    "VECTOR_DB": "opensearch",  # 0.6: the store with the lightest client; nothing is stored
+    "OPENSEARCH_USERNAME": "none",
+    "OPENSEARCH_PASSWORD": "none",
     "ENABLE_AUTOCOMPLETE_GENERATION": "False",
     "ANONYMIZED_TELEMETRY": "False",
     "DO_NOT_TRACK": "true",

@@ -5,28 +5,22 @@ The tests are scenes of one story and run in order. Pictures of each are kept in
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
 from harmony_core.markers import CONTROL_TOKENS
 from openwebui_pipe.bundle import EXPORT, TARGET
 from tests.pipe.browser import Visit, chromium
-from tests.pipe.openwebui import CACHE, PATIENCE, OpenWebUi
-from toy.transcripts import Transcript, load_transcripts
+from tests.pipe.openwebui import CACHE, OpenWebUi
+from tests.pipe.stage import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 
 pytestmark = pytest.mark.e2e
 
 SHOTS = CACHE / "artefacts" / "openwebui"
-MODEL = "mlx_harmony.default_model"
-TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
 WEATHER_TOOL = '''"""
 title: Weather
 """
@@ -45,28 +39,6 @@ class Tools:
         celsius, sky = SKIES[city]
         return json.dumps({"city": city, "celsius": celsius, "sky": sky})
 '''
-
-
-class Mac:
-    """The machine with the model: its server can be switched off and on, and always has the same address."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.base_url = f"http://127.0.0.1:{self.port}"
-        self._running = ExitStack()
-
-    def switch_on(self) -> ToyServer:
-        command = [str(CACHE / "mlx-lm-newest" / "bin" / "python"), "-m", "mlx_lm.server"]
-        return self._running.enter_context(toy_server(command, port=self.port))
-
-    def switch_off(self) -> None:
-        self._running.close()
-
-    def connections(self) -> int:
-        """How many clients the server is connected to at the moment (Linux)."""
-        local, established = f":{self.port:04X}", "01"
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].endswith(local) and row[3] == established for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +66,6 @@ def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
     someone = Visit(browser, webui.base_url, SHOTS)
     yield someone
     someone.close()
-
-
-def prompt(name: str) -> str:
-    return TRANSCRIPTS[name].prompt
-
-
-def plain(transcript: Transcript) -> str:
-    """The answer as the page shows it."""
-    return transcript.answer.replace("**", "")
 
 
 def test_pasting_switching_on_and_setting_the_address_is_all_it_takes(
@@ -215,7 +178,8 @@ def test_a_dead_server_is_told_in_the_chat_and_the_chat_goes_on_after_a_restart(
 
 def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.new_chat(MODEL)
-    visit.set_own_valves({"Thinking": "hide", "Reasoning Effort": "low"})
+    visit.open_own_valves()
+    visit.fill_valves({"Thinking": "hide", "Reasoning Effort": "low"})
     expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
     visit.ask("Hello!")
     answer = visit.finished_answer(0)
@@ -228,7 +192,7 @@ def test_the_json_import_brings_japanese_labels(browser: Browser, webui: OpenWeb
     webui.delete("/api/v1/functions/id/mlx_harmony/delete")
     visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
     visit.import_functions(EXPORT)
-    visit.open_valves("MLX Harmony", button=re.compile("バルブ|Valves"))
+    visit.open_valves("MLX Harmony")
     expect(visit.page.get_by_text("ベース URL", exact=True)).to_be_visible()
     expect(visit.page.get_by_text("思考の深さ", exact=True)).to_be_visible()
     visit.shot("15-japanese-labels")
@@ -244,13 +208,3 @@ def assert_no_markup(visit: Visit) -> None:
 def newest_chat(webui: OpenWebUi, ready: Callable[[Any], object]) -> Any:
     chats = webui.chats()
     return chats[0] if chats and ready(chats[0]) else None
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait, with a bound, until something is the case."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it never was the case")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from openwebui_pipe.listing import short_names, wanted_models
+from openwebui_pipe.choices import short_names, wanted_models
 from tests.pipe.host import Host
 from tests.server import Hang, ScriptedServer, models, page
 

@@ -1,0 +1,67 @@
+"""Which models are offered, under which names, and which tools go along."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from harmony_core.jsontext import Json
+
+# Built-in tools that are there only where the user switched the feature on.
+ASKED_FOR = (
+    "search_web fetch_url generate_image edit_image execute_code list_chat_files"
+    " query_chat_files grep_chat_files view_skill read_skill_file grep_skill_files"
+)
+# With knowledge attached to the model these replace its retrieval.
+KNOWLEDGE = (
+    "list_knowledge search_knowledge_files grep_knowledge_files view_file"
+    " query_knowledge_files view_knowledge_file view_note"
+)
+
+
+def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
+    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
+    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
+    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
+
+
+def short_names(ids: Sequence[str]) -> dict[str, str]:
+    """Ids with their last component; those that share it, with what precedes it too."""
+    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
+    count = Counter(last for _, _, last in parts.values())
+    return {
+        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
+        for name, (owner, _, last) in parts.items()
+    }
+
+
+def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
+    """The tools of a request under the policy of the Valve TOOLS.
+
+    `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
+    built-in tools that nobody chose come along, twenty kilobytes with every "hello".
+    """
+    if policy == "off" or not isinstance(offered, list):
+        return []
+    entries = known if isinstance(known, dict) else {}
+    built_in = {
+        name
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and entry.get("type") == "builtin"
+    }
+    built_in -= set(ASKED_FOR.split())
+    if "list_knowledge" in built_in:
+        built_in -= set(KNOWLEDGE.split())
+    return [
+        tool for tool in offered if policy == "all" or name_of(tool) not in built_in
+    ]
+
+
+def name_of(tool: Json) -> str:
+    """The name of an OpenAI tool object."""
+    match tool:
+        case {"function": {"name": str(name)}}:
+            return name
+    return ""

@@ -1,0 +1,57 @@
+"""What the stories in the real Open WebUI share: the model's machine, the toy's words, and patience."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
+from tests.pipe.openwebui import CACHE, PATIENCE
+from toy.transcripts import Transcript, load_transcripts
+
+MODEL = "mlx_harmony.default_model"
+TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
+
+
+class Mac:
+    """The machine with the model: its server can be switched off and on, and always has the same address."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._running = ExitStack()
+
+    def switch_on(self) -> ToyServer:
+        command = [str(CACHE / "mlx-lm-newest" / "bin" / "python"), "-m", "mlx_lm.server"]
+        return self._running.enter_context(toy_server(command, port=self.port))
+
+    def switch_off(self) -> None:
+        self._running.close()
+
+    def connections(self) -> int:
+        """How many clients the server is connected to at the moment (Linux)."""
+        local, established = f":{self.port:04X}", "01"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(local) and row[3] == established for row in rows)
+
+
+def prompt(name: str) -> str:
+    return TRANSCRIPTS[name].prompt
+
+
+def plain(transcript: Transcript) -> str:
+    """The answer as the page shows it."""
+    return transcript.answer.replace("**", "")
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait, with a bound, until something is the case."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never was the case")
