@@ -1,46 +1,64 @@
 """clean_history: whatever a host replays -> messages that the gpt-oss chat template accepts.
 
-Theory of operation. The server pours the messages through a template that raises on what it does not
-expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9), so one bad message in the past ends a
-conversation for good. Cleaning is a pure function in three steps:
+The template raises on what it does not expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9),
+so one bad message in the past ends a conversation for good. Each message is read by itself, calls are
+paired with results, and what is left is written in the one form that works. Not obvious are:
 
-1. *Read* each message by itself (replay.py, thoughts.py): one text, one thought, calls.
-2. *Pair* calls with results. The template renders one call per message and puts a result under the name
-   of the last call, so each call is sent alone with its results right behind it. A call without a result
-   gets `NO_RESULT`: a model that sees a call dangle invents what came of it. A result without a call (the
-   call fell out of the host's window, or a user spoke in between) gets its call again, or an invented one:
-   so it stays a tool's word, where as a user's it would be obeyed.
-3. *Write* dicts that hold only what the server reads, every string passed through `defuse`.
-
-Decisions that are not obvious:
-
-- An assistant's message without visible text or calls is dropped: an empty answer teaches to answer
-  nothing. User messages in a row stay apart, and a partial answer at the end ("continue") stays the last
-  message: the template takes both.
-- What a message becomes depends on those before it only, apart from later system messages, from results
-  and from thinking, which goes when its loop ends. So the server's prompt cache stays warm.
+- The template renders one call per message and puts a result under the name of the last call, so each
+  call is sent alone, its result right behind it. A call without a result gets `NO_RESULT`: a model that
+  sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
+  tool's word, where as a user's it would be obeyed.
+- An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
+  apart, and a partial answer at the end ("continue") stays the last message: the template takes both.
+- A message becomes the same whatever follows it, apart from later system messages, from results and from
+  thinking, which goes when its loop ends. So the server's prompt cache stays warm.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 
-from .jsontext import Json, JsonObject, dump_json, load_json
-from .replay import UNKNOWN_TOOL, PastCall, PastMessage, json_or_nothing, read_message
-from .thoughts import WORD_JOINER
+from .jsontext import Json, JsonObject, load_json
+from .thoughts import WORD_JOINER, take_apart
 
 NO_RESULT = "No result was returned."
+UNKNOWN_TOOL = "unknown_tool"
+ATTACHMENT = "[attachment: this model reads text only]"
+
+_THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
+_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
 
 # Any spelling of a special token, not only Harmony's seven: the tokenizer also holds <|endoftext|>,
 # <|startoftext|>, <|endofprompt|> and <|reserved_200013|>, and other models have their own.
 _SPECIAL_TOKEN_START = re.compile(r"<(?=\|[a-z][a-z0-9_]{2,31}\|>)")
 
-_INSTRUCTING = ("system", "developer")
 
-_Exchange = tuple[PastMessage, list[PastMessage]]  # a message and the tool results right behind it
-_Answered = tuple[PastCall, list[str]]  # a call and the texts of its results
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A tool call of the past; `id` may be empty, `arguments` is a JSON object as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class PastMessage:
+    """A message of the past, its texts defused; that of a tool holds the call that it must be for."""
+
+    role: str
+    text: str
+    thought: str = ""
+    calls: Sequence[PastCall] = ()
+    results: list[PastMessage] = field(default_factory=list)
+
+
+CallsById = dict[str, PastCall]
 
 
 def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
@@ -50,16 +68,18 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
     in is nothing out; where none of the messages is worth sending, one empty user message is left.
     """
-    past = [read_message(message) for message in messages if isinstance(message, dict)]
-    exchanges = _exchanges(message for message in past if message.role not in _INSTRUCTING)
-    loop_start = 1 + max((n for n, (head, _) in enumerate(exchanges) if not head.calls), default=-1)
-    turns: list[JsonObject] = []
-    known: dict[str, PastCall] = {}
-    for n, (head, results) in enumerate(exchanges):
-        answered = _pair(head.calls, results, known)
-        known.update((call.id, call) for call in head.calls if call.id)
-        _write(turns, head, answered, keep_thought=n >= loop_start)
-    cleaned = [*_instructions(past), *turns]
+    past = [_read_message(message) for message in messages if isinstance(message, dict)]
+    cleaned: list[JsonObject] = []
+    instructions = (message.text for message in past if message.role == "system")
+    if system := "\n\n".join(filter(str.strip, instructions)):
+        cleaned.append({"role": "system", "content": system})
+    spoken = _with_results(message for message in past if message.role != "system")
+    loop_start = max(n for n, message in enumerate(spoken) if not message.calls)
+    for message in spoken[:loop_start]:
+        message.thought = ""
+    known: CallsById = {}
+    for message in spoken:
+        _write(cleaned, message, known)
     return cleaned if cleaned or not messages else [{"role": "user", "content": ""}]
 
 
@@ -76,80 +96,37 @@ def defuse(text: str) -> str:
     return _SPECIAL_TOKEN_START.sub("<" + WORD_JOINER, text)
 
 
-def _instructions(past: Iterable[PastMessage]) -> list[JsonObject]:
-    """One message of all instructions, in order: a later one would be dropped in silence (rule 1)."""
-    given = [message for message in past if message.role in _INSTRUCTING and message.text.strip()]
-    text = "\n\n".join(message.text for message in given)
-    return [{"role": given[0].role, "content": defuse(text)}] if given else []
+def _read_message(message: JsonObject) -> PastMessage:
+    """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
+    role = message.get("role")
+    if role == "assistant":
+        return _read_assistant(message)
+    text = defuse(_text_of(message.get("content"), instead=ATTACHMENT))
+    if role in ("tool", "function"):
+        call = _read_call(message.get("tool_call_id"), message)
+        return PastMessage("tool", text, calls=[call])
+    return PastMessage("system" if role in ("system", "developer") else "user", text)
 
 
-def _exchanges(spoken: Iterable[PastMessage]) -> list[_Exchange]:
-    """Group each message with the results right behind it, and drop what is not worth sending."""
-    exchanges: list[_Exchange] = []
-    for message in spoken:
-        if message.role == "tool":
-            if not exchanges:
-                exchanges.append((PastMessage("assistant", ""), []))
-            exchanges[-1][1].append(message)
-        elif message.role == "user" or message.text or message.calls:
-            exchanges.append((message, []))
-    return exchanges
+def _read_assistant(message: JsonObject) -> PastMessage:
+    content = message.get("content")
+    answer, thoughts, spoken = take_apart(_text_of(content))
+    parts = [message, *_dicts(content)]
+    given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
+    distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
+    thought = "\n\n".join(filter(None, distinct))
+    native = _dicts(message.get("tool_calls"))
+    calls = [_read_call(call.get("id"), call.get("function")) for call in native]
+    calls = calls or [_read_call("", asdict(call)) for call in spoken]
+    answer = answer if answer.strip() else ""
+    return PastMessage("assistant", defuse(answer), defuse(thought), calls)
 
 
-def _pair(
-    calls: Sequence[PastCall], results: Iterable[PastMessage], known: dict[str, PastCall]
-) -> list[_Answered]:
-    """Give each call its results: by id, else by position. Results that are left over bring their call."""
-    pairs: list[_Answered] = [(call, []) for call in calls]
-    by_id: dict[str, deque[list[str]]] = {}
-    for call, texts in pairs:
-        if call.id:
-            by_id.setdefault(call.id, deque()).append(texts)
-    late: list[_Answered] = []
-    strays: list[PastMessage] = []
-    for result in results:
-        if queue := by_id.get(result.call_id):  # calls of one id take turns, the last takes what is over
-            (queue.popleft() if len(queue) > 1 else queue[0]).append(result.text)
-        elif result.call_id in known:
-            late.append((known[result.call_id], [result.text]))
-        else:
-            strays.append(result)
-    unanswered = [texts for _, texts in pairs if not texts]
-    for texts, stray in zip(unanswered, strays, strict=False):
-        texts.append(stray.text)
-    late += [
-        (PastCall(stray.call_id, stray.name or UNKNOWN_TOOL), [stray.text])
-        for stray in strays[len(unanswered) :]
-    ]
-    return pairs + late
-
-
-def _write(
-    turns: list[JsonObject], head: PastMessage, answered: Iterable[_Answered], keep_thought: bool
-) -> None:
-    spoken = _spoken_with_call(head, keep_thought) if head.calls else {"content": ""}
-    if not head.calls and (head.role == "user" or head.text):
-        turns.append({"role": head.role, "content": defuse(head.text)})
-    for call, texts in answered:
-        call_id = defuse(call.id or f"call_{len(turns)}")
-        function: JsonObject = {"name": defuse(call.name), "arguments": _arguments(call.arguments)}
-        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
-        turns.append({"role": "assistant", **spoken, "tool_calls": [sent]})
-        for text in texts or [NO_RESULT]:
-            turns.append({"role": "tool", "tool_call_id": call_id, "content": defuse(text)})
-        spoken = {"content": ""}
-
-
-def _spoken_with_call(head: PastMessage, keep_thought: bool) -> JsonObject:
-    """Preamble and thought of a call: the template takes one of them and renders it as analysis (rule 3).
-
-    So a preamble joins the thought it belongs to. As a message of its own it would look like a final
-    answer: the template would then drop the thinking of all calls before it, and the model would learn to
-    end its turn there.
-    """
-    if not (keep_thought and head.thought):
-        return {"content": defuse(head.text)}
-    return {"content": "", "thinking": defuse(f"{head.thought}\n\n{head.text}".strip())}
+def _read_call(call_id: Json, function: Json) -> PastCall:
+    function = function if isinstance(function, dict) else {}
+    name = _NAMESPACE.sub("", _text_of(function.get("name"))) or UNKNOWN_TOOL
+    arguments = _arguments(function.get("arguments"))
+    return PastCall(defuse(_text_of(call_id)), defuse(name), arguments)
 
 
 def _arguments(value: Json) -> str:
@@ -158,14 +135,90 @@ def _arguments(value: Json) -> str:
     A server parses this text before it renders it, so a control token can hide behind `\\u003c`: such
     arguments are written anew.
     """
-    text = value if isinstance(value, str) else json_or_nothing(value)
-    if text.strip() in ("", "null"):
-        return "{}"
+    text = _text_of(value).strip() or "{}"
     try:
         parsed = load_json(text)
     except ValueError:
         parsed = None
-    written = json_or_nothing(parsed) if isinstance(parsed, dict) else ""
+    written = _json_or_nothing(parsed) if isinstance(parsed, dict) else ""
     if not written:
-        return defuse(dump_json({"input": text}))
-    return text if defuse(written) == written else defuse(written)
+        text = written = _json_or_nothing({"input": text})
+    harmless = defuse(written)
+    return text if harmless == written else harmless
+
+
+def _text_of(value: Json, instead: str = "") -> str:
+    """A text, the texts of content parts, or JSON; `instead` stands for a part without text, as an image."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(map(_is_part, value)):
+        return "".join(_part_text(part, instead) for part in value)
+    return _json_or_nothing(value)
+
+
+def _is_part(value: Json) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
+
+
+def _part_text(part: Json, instead: str) -> str:
+    text = part.get("text", instead) if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""
+
+
+def _dicts(value: Json) -> list[JsonObject]:
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _json_or_nothing(value: Json) -> str:
+    """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
+    """What is worth sending, each message with the results right behind it; the first is a stand-in."""
+    spoken = [PastMessage("assistant", "")]
+    for message in past:
+        if message.role == "tool":
+            spoken[-1].results.append(message)
+        elif message.role == "user" or message.text or message.calls:
+            spoken.append(message)
+    return spoken
+
+
+def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) -> None:
+    said: JsonObject = {"content": message.text}
+    if not message.calls:
+        if message.role == "user" or message.text:
+            cleaned.append({"role": message.role, **said})
+        said = {"content": ""}
+    elif message.thought:
+        # The template takes a preamble or a thought, and renders either as analysis (rule 3). As a message
+        # of its own the preamble would look like a final answer, which ends the turn.
+        thinking = f"{message.thought}\n\n{message.text}".strip()
+        said = {"content": "", "thinking": thinking}
+    for call, result in _pair(message, known):
+        call_id = call.id or f"call_{len(cleaned)}"
+        function: JsonObject = {"name": call.name, "arguments": call.arguments}
+        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
+        cleaned.append({"role": "assistant", **said, "tool_calls": [sent]})
+        cleaned.append({"role": "tool", "tool_call_id": call_id, "content": result})
+        said = {"content": ""}
+
+
+def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, str]]:
+    """Each call with its result: by id, else in order. A result that is left over brings a call along."""
+    known.update((call.id, call) for call in message.calls if call.id)
+    waiting: defaultdict[str, deque[PastMessage]] = defaultdict(deque)
+    for result in message.results:
+        call_id = result.calls[0].id
+        waiting[call_id if call_id in known else ""].append(result)
+    for call in message.calls:
+        results = waiting[call.id] or waiting[""]
+        yield call, results.popleft().text if results else NO_RESULT
+    for result in chain.from_iterable(waiting.values()):
+        call = result.calls[0]
+        yield known.get(call.id, call), result.text
