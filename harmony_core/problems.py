@@ -88,7 +88,7 @@ PROBLEMS = {
     ),
     "redirect": (
         "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレス{location}に転送しようとしました。転送には従わないため、正しいアドレスをベース URL に指定してください。",
+        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
     ),
     "web_page": (
         "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
@@ -125,11 +125,11 @@ PROBLEMS = {
     ),
     "unknown_model": (
         "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
-        "サーバーにモデル{model}がありません。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
     ),
     "model_not_loaded": (
         "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
-        "サーバーがモデル{model}を読み込めませんでした{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
+        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
     ),
     "gpt_oss_unsupported": (
         "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
@@ -175,7 +175,7 @@ PROBLEMS = {
     # a complete reply without an answer
     "cut_in_reasoning": (
         "The model used up its tokens{budget} for thinking, before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前に、思考だけでトークン{budget}を使い切りました。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは回答の前に、思考だけでトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
     ),
     "only_reasoning": (
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
