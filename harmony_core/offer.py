@@ -3,94 +3,80 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from .history import defuse
 from .jsontext import Json, JsonObject, dump_json
 
-_PLAIN_JSON: Final = "The whole answer is one JSON object, without any text or code fence around it."
-_SCHEMA_JSON: Final = "The whole answer is JSON of this schema, without any text or code fence around it."
-
 
 def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object; a bare function is taken as one."""
+    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
     function = tool.get("function", tool) if isinstance(tool, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    return function if isinstance(function, dict) and isinstance(name, str) and name else {}
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        return {}
+    return function if function["name"] else {}
 
 
 def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with all that the template reads and nothing else; empty for what is no tool."""
-    function = function_of(tool)
-    if not function:
+    """The tool with what the template reads and nothing else; empty for what is none."""
+    function = sendable(function_of(tool))
+    if not isinstance(function, dict) or not function:
         return {}
     description = function.get("description")
-    # Some copies of the template fail without a description (mlx_server.md, rule 7 of the template).
     sent: JsonObject = {
-        "name": defuse(str(function["name"])),
-        "description": defuse(description) if isinstance(description, str) else "",
+        "name": function["name"],
+        # Some copies of the template fail without one (mlx_server.md, its rule 7).
+        "description": description if isinstance(description, str) else "",
         "parameters": _sendable_parameters(function.get("parameters")),
     }
     return {"type": "function", "function": sent}
 
 
-def _sendable_parameters(given: Json) -> JsonObject:
-    schema = _defused(without_nulls(given))
-    if not isinstance(schema, dict):
-        return {"type": "object", "properties": {}}
-    properties = schema.get("properties")
-    described = properties.items() if isinstance(properties, dict) else ()
-    return {**schema, "properties": {name: _sendable_property(spec) for name, spec in described}}
+def _sendable_parameters(schema: Json) -> JsonObject:
+    schema = schema if isinstance(schema, dict) else {"type": "object"}
+    given = schema.get("properties")
+    properties = given if isinstance(given, dict) else {}
+    written = {name: _sendable_property(spec) for name, spec in properties.items()}
+    return {**schema, "properties": written}
 
 
 def _sendable_property(spec: Json) -> Json:
-    """The property as the template can write it, which adds its description and default to texts."""
-    if not isinstance(spec, dict):
+    """The property with a default that is text where the template adds it to one."""
+    if not isinstance(spec, dict) or not spec.keys() & {"enum", "oneOf"}:
         return spec
-    sent = {"description": "", **spec}
-    if ("enum" in spec or "oneOf" in spec) and not isinstance(spec.get("default", ""), str):
-        sent["default"] = dump_json(spec["default"])
-    return sent
-
-
-def _defused(value: Json) -> Json:
-    """The value without control tokens in any of its texts."""
-    if isinstance(value, str):
-        return defuse(value)
-    if isinstance(value, list):
-        return [_defused(part) for part in value]
-    if isinstance(value, dict):
-        return {defuse(name): _defused(part) for name, part in value.items()}
-    return value
+    default = spec.get("default", "")
+    return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
 
 
 def response_section(wanted: Json) -> str:
-    """Harmony's "# Response Formats" section for an OpenAI `response_format`, empty if it wants no JSON."""
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if not isinstance(wanted, dict) or kind not in ("json_object", "json_schema"):
+    """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
+    kinds = ("json_object", "json_schema")
+    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
         return ""
     given = wanted.get("json_schema")
-    asked = given if isinstance(given, dict) and kind == "json_schema" else {}
+    asked = given if isinstance(given, dict) else {}
     schema = asked.get("schema")
-    if not isinstance(schema, dict):
-        name, note, schema = "json_object", _PLAIN_JSON, {"type": "object"}
+    if isinstance(schema, dict):
+        name = _one_line(asked.get("name")) or "response"
+        note = _one_line(asked.get("description"))
+        note = f"{note} The whole answer is JSON of this schema".lstrip()
     else:
-        name, note = _one_line(asked.get("name")) or "response", _one_line(asked.get("description"))
-        note = f"{note} {_SCHEMA_JSON}".strip()
-    text = f"# Response Formats\n\n## {name}\n\n// {note}\n{dump_json(schema)}"
-    return defuse(text)
+        name, schema = "json_object", {"type": "object"}
+        note = "The whole answer is one JSON object"
+    note = f"// {note}, without any text or code fence around it."
+    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
 
 
 def _one_line(text: Json) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
-def without_nulls(value: Json) -> Json:
-    """The value without nulls and without numbers that JSON does not have."""
+def sendable(value: Json) -> Json:
+    """The value without nulls, numbers that JSON does not have, and control tokens."""
+    if isinstance(value, str):
+        return defuse(value)
     if isinstance(value, dict):
-        return {str(name): kept for name, v in value.items() if (kept := without_nulls(v)) is not None}
+        pairs = ((defuse(str(name)), sendable(part)) for name, part in value.items())
+        return {name: part for name, part in pairs if part is not None}
     if isinstance(value, list | tuple):
-        return [kept for v in value if (kept := without_nulls(v)) is not None]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [part for part in map(sendable, value) if part is not None]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
