@@ -2,94 +2,88 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from .arguments import Arguments
-from .content import dump_whole, whole_text
 from .events import ToolCall
-from .jsontext import Json, JsonObject
+from .jsontext import Json, dump_json
 
-MAX_NATIVE_CALLS = 128
-"""Calls in one reply; more are dropped, and the reply counts as truncated."""
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+def sent_text(value: Json) -> str:
+    """The text that a server sent, "" for what is none.
+
+    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    """
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable():  # most text is, and none of it has surrogates
+        return value
+    return _SURROGATE.sub("\ufffd", value)
 
 
 @dataclass(slots=True)
-class _CallParts:
-    index: Json
-    id: str = ""
-    name: str = ""
+class _NativeCall:
+    id: str
+    name: str
     arguments: Arguments = field(default_factory=Arguments)
 
 
 class NativeCalls:
-    """Put together `delta.tool_calls`: by index, with split arguments, missing ids and repeated indexes."""
+    """Put `delta.tool_calls` together: split arguments, missing ids, repeated indexes."""
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
         self._tools = frozenset(tools)
-        self._calls: list[_CallParts] = []
-        self._too_many = False
+        self._calls: list[_NativeCall] = []
+        self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
 
     def add(self, pieces: Json) -> None:
-        """Take one delta's `tool_calls`, or the older `function_call`."""
-        if isinstance(pieces, dict):
-            pieces = [{"index": 0, "function": pieces}]
+        """Take one delta's `tool_calls`."""
         for piece in pieces if isinstance(pieces, list) else ():
             function = piece.get("function") if isinstance(piece, dict) else None
-            if isinstance(piece, dict) and isinstance(function, dict):
-                self._add_piece(piece, function)
+            if not isinstance(piece, dict) or not isinstance(function, dict):
+                continue
+            index, name = piece.get("index"), sent_text(function.get("name"))
+            at = index if isinstance(index, int) else None
+            call = self._call_at(at, sent_text(piece.get("id")), name)
+            given = function.get("arguments")
+            if isinstance(given, dict):  # as in Ollama's own API
+                given = _written(given)
+            call.arguments.append(sent_text(given))
 
-    def _add_piece(self, piece: JsonObject, function: JsonObject) -> None:
-        name, call_id = _text(function.get("name")), _text(piece.get("id"))
-        call = self._call_of(piece.get("index"), call_id, name)
-        if call is None:
-            return
-        call.id = call.id or call_id
-        call.name = call.name or name
-        arguments = function.get("arguments")
-        if isinstance(arguments, str):
-            call.arguments.append(arguments)
-        elif arguments is not None:  # an object, as in Ollama's own API
-            call.arguments.append(dump_whole(arguments))
+    def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
+        """The call that a piece belongs to: the latest of its index, if it has one.
 
-    def _call_of(self, index: Json, call_id: str, name: str) -> _CallParts | None:
-        """The call that a piece belongs to: the last one of its index, unless it brings a new id and a name.
-
-        Some servers give every call the index 0, and some give none at all.
+        A name begins another one if a new id comes with it (Ollama numbers all calls 0),
+        or neither id nor index.
         """
-        same = [call for call in self._calls if call.index == index]
-        last = same[-1] if same else None
-        starts = bool(name and last and last.name and (call_id != last.id if call_id else index is None))
-        if last and not starts:
-            return last
-        if index is None and not name and self._calls:
-            return self._calls[-1]
-        if len(self._calls) >= MAX_NATIVE_CALLS:
-            self._too_many = True
-            return None
-        self._calls.append(_CallParts(index))
-        return self._calls[-1]
+        call = self._latest.get(index)
+        if not call or (name and (call_id != call.id if call_id else index is None)):
+            call = _NativeCall(call_id, name)
+            self._calls.append(call)
+        self._latest[None] = self._latest[index] = call
+        return call
 
     def close(self, cut: bool, call_prefix: str) -> tuple[list[ToolCall], bool]:
         """Return the calls, and whether one was dropped because it came incomplete.
 
-        `cut`: the reply did not end by itself. A call without an id of its own gets `{call_prefix}_{n}`.
+        `cut`: the reply did not end by itself. A call without an id gets one.
         """
         calls: list[ToolCall] = []
-        dropped, ids = self._too_many, set[str]()
-        for number, parts in enumerate(self._calls, 1):
-            settled = parts.arguments.settle("cut" if cut else "message")
-            if settled is None:
-                dropped = True
-                continue
-            arguments, valid = settled
-            name = parts.name if parts.name in self._tools else parts.name.removeprefix("functions.")
-            call_id = parts.id if parts.id and parts.id not in ids else f"{call_prefix}_{number}"
-            ids.add(call_id)
-            calls.append(ToolCall(call_id, name, whole_text(arguments), valid, name in self._tools))
-        self._calls.clear()
-        return calls, dropped
+        for number, call in enumerate(self._calls, 1):
+            if settled := call.arguments.settle("cut" if cut else "message"):
+                call_id = call.id or f"{call_prefix}_{number}"
+                name = call.name.removeprefix("functions.")
+                calls.append(ToolCall(call_id, name, *settled, name in self._tools))
+        return calls, len(calls) < len(self._calls)
 
 
-def _text(value: Json) -> str:
-    return whole_text(value) if isinstance(value, str) else ""
+def _written(arguments: Json) -> str:
+    try:
+        return dump_json(arguments)
+    except RecursionError:  # it could be read, but writing needs more of the stack
+        return "{"

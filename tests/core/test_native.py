@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harmony_core.native import MAX_NATIVE_CALLS
+from harmony_core.jsontext import Json
+from harmony_core.native import NativeCalls
 from tests.core.streams import answer_of, call_piece, chunk, native_calls, summary
 from tests.server.replies import DONE
 
@@ -22,11 +23,6 @@ def test_native_calls_are_put_together_by_index() -> None:
 def test_native_calls_without_an_id_get_one() -> None:
     got = native_calls(call_piece("f", "{}", index=0), call_piece("g", "{}", index=1, id=None))
     assert summary(got) == [("call_1_1", "f", "{}"), ("call_1_2", "g", "{}")]
-
-
-def test_native_calls_of_one_id_get_different_ones() -> None:
-    got = native_calls(call_piece("f", "{}", index=0, id="a"), call_piece("g", "{}", index=1, id="a"))
-    assert summary(got) == [("a", "f", "{}"), ("call_1_2", "g", "{}")]
 
 
 def test_native_calls_without_an_index_are_told_apart_by_id_and_name() -> None:
@@ -54,15 +50,6 @@ def test_native_arguments_may_be_an_object_or_missing() -> None:
     assert [call[1:] for call in summary(got)] == [("f", '{"a": "é"}'), ("g", "{}")]
 
 
-def test_the_older_function_call_is_a_call() -> None:
-    pieces = [
-        chunk({"function_call": {"name": "f", "arguments": "{"}}),
-        chunk({"function_call": {"arguments": "}"}}),
-    ]
-    got = answer_of(*pieces, chunk({}, "function_call"), DONE, tools=["f"])
-    assert (summary(got), got.finish_reason) == ([("call_1_1", "f", "{}")], "tool_calls")
-
-
 def test_native_calls_that_may_not_be_executed_are_marked() -> None:
     got = native_calls(call_piece("rm", "{}", index=0), call_piece("f", "text", index=1))
     assert [(call.declared, call.valid) for call in got.tool_calls] == [(False, True), (True, False)]
@@ -85,6 +72,10 @@ def test_odd_pieces_of_calls_are_passed_over() -> None:
     assert answer_of(chunk({"tool_calls": "x"}), DONE).tool_calls == ()
 
 
-def test_calls_without_end_are_limited() -> None:
-    got = native_calls(*(call_piece("f", "{}", index=at) for at in range(MAX_NATIVE_CALLS + 2)))
-    assert (len(got.tool_calls), got.truncated) == (MAX_NATIVE_CALLS, True)
+def test_arguments_nested_too_deeply_to_be_written_are_incomplete() -> None:
+    deep: Json = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    calls = NativeCalls(["f"])
+    calls.add([{"function": {"name": "f", "arguments": deep}}])
+    assert calls.close(cut=False, call_prefix="call") == ([], True)
