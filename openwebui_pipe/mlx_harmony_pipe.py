@@ -21,7 +21,7 @@ import math
 import re
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -34,11 +34,11 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from html import unescape
-from itertools import groupby
+from itertools import chain, groupby
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -108,7 +108,9 @@ FinishReason = Literal[
     "not_a_stream",
 ]
 WithAnswer = Literal["answered", "called", "cut"]
-WithoutAnswer = Literal["only_reasoning", "cut_in_reasoning", "cut", "empty"]
+WithoutAnswer = Literal[
+    "only_reasoning", "cut_in_reasoning", "broken_call", "cut", "empty"
+]
 Outcome = WithAnswer | WithoutAnswer | Literal["interrupted", "failed"]
 
 
@@ -198,7 +200,8 @@ class Reply:
         """How the reply ended, in one word that a host can act on.
 
         `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`:
-        the model stopped after thinking. `cut`: not all of an answer or a call came.
+        the model stopped after thinking. `broken_call`: it stopped within a tool call.
+        `cut`: not all of an answer or a call came.
         """
         if self.finish_reason in ("error", "not_a_stream"):
             return "failed"
@@ -211,6 +214,8 @@ class Reply:
         return "answered" if self.answer.strip() else "called"
 
     def _outcome_without_answer(self) -> WithoutAnswer:
+        if self.truncated and self.finish_reason == "stop":
+            return "broken_call"
         if not self.reasoning.strip():
             return "cut" if self.truncated else "empty"
         return "cut_in_reasoning" if self.truncated else "only_reasoning"
@@ -327,6 +332,88 @@ def _complete_json(text: str) -> str:
         if candidate is text or isinstance(value, dict):
             return candidate
     return ""
+
+
+# ======================================================================================
+# harmony_core/native.py
+# Tool calls that a server sends in fields of their own, in pieces.
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+def sent_text(value: Json) -> str:
+    """The text that a server sent, "" for what is none.
+
+    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    """
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable():  # most text is, and none of it has surrogates
+        return value
+    return _SURROGATE.sub("\ufffd", value)
+
+
+@dataclass(slots=True)
+class _NativeCall:
+    id: str
+    name: str
+    arguments: Arguments = field(default_factory=Arguments)
+
+
+class NativeCalls:
+    """Put `delta.tool_calls` together: split arguments, missing ids, repeated indexes."""
+
+    def __init__(self, tools: Iterable[str] = ()) -> None:
+        self._tools = frozenset(tools)
+        self._calls: list[_NativeCall] = []
+        self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
+
+    def add(self, pieces: Json) -> None:
+        """Take one delta's `tool_calls`."""
+        for piece in pieces if isinstance(pieces, list) else ():
+            function = piece.get("function") if isinstance(piece, dict) else None
+            if not isinstance(piece, dict) or not isinstance(function, dict):
+                continue
+            index, name = piece.get("index"), sent_text(function.get("name"))
+            at = index if isinstance(index, int) else None
+            call = self._call_at(at, sent_text(piece.get("id")), name)
+            given = function.get("arguments")
+            if isinstance(given, dict):  # as in Ollama's own API
+                given = _written(given)
+            call.arguments.append(sent_text(given))
+
+    def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
+        """The call that a piece belongs to: the latest of its index, if it has one.
+
+        A name begins another one if a new id comes with it (Ollama numbers all calls 0),
+        or neither id nor index.
+        """
+        call = self._latest.get(index)
+        if not call or (name and (call_id != call.id if call_id else index is None)):
+            call = _NativeCall(call_id, name)
+            self._calls.append(call)
+        self._latest[None] = self._latest[index] = call
+        return call
+
+    def close(self, cut: bool, call_prefix: str) -> tuple[list[ToolCall], bool]:
+        """Return the calls, and whether one was dropped because it came incomplete.
+
+        `cut`: the reply did not end by itself. A call without an id gets one.
+        """
+        calls: list[ToolCall] = []
+        for number, call in enumerate(self._calls, 1):
+            if settled := call.arguments.settle("cut" if cut else "message"):
+                call_id = call.id or f"{call_prefix}_{number}"
+                name = call.name.removeprefix("functions.")
+                calls.append(ToolCall(call_id, name, *settled, name in self._tools))
+        return calls, len(calls) < len(self._calls)
+
+
+def _written(arguments: Json) -> str:
+    try:
+        return dump_json(arguments)
+    except RecursionError:  # it could be read, but writing needs more of the stack
+        return "{"
 
 
 # ======================================================================================
@@ -666,8 +753,8 @@ class HarmonyParser:
     def _due_text(self, text: str) -> None:
         more_blanks = text.isspace() and self._held[-1:].isspace()
         self._held += text
-        if more_blanks and len(self._held) <= MAX_HEADER:
-            return  # what waited goes on to wait
+        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
+            return
         start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
         waits = _FILLERS_SO_FAR.fullmatch(start)
         if self._fresh:
@@ -712,11 +799,10 @@ class HarmonyParser:
         self._open_body, self._lead = open_body, lead
 
     def _header_text(self, text: str) -> None:
-        word_goes_on = text.isalpha() and text.isascii() and self._held[-1:].isalpha()
+        # A word that goes on does not end a header: no need to look again.
+        same_word = text.isalpha() and text.isascii() and self._held[-1:].isalpha()
         self._held += text
-        may_end = (
-            not word_goes_on and not self._open_body
-        )  # a longer word ends no header
+        may_end = not self._open_body and not same_word
         if may_end and self._begin_bare_message(complete=False):
             return
         if len(self._held) > MAX_HEADER:
@@ -900,251 +986,191 @@ def parse(
 
 # ======================================================================================
 # harmony_core/content.py
-# The text of one reply, delta by delta: Harmony, a leading `<think>` block, or plain text.
+# The content of one reply, delta by delta: its text, and the fields beside it.
+#
+# The text is Harmony, which covers text without any markup, or begins with a `<think>`
+# block (models other than gpt-oss on servers that do not split it).
 
 MAX_THINK_LEAD: Final = 64
 """Characters, blanks mostly, that may stand before `<think>` at the start of a reply."""
 
-_THINK_OPEN: Final = "<think>"
-_THINK_CLOSE: Final = "</think>"
-
+_THINK: Final = "<think>"
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
-_CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
-# One control token as the server sends it: alone, or behind bytes that it held back (harmony.md, rule 9).
-_WHOLE_CONTROL: Final = re.compile(rf"[ \ufffd]*(?:{_CONTROL.pattern})")
 
 
-class ReplyText:
-    """Tell a reply's thinking from its answer, whatever spelling the text uses; never raises.
+class UntilWord:
+    """Let text pass up to the first of some words; `rest` is what follows that word."""
 
-    The first characters decide: `<think>` (models other than gpt-oss on servers that do not split it),
-    else Harmony, which covers text without any markup. `be_plain` is for replies whose reasoning or tool
-    calls come in fields of their own: from there on the text is the answer, markers and all.
+    def __init__(self, words: Iterable[str]) -> None:
+        self.found = False
+        self.rest = ""
+        self._words = tuple(words)
+        starts = {word[:size] for word in self._words for size in range(1, len(word))}
+        self._starts = tuple(sorted(starts, key=len, reverse=True))
+        self._held = ""  # what could be the start of a word
+
+    def feed(self, text: str) -> str:
+        """Return what is certain to stand before any of the words."""
+        text = self._held + text
+        places = [(at + len(w), at) for w in self._words if (at := text.find(w)) >= 0]
+        if places:  # the word that was complete first counts, in every chunking
+            end, start = min(places)
+            self.found, self.rest, self._held = True, text[end:], ""
+            return text[:start]
+        self._held = ""
+        if text.endswith(self._starts):
+            self._held = next(start for start in self._starts if text.endswith(start))
+        return text.removesuffix(self._held)
+
+    def flush(self) -> str:
+        """Return what is held, because nothing that continues it will come."""
+        held, self._held = self._held, ""
+        return held
+
+
+class ReplyContent:
+    """Tell a reply's thinking, answer and calls apart, however they are spelled.
+
+    Fields win over markup: once thinking or a call came in a field of its own, text is
+    the answer, markers and all. Never raises.
     """
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
-        self.called = False  # whether a call that may be executed was among the text
-        self.incomplete = (
-            False  # whether the text was cut, or a call in it dropped as incomplete
-        )
-        self._joiner = PairJoiner()
-        self._parser = HarmonyParser(tools)
+        names = tuple(tools)
+        self.deltas = 0  # those that carried text or thinking
+        # Final after close: whether a call came that may be executed, and whether the
+        # text was cut or a call dropped as incomplete.
+        self.called = False
+        self.incomplete = False
+        self._native = NativeCalls(names)
+        self._parser = HarmonyParser(names)
         self._take = self._take_start
-        self._held: list[str] = []  # deltas that may still begin with `<think>`
-        self._close_starts = proper_starts([_THINK_CLOSE])
-        self._held_tag = ""  # what may be the start of `</think>`
-        self._at_lead = True  # blanks at the start of a `<think>` block or of what follows it are dropped
-        self._alignment_open = (
-            True  # whether token alignment may still be found or lost
-        )
-        self._tail = ""
+        self._held = ""  # what may still begin with `<think>`
+        self._thinking = UntilWord(["</think>"])
+        self._kind: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
+        self._at_lead = False  # whether blanks are dropped: at the edges of `<think>`
+        self._aligning = True  # whether token alignment may still be found or lost
+        self._tail = ""  # of the text before the first marker
 
     def name_calls(self, prefix: str) -> None:
-        """Set what the ids of tool calls begin with."""
+        """Set what the ids of calls begin with, where the server gave none."""
         self._parser.call_prefix = prefix
 
-    def feed(self, delta: str) -> list[Event]:
-        """Take the text of exactly one delta."""
-        delta = self._joiner.feed(delta)
-        return self._take(delta) if delta else []
-
-    def be_plain(self) -> list[Event]:
-        """Give out what is held; all text from now on is the answer."""
-        if self._take == self._take_plain:
-            return []
-        events = self.close("stop")
-        self._take = self._take_plain
-        return events
+    def feed(self, delta: JsonObject) -> list[Event]:
+        """Take one delta, or a whole message."""
+        text, calls = sent_text(delta.get("content")), delta.get("tool_calls")
+        # vLLM sends the same in both fields.
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if text or reasoning:
+            self.deltas += 1
+        if not (reasoning or calls):
+            return self._take(text) if text else []
+        events = self._be_plain()
+        self._native.add(calls)
+        if thought := sent_text(reasoning):
+            events.append(ReasoningDelta(thought))
+        return events + self._take(text)
 
     def close(self, reason: FinishReason) -> list[Event]:
-        """Give out what is held; `called` and `incomplete` are final then."""
-        half = self._joiner.flush()
-        events = self._take(half) if half else []
-        if self._take == self._take_start:
-            events += self._release_start()
-        if self._take == self._take_thinking:
-            events += self._reasoning(self._held_tag)
-            self._held_tag = ""
-        elif self._take == self._take_harmony:
-            *flushed, finish = self._parser.close(reason)
-            events += flushed
-            self.called = isinstance(finish, Finish) and finish.reason == "tool_calls"
-            self.incomplete = isinstance(finish, Finish) and finish.truncated
+        """Give out all that is held."""
+        events = self._close_text(reason)
+        calls, dropped = self._native.close(reason != "stop", self._parser.call_prefix)
+        self.called = self.called or any(call.executable for call in calls)
+        self.incomplete = self.incomplete or dropped
+        return [*events, *calls]
+
+    def _be_plain(self) -> list[Event]:
+        if self._take == self._say and self._kind is AnswerDelta:
+            return []
+        events = self._close_text("stop")
+        self._take, self._kind, self._at_lead = self._say, AnswerDelta, False
         return events
 
-    def _take_start(self, delta: str) -> list[Event]:
-        self._held.append(delta)
-        text = "".join(self._held)
-        lead = text.lstrip()
-        if lead.startswith(_THINK_OPEN):
+    def _close_text(self, reason: FinishReason) -> list[Event]:
+        waiting = self._take == self._take_start
+        events = self._take_harmony(self._held) if waiting else []
+        events += self._say(self._thinking.flush())
+        for event in self._parser.close(reason):
+            if isinstance(event, Finish):
+                self.called = event.reason == "tool_calls"
+                self.incomplete = event.truncated
+            else:
+                events.append(event)
+        return events
+
+    def _take_start(self, text: str) -> list[Event]:
+        self._held += text
+        lead = self._held.lstrip()
+        if lead.startswith(_THINK):
             self._take = self._take_thinking
-            return self._take_thinking(lead.removeprefix(_THINK_OPEN))
-        if _THINK_OPEN.startswith(lead) and len(text) <= MAX_THINK_LEAD:
+            self._kind, self._at_lead = ReasoningDelta, True
+            return self._take_thinking(lead.removeprefix(_THINK))
+        if _THINK.startswith(lead) and len(self._held) <= MAX_THINK_LEAD:
             return []
-        return self._release_start()
-
-    def _release_start(self) -> list[Event]:
         self._take = self._take_harmony
-        return [event for delta in self._held for event in self._take_harmony(delta)]
+        return self._take_harmony(self._held)
 
-    def _take_harmony(self, delta: str) -> list[Event]:
-        if self._alignment_open and (not self._parser.aligned or "|>" in delta):
-            self._watch_alignment(delta)
-        return self._parser.feed(delta)
+    def _take_harmony(self, text: str) -> list[Event]:
+        if self._aligning and ("|>" in text or not self._parser.aligned):
+            self._watch_alignment(text)
+        return self._parser.feed(text)
 
     def _watch_alignment(self, delta: str) -> None:
-        """Find out whether each delta is one token: the first marker tells, a later one may deny it."""
-        if self._parser.aligned:
-            if _CONTROL.search(delta) and not _WHOLE_CONTROL.fullmatch(delta):
-                self._parser.aligned = self._alignment_open = False
-            return
+        """Find out whether each delta is one token (harmony.md, rule 9).
+
+        It is if the first marker is a delta by itself, but for bytes that the server held
+        back before it, until a marker comes with other text in its delta.
+        """
         text = self._tail + delta
-        if ">" in delta and _CONTROL.search(text):
-            self._parser.aligned = self._alignment_open = (
-                _WHOLE_CONTROL.fullmatch(delta) is not None
-            )
-        self._tail = text[-_LONGEST_CONTROL:]
+        if ">" in delta and any(token in text for token in CONTROL_TOKENS):
+            alone = delta.lstrip(" \n\ufffd") in CONTROL_TOKENS
+            self._parser.aligned = self._aligning = alone
+        self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
-    def _take_thinking(self, delta: str) -> list[Event]:
-        text = self._held_tag + delta
-        thinking, closed, answer = text.partition(_THINK_CLOSE)
-        if closed:
-            events = self._reasoning(thinking)
-            self._take = self._take_behind_thinking
-            self._at_lead = True
-            return events + self._take_behind_thinking(answer)
-        held = overlap(text, self._close_starts)
-        self._held_tag = text[len(text) - held :]
-        return self._reasoning(text[: len(text) - held])
+    def _take_thinking(self, text: str) -> list[Event]:
+        events = self._say(self._thinking.feed(text))
+        if self._thinking.found:
+            self._take, self._kind, self._at_lead = self._say, AnswerDelta, True
+            events += self._say(self._thinking.rest)
+        return events
 
-    def _reasoning(self, text: str) -> list[Event]:
-        text = self._without_lead(text)
-        return [ReasoningDelta(text)] if text else []
-
-    def _take_behind_thinking(self, delta: str) -> list[Event]:
-        text = self._without_lead(delta)
-        return [AnswerDelta(text)] if text else []
-
-    def _take_plain(self, delta: str) -> list[Event]:
-        return [AnswerDelta(delta)]
-
-    def _without_lead(self, text: str) -> str:
+    def _say(self, text: str) -> list[Event]:
+        """Pass on text of the kind that is due."""
         if self._at_lead:
             text = text.lstrip()
             self._at_lead = not text
-        return text
-
-
-class PairJoiner:
-    """Join surrogate pairs that a server split over two deltas; a half without its other half is U+FFFD."""
-
-    def __init__(self) -> None:
-        self._half = ""
-
-    def feed(self, text: str) -> str:
-        """Return the text without surrogates; a first half at its end waits for the next delta."""
-        if not self._half and text.isascii():
-            return text
-        text = self._half + text
-        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return whole_text(text.removesuffix(self._half))
-
-    def flush(self) -> str:
-        """Return what a first half that is still waiting comes to."""
-        half, self._half = self._half, ""
-        return whole_text(half)
-
-
-def whole_text(text: str) -> str:
-    """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD: it can be encoded."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def dump_whole(value: Json) -> str:
-    """The value as JSON without lone surrogates, for a value that a server sent."""
-    try:
-        return whole_text(dump_json(value))
-    except RecursionError:  # it could be read, but writing needs more of the stack
-        return "(nested too deeply)"
-
-
-def proper_starts(words: Iterable[str]) -> tuple[str, ...]:
-    """All that could still become one of the words, the longest first."""
-    starts = {word[:size] for word in words for size in range(1, len(word))}
-    return tuple(sorted(starts, key=lambda start: (-len(start), start)))
-
-
-def overlap(text: str, starts: tuple[str, ...]) -> int:
-    """How many characters at the end of `text` are one of these starts."""
-    if not text.endswith(
-        starts
-    ):  # one test for all of them, which is nearly always enough
-        return 0
-    return next(len(start) for start in starts if text.endswith(start))
+        return [self._kind(text)] if text else []
 
 
 # ======================================================================================
 # harmony_core/answer.py
-# What the caller asked of the answer alone: stop words, and JSON without anything around it.
+# What the caller asked of the answer alone: stop words, and JSON with nothing around.
 
-# The first code block, closed or not; then all up to the last fence, for JSON with fences in its texts.
+# The first code block, closed or not; then all up to the last fence, for JSON that
+# holds fences in its texts.
 _FENCED: Final = (
     re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL),
     re.compile(r"```[^\n`]*\n(.*)```", re.DOTALL),
 )
 
 
-class StopWords:
-    """End the answer before the first stop word.
-
-    Servers match stop words in the raw text, thinking included (mlx_server.md, Requests), so it is done here.
-    """
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self._words = tuple(word for word in words if word)
-        self._starts = proper_starts(self._words)
-        self._held = ""
-        self.found = False
-
-    def feed(self, text: str) -> str:
-        """Return what can be shown: all but what could be the start of a stop word."""
-        text = self._held + text
-        ends = [
-            (at + len(word), at) for word in self._words if (at := text.find(word)) >= 0
-        ]
-        if ends:
-            self.found = True
-            self._held = ""
-            return text[: min(ends)[1]]
-        held = overlap(text, self._starts)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
-
-    def flush(self) -> str:
-        """Return what is held, because no more of this stretch of answer will come."""
-        held, self._held = self._held, ""
-        return held
-
-
 class AnswerFilter:
     """Events on their way to a caller who asked for stop words or for JSON.
 
-    A JSON answer comes once, at the end, without code fence, and its thinking not at all.
-    `stopped` tells that a stop word came: whatever follows is nothing. `called` tells that a call which may
-    be executed went by.
+    The answer ends before the first stop word; servers match them in the raw text,
+    thinking included (mlx_server.md, Requests). A JSON answer comes once, at the end,
+    without code fence, and its thinking not at all.
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
-        self._stop = StopWords(stop)
+        self.called = False  # whether a call that may be executed went by
+        self.json_valid: bool | None = None  # None: not asked for, or a call instead
+        self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None
-        self.called = False
 
     @property
     def stopped(self) -> bool:
+        """Whether a stop word came: whatever follows is nothing."""
         return self._stop.found
 
     def apply(self, events: Iterable[Event]) -> list[Event]:
@@ -1154,158 +1180,42 @@ class AnswerFilter:
             if self.stopped:
                 break
             if isinstance(event, AnswerDelta):
-                self._show(self._stop.feed(event.text), kept)
+                kept += self._show(self._stop.feed(event.text))
                 continue
-            self.called = self.called or (
-                isinstance(event, ToolCall) and event.executable
-            )
-            self._show(
-                self._stop.flush(), kept
-            )  # a stop word does not reach across thinking or a call
+            kept += self._show(self._stop.flush())  # no stop word reaches across a call
+            if isinstance(event, ToolCall) and event.executable:
+                self.called = True
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
         return kept
 
-    def close(self) -> tuple[list[Event], bool | None]:
-        """Return what was held and whether it is JSON: None if none was asked for or a call came instead."""
-        kept: list[Event] = []
-        self._show(self._stop.flush(), kept)
+    def close(self, events: Iterable[Event]) -> list[Event]:
+        """Return what of the last events the caller gets, and what was held."""
+        kept = self.apply(events) + self._show(self._stop.flush())
         if self._json is None:
-            return kept, None
+            return kept
         answer, valid = _unwrapped_json("".join(self._json))
-        if answer:
-            kept.append(AnswerDelta(answer))
-        return kept, None if self.called and not answer else valid
+        self.json_valid = None if self.called and not answer else valid
+        return [*kept, AnswerDelta(answer)] if answer else kept
 
-    def _show(self, text: str, kept: list[Event]) -> None:
-        if text and self._json is not None:
-            self._json.append(text)
-        elif text:
-            kept.append(AnswerDelta(text))
+    def _show(self, text: str) -> list[Event]:
+        if self._json is None:
+            return [AnswerDelta(text)] if text else []
+        self._json.append(text)
+        return []
 
 
 def _unwrapped_json(answer: str) -> tuple[str, bool]:
-    """The JSON of an answer, freed of a code fence and what stands around it, and whether it is JSON."""
+    """The JSON of an answer, freed of what stands around it, and whether it is JSON."""
     answer = answer.strip()
     blocks = [found[1].strip() for fence in _FENCED if (found := fence.search(answer))]
     for text in (answer, *blocks):
-        if _is_json(text):
-            return text, True
+        try:
+            load_json(text)
+        except ValueError:
+            continue
+        return text, True
     return answer, False
-
-
-def _is_json(text: str) -> bool:
-    try:
-        load_json(text)
-    except ValueError:
-        return False
-    return True
-
-
-# ======================================================================================
-# harmony_core/native.py
-# Tool calls that a server sends in fields of their own, in pieces.
-
-MAX_NATIVE_CALLS = 128
-"""Calls in one reply; more are dropped, and the reply counts as truncated."""
-
-
-@dataclass(slots=True)
-class _CallParts:
-    index: Json
-    id: str = ""
-    name: str = ""
-    arguments: Arguments = field(default_factory=Arguments)
-
-
-class NativeCalls:
-    """Put together `delta.tool_calls`: by index, with split arguments, missing ids and repeated indexes."""
-
-    def __init__(self, tools: Iterable[str] = ()) -> None:
-        self._tools = frozenset(tools)
-        self._calls: list[_CallParts] = []
-        self._too_many = False
-
-    def add(self, pieces: Json) -> None:
-        """Take one delta's `tool_calls`, or the older `function_call`."""
-        if isinstance(pieces, dict):
-            pieces = [{"index": 0, "function": pieces}]
-        for piece in pieces if isinstance(pieces, list) else ():
-            function = piece.get("function") if isinstance(piece, dict) else None
-            if isinstance(piece, dict) and isinstance(function, dict):
-                self._add_piece(piece, function)
-
-    def _add_piece(self, piece: JsonObject, function: JsonObject) -> None:
-        name, call_id = _text(function.get("name")), _text(piece.get("id"))
-        call = self._call_of(piece.get("index"), call_id, name)
-        if call is None:
-            return
-        call.id = call.id or call_id
-        call.name = call.name or name
-        arguments = function.get("arguments")
-        if isinstance(arguments, str):
-            call.arguments.append(arguments)
-        elif arguments is not None:  # an object, as in Ollama's own API
-            call.arguments.append(dump_whole(arguments))
-
-    def _call_of(self, index: Json, call_id: str, name: str) -> _CallParts | None:
-        """The call that a piece belongs to: the last one of its index, unless it brings a new id and a name.
-
-        Some servers give every call the index 0, and some give none at all.
-        """
-        same = [call for call in self._calls if call.index == index]
-        last = same[-1] if same else None
-        starts = bool(
-            name
-            and last
-            and last.name
-            and (call_id != last.id if call_id else index is None)
-        )
-        if last and not starts:
-            return last
-        if index is None and not name and self._calls:
-            return self._calls[-1]
-        if len(self._calls) >= MAX_NATIVE_CALLS:
-            self._too_many = True
-            return None
-        self._calls.append(_CallParts(index))
-        return self._calls[-1]
-
-    def close(self, cut: bool, call_prefix: str) -> tuple[list[ToolCall], bool]:
-        """Return the calls, and whether one was dropped because it came incomplete.
-
-        `cut`: the reply did not end by itself. A call without an id of its own gets `{call_prefix}_{n}`.
-        """
-        calls: list[ToolCall] = []
-        dropped, ids = self._too_many, set[str]()
-        for number, parts in enumerate(self._calls, 1):
-            settled = parts.arguments.settle("cut" if cut else "message")
-            if settled is None:
-                dropped = True
-                continue
-            arguments, valid = settled
-            name = (
-                parts.name
-                if parts.name in self._tools
-                else parts.name.removeprefix("functions.")
-            )
-            call_id = (
-                parts.id
-                if parts.id and parts.id not in ids
-                else f"{call_prefix}_{number}"
-            )
-            ids.add(call_id)
-            calls.append(
-                ToolCall(
-                    call_id, name, whole_text(arguments), valid, name in self._tools
-                )
-            )
-        self._calls.clear()
-        return calls, dropped
-
-
-def _text(value: Json) -> str:
-    return whole_text(value) if isinstance(value, str) else ""
 
 
 # ======================================================================================
@@ -1313,22 +1223,12 @@ def _text(value: Json) -> str:
 # Server-sent events: bytes in, cut anywhere; data and comments out.
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
-"""Bytes of one line and of the data lines of one event: a hostile server must not fill the memory."""
-
-_BOM: Final = b"\xef\xbb\xbf"
-_CR: Final = 13  # "\r" as a number: searched for far faster than b"\r"
+"""Bytes of one line and of one event's data: a hostile server must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class SseData:
     """One event: its `data:` lines joined by line breaks."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SseError:
-    """The data of an event that its server named `error`; other names mean nothing in a chat."""
 
     text: str
 
@@ -1340,123 +1240,60 @@ class SseComment:
     text: str
 
 
-SseField = SseData | SseError | SseComment
+SseField = SseData | SseComment
 
 
 class SseDecoder:
-    """Decode an event stream as the WHATWG specification has it, from bytes cut anywhere; never raises.
+    """Decode an event stream from bytes cut anywhere; never raises.
 
-    Lines are found among the bytes and decoded whole, so a character cut in two needs no care: in UTF-8
-    no line break is part of another character. Unlike in a browser, `close` gives the event whose blank
-    line never came, and a field `error: …` (older llama.cpp) is an event named so. A line past
-    `MAX_SSE_EVENT` bytes loses its end; an event past it is given as it stands.
+    Lines are found among the bytes and decoded whole, so a character cut in two needs no
+    care. Unlike in a browser, `close` gives the event whose blank line never came, the
+    names of events are skipped, and a field `error: …` (older llama.cpp) is data. A line
+    past `MAX_SSE_EVENT` bytes loses its end; an event past it is given as it stands.
     """
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []  # pieces of the line that is not complete yet
-        self._line_size = 0
-        self._after_cr = (
-            False  # a "\n" that comes next is the second half of a line break
-        )
-        self._at_start = True  # where a byte order mark may stand
-        self._data: list[str] = []
-        self._data_size = 0
-        self._is_error = False
-        self._between_events = False  # nothing above is set
+        self._line = bytearray()  # the line that is not complete yet
+        self._data = bytearray()  # this event's data, a line break behind each line
 
     def feed(self, data: bytes) -> list[SseField]:
         """Take some bytes and return what they complete."""
-        if self._after_cr and data:
-            self._after_cr = False
-            data = data.removeprefix(b"\n")
-        if not data:
-            return []
-        if self._between_events and _is_whole_event(data):
-            return [SseData(data[6:-2].decode("utf-8", "replace"))]
-        lines = data.splitlines()
-        rest = b""
-        if data.endswith(b"\r"):
-            self._after_cr = True
-        elif not data.endswith(b"\n"):
-            rest = lines.pop()
-        if lines and self._line:
-            lines[0] = self._held_line() + lines[0]
+        one_line = data.endswith(b"\n\n") and data.find(b"\n") == len(data) - 2
+        if one_line and data.startswith(b"data: ") and not (self._line or self._data):
+            return [SseData(_text(data[6:-2].removesuffix(b"\r")))]  # as nearly always
+        *lines, rest = data.split(b"\n")
         fields: list[SseField] = []
-        for line in lines:
-            self._take_line(line, fields)
-        if rest:
-            self._hold(rest)
-        self._between_events = not (
-            rest or self._data or self._is_error or self._after_cr
-        )
+        if lines:
+            lines[0] = bytes(self._line) + lines[0]
+            self._line.clear()
+            fields = list(self._fields(lines))
+        self._line += rest[: MAX_SSE_EVENT - len(self._line)]
         return fields
 
     def close(self) -> list[SseField]:
-        """Return what the end completes: a line without a break, an event without a blank line."""
-        fields: list[SseField] = []
-        self._take_line(self._held_line(), fields)
-        self._dispatch(fields)
-        return fields
+        """Return what the end completes: a line or an event that is still open."""
+        return list(self._fields([bytes(self._line), b""]))
 
-    def _hold(self, piece: bytes) -> None:
-        piece = piece[: MAX_SSE_EVENT - self._line_size]
-        self._line.append(piece)
-        self._line_size += len(piece)
-
-    def _held_line(self) -> bytes:
-        line = b"".join(self._line)
-        self._line.clear()
-        self._line_size = 0
-        return line
-
-    def _take_line(self, line: bytes, fields: list[SseField]) -> None:
-        if self._at_start:
-            self._at_start = False
-            line = line.removeprefix(_BOM)
-        if line.startswith(b"data: "):  # as nearly every line does
-            self._add_data(line[6:], fields)
-        elif not line:
-            self._dispatch(fields)
-        else:
-            self._take_field(line, fields)
-
-    def _take_field(self, line: bytes, fields: list[SseField]) -> None:
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if not name:
-            fields.append(SseComment(value.decode("utf-8", "replace")))
-        elif name == b"data":
-            self._add_data(value, fields)
-        elif name == b"event":
-            self._is_error = value == b"error"
-        elif name == b"error":
-            self._is_error = True
-            self._add_data(value, fields)
-
-    def _add_data(self, value: bytes, fields: list[SseField]) -> None:
-        self._data.append(value.decode("utf-8", "replace"))
-        self._data_size += len(value)
-        if self._data_size > MAX_SSE_EVENT:
-            self._dispatch(fields)
-
-    def _dispatch(self, fields: list[SseField]) -> None:
-        if self._data:
-            text = "\n".join(self._data)
-            fields.append(SseError(text) if self._is_error else SseData(text))
-            self._data.clear()
-            self._data_size = 0
-        self._is_error = False
+    def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            name, _, value = line.partition(b":")
+            if name in (b"data", b"error"):
+                self._data += value.removeprefix(b" ") + b"\n"
+            elif value and not name:
+                yield SseComment(_text(value.removeprefix(b" ")))
+            if self._data and (not line or len(self._data) > MAX_SSE_EVENT):
+                yield SseData(_text(self._data[:-1]))
+                self._data.clear()
 
 
-def _is_whole_event(data: bytes) -> bool:
-    """Whether this is one event of one data line, as servers write it: true of nearly all that they send."""
-    ends = data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n")
-    return ends and data.startswith(b"data: ") and _CR not in data
+def _text(data: bytes | bytearray) -> str:
+    return data.decode("utf-8", "replace")
 
 
 # ======================================================================================
 # harmony_core/chat.py
-# The answer to a chat request: raw bytes of whatever the server sent, turned into events.
+# The answer to a chat request: raw bytes of whatever the server sent, as events.
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of an answer that is no stream; what is longer is not read to its end."""
@@ -1464,9 +1301,9 @@ MAX_BODY: Final = 16 * 1024 * 1024
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
 
-# An event stream begins with a field name or a colon; JSON and HTML begin with one of these.
+# An event stream begins with a field name or a colon; JSON and HTML with one of these.
 _BODY_STARTS: Final = (b"{", b"[", b"<")
-_BLANKS: Final = b"\xef\xbb\xbf \t\r\n"
+_BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -1485,13 +1322,13 @@ _REASONS: Final[dict[str, FinishReason]] = {
 class ChatStream:
     """Take the body of a reply as bytes cut anywhere and return events; never raises.
 
-    Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama and vLLM, and a whole JSON
-    completion. Fields win over markup: once `reasoning` or `tool_calls` came, the text is not searched for
-    markers. Errors, HTML and cut streams are a `Finish` of their own kind. The last event is the only
-    `Finish`; it waits for the usage, which servers send behind the finish reason.
+    Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
+    SGLang, and a whole JSON completion. Errors, HTML and cut streams are a `Finish` of
+    their own kind. The last event is the only `Finish`; it waits for the usage, which
+    servers send behind the finish reason.
 
-    `finished` tells that nothing more will come and the connection should be closed, which ends the
-    generation where a stop word did. `deltas` counts those that carried text or thinking.
+    `finished` tells that nothing more will come and the connection should be closed, which
+    ends the generation where a stop word did.
     """
 
     def __init__(
@@ -1503,73 +1340,59 @@ class ChatStream:
         self.finished = False
         self.fingerprint = ""
         self.server_model = ""
-        self.deltas = 0
-        names, words = tuple(tools), tuple(stop)
-        self._sse = SseDecoder()
-        self._body: bytearray | None = None  # the answer, if it is no stream
-        self._junk = bytearray()  # what came before the first event or comment
-        self._started = False
-        self._alive = False  # whether an event or a comment came
-        self._named = False
-        self._unread = (
-            ""  # the last data that is no JSON: often an error in plain words
-        )
-        self._text = ReplyText(names)
-        self._thinking = PairJoiner()
-        self._native = NativeCalls(names)
+        words = [word for word in stop if word]
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
-        self._call_prefix = "call"
+        self._content = ReplyContent(tools)
+        self._sse = SseDecoder()
+        self._is_stream = False  # whether an event or a comment came
+        self._head = bytearray()  # what came before that
+        self._named = False
+        self._unread = ""  # data in plain words: an error, if the reply does not end
+        self._usage: Json = None
         self._ending: Finish | None = None
-        self._usage: Usage | None = None
+
+    @property
+    def deltas(self) -> int:
+        """How many deltas carried text or thinking."""
+        return self._content.deltas
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return what they brought."""
         if self.finished:
             return []
-        if not self._started:
-            data = data.lstrip(_BLANKS)
-            if not data:
+        if not self._is_stream:
+            data = data if self._head else data.lstrip(_BLANKS)
+            self._head += data[: MAX_BODY - len(self._head)]
+            if self._head.startswith(_BODY_STARTS):
                 return []
-            self._started = True
-            if data.startswith(_BODY_STARTS):
-                self._body = bytearray()
-        if self._body is not None:
-            self._body += data[: MAX_BODY - len(self._body)]
-            return []
-        fields = self._sse.feed(data)
-        if not self._alive:
-            self._junk += data[: MAX_DETAIL - len(self._junk)]
-            self._alive = bool(fields)
-        return self._take_fields(fields)
+        return self._take_fields(self._sse.feed(data))
 
     def close(self) -> list[Event]:
-        """End the reply: nothing is held back any longer, and its `Finish` comes if it has not come yet."""
+        """End the reply: nothing is held back any longer, and its `Finish` comes."""
         if self.finished:
             return []
-        if self._body is not None:
-            events = self._take_body(bytes(self._body))
-        else:
-            events = self._take_fields(self._sse.close())
-        if self.finished:
-            return events
-        if self._ending is None:
-            events += self._end_unfinished()
-        return events + self._release()
+        events = self._take_fields(self._sse.close())
+        reason: FinishReason = "error" if self._unread else "interrupted"
+        detail = self._unread
+        if self._head and not self._is_stream:
+            detail = self._head.decode("utf-8", "replace").strip()
+            events += self._take_data(detail)  # a whole completion reads like one chunk
+            reason = "not_a_stream"
+            if self._named:
+                reason, detail = "stop", ""
+        return events + self._finish(reason, detail)
 
     def _take_fields(self, fields: list[SseField]) -> list[Event]:
-        if len(fields) == 1 and isinstance(fields[0], SseData):  # as nearly always
-            return self._take_data(fields[0].text)
-        return [event for field in fields for event in self._take_field(field)]
-
-    def _take_field(self, field: SseField) -> list[Event]:
-        if self.finished:
-            return []
-        if isinstance(field, SseData):
-            return self._take_data(field.text)
-        if isinstance(field, SseError):
-            return self._fail("error", _error_text(field.text))
-        progress = _KEEPALIVE.fullmatch(field.text)
-        return [Progress(int(progress[1]), int(progress[2]))] if progress else []
+        events: list[Event] = []
+        for field in fields:
+            self._is_stream = True
+            if self.finished:
+                break
+            if isinstance(field, SseData):
+                events += self._take_data(field.text)
+            elif progress := _KEEPALIVE.fullmatch(field.text):
+                events.append(Progress(int(progress[1]), int(progress[2])))
+        return events
 
     def _take_data(self, text: str) -> list[Event]:
         try:
@@ -1580,131 +1403,62 @@ class ChatStream:
             return self._take_odd_data(text)
         if not isinstance(chunk, dict):
             return []
-        if "choices" not in chunk or "error" in chunk:
-            return self._take_odd_chunk(chunk)
-        return self._take_chunk(chunk)
-
-    def _take_odd_chunk(self, chunk: JsonObject) -> list[Event]:
-        if chunk.get("error") or chunk.get("object") == "error":
-            return self._fail("error", _error_in(chunk))
+        if "choices" not in chunk or chunk.get("error"):
+            words = _error_words(chunk)
+            is_error = words or chunk.get("error")
+            return self._finish("error", words or text) if is_error else []
         return self._take_chunk(chunk)
 
     def _take_odd_data(self, text: str) -> list[Event]:
-        """Take data that is not simply one JSON text: the end mark, or several lines, or plain words."""
-        bare = text.strip()
-        if bare == "[DONE]":
-            return self._end("stop") + self._release()
-        if bare != text:
-            return self._take_data(bare)
-        lines = text.split("\n")
-        if len(lines) > 1:  # chunks without blank lines between them
-            return [
-                event
-                for line in lines
-                if not self.finished
-                for event in self._take_data(line)
-            ]
-        self._unread = text or self._unread
+        """Take the end mark, plain words, or chunks without blank lines between them."""
+        lines = [line for line in map(str.strip, text.split("\n")) if line]
+        if lines == ["[DONE]"]:
+            return self._finish("stop")
+        if lines != [text]:
+            return [event for line in lines for event in self._take_data(line)]
+        if not text.startswith("{"):  # else a chunk that was cut
+            self._unread = text
         return []
-
-    def _take_body(self, body: bytes) -> list[Event]:
-        text = body.decode("utf-8", "replace").strip()
-        try:
-            answer = load_json(text)
-        except ValueError:
-            return self._fail("not_a_stream", text)
-        if not isinstance(answer, dict):
-            return self._fail("not_a_stream", text)
-        if _first_choice(answer) is None or answer.get("error"):
-            return self._fail("error", _error_in(answer))
-        events = self._take_chunk(answer)
-        return events + self._end("stop")
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
         if not self._named:
             self._take_names(chunk)
         usage = chunk.get("usage")
-        if usage and isinstance(usage, dict):
-            self._usage = _usage_of(usage)
+        self._usage = usage or self._usage
         events: list[Event] = []
-        choice = _first_choice(chunk)
-        if choice is not None and self._ending is None:
-            delta = choice.get("delta") or choice.get("message") or choice
-            if isinstance(delta, dict):
-                events = self._take_delta(delta)
-            reason = choice.get("finish_reason")
-            if self._filter and self._filter.stopped:
-                return events + self._end("stop") + self._release()
-            if reason and isinstance(reason, str):
+        choice = _first_of(chunk.get("choices"))
+        if choice and not self._ending:
+            delta = choice.get("delta") or choice.get("message")
+            events = self._content.feed(delta) if isinstance(delta, dict) else []
+            if self._filter:
+                events = self._filter.apply(events)
+                if self._filter.stopped:
+                    return events + self._finish("stop")
+            if reason := sent_text(choice.get("finish_reason")):
                 events += self._end(_REASONS.get(reason, "stop"))
-        if self._ending and usage:
-            events += self._release()
-        return events
+        return events + self._release() if usage and self._ending else events
 
     def _take_names(self, chunk: JsonObject) -> None:
         self._named = True
-        self.fingerprint = whole_text(_content_text(chunk.get("system_fingerprint")))
-        self.server_model = whole_text(_content_text(chunk.get("model")))
-        reply_id = _NOT_IN_IDS.sub(
-            "", _content_text(chunk.get("id")).removeprefix("chatcmpl-")
-        )[:64]
-        if reply_id:
-            self._call_prefix = f"call_{reply_id}"
-            self._text.name_calls(self._call_prefix)
+        self.fingerprint = sent_text(chunk.get("system_fingerprint"))
+        self.server_model = sent_text(chunk.get("model"))
+        reply_id = sent_text(chunk.get("id")).removeprefix("chatcmpl-")
+        if reply_id := _NOT_IN_IDS.sub("", reply_id)[:64]:
+            self._content.name_calls(f"call_{reply_id}")
 
-    def _take_delta(self, delta: JsonObject) -> list[Event]:
-        reasoning = delta.get("reasoning_content") or delta.get(
-            "reasoning"
-        )  # vLLM sends the same in both
-        calls = delta.get("tool_calls") or delta.get("function_call")
-        content = delta.get("content")
-        if not isinstance(content, str):
-            content = _content_text(delta.get("text") if content is None else content)
-        events: list[Event] = []
-        if reasoning or calls:
-            events = self._take_structured(_content_text(reasoning), calls)
-        if content:
-            events += self._text.feed(content)
-        if content or reasoning:
-            self.deltas += 1
-        return self._filter.apply(events) if self._filter else events
-
-    def _take_structured(self, reasoning: str, calls: Json) -> list[Event]:
-        if not (reasoning or calls):  # something unknown under a known name
-            return []
-        events = self._text.be_plain()
-        self._native.add(calls)
-        thinking = self._thinking.feed(reasoning)
-        return [*events, ReasoningDelta(thinking)] if thinking else events
-
-    def _fail(self, reason: FinishReason, detail: str) -> list[Event]:
+    def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
         return self._end(reason, detail) + self._release()
 
-    def _end_unfinished(self) -> list[Event]:
-        """End a reply that the server did not end: it was cut, or it never was an event stream."""
-        if not self._named and (self._unread or not self._alive) and self._junk:
-            return self._end(
-                "not_a_stream", self._unread or self._junk.decode("utf-8", "replace")
-            )
-        return self._end("interrupted", self._unread)
-
     def _end(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        """Flush everything and note the `Finish`, which waits for the usage."""
-        if self._ending:  # what comes behind the finish reason changes nothing any more
+        """Give out all that is held, and note the `Finish`: the first one counts."""
+        if self._ending:
             return []
-        thinking = self._thinking.flush()
-        events: list[Event] = [ReasoningDelta(thinking)] if thinking else []
-        events += self._text.close(reason)
-        calls, dropped = self._native.close(reason != "stop", self._call_prefix)
-        events += calls
-        called = self._text.called or any(call.executable for call in calls)
-        truncated = reason != "stop" or self._text.incomplete or dropped
-        json_valid: bool | None = None
+        events = self._content.close(reason)
+        called, json_valid = self._content.called, None
+        truncated = reason != "stop" or self._content.incomplete
         if self._filter:
-            events = self._filter.apply(events)
-            held, json_valid = self._filter.close()
-            events += held
-            called = self._filter.called
+            events = self._filter.close(events)
+            called, json_valid = self._filter.called, self._filter.json_valid
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
         if called and reason == "stop":
@@ -1713,110 +1467,93 @@ class ChatStream:
         return events
 
     def _release(self) -> list[Event]:
+        if self.finished:
+            return []
         self.finished = True
-        return [event for event in (self._usage, self._ending) if event]
+        events = (_usage_of(self._usage), self._ending)
+        return [event for event in events if event]
 
 
-def _first_choice(chunk: JsonObject) -> JsonObject | None:
-    """The choice with index 0; servers asked for one answer leave the index out at most."""
-    choices = chunk.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and not choice.get("index"):
-            return choice
-    return None
+def _first_of(choices: Json) -> JsonObject | None:
+    """The only choice, since no more than one is ever asked for."""
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) else None
 
 
-def _content_text(content: Json) -> str:
-    """The text of a content that may be a list of parts; of anything else, nothing."""
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
-
-
-def _usage_of(usage: JsonObject) -> Usage:
+def _usage_of(usage: Json) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        _count(cached),
-    )
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return Usage(_count(prompt), _count(completion), _count(cached))
 
 
 def _count(value: Json) -> int:
-    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
+    return value if isinstance(value, int) and value > 0 else 0
 
 
-def _error_text(text: str) -> str:
-    """The words of an error event, which may be plain or JSON."""
-    try:
-        error = load_json(text)
-    except ValueError:
-        return text.strip()
-    return _error_in(error) if isinstance(error, dict) else text.strip()
-
-
-def _error_in(answer: JsonObject) -> str:
-    """The server's own words: `error` as a text or an object, or the field that frameworks use instead."""
-    error = answer.get("error")
-    inner = error if isinstance(error, dict) else answer
+def _error_words(frame: JsonObject) -> str:
+    """The server's own words: `error`, or the fields that frameworks use instead."""
+    error = frame.get("error")
+    inner = error if isinstance(error, dict) else frame
     for words in (error, inner.get("message"), inner.get("detail")):
-        if isinstance(words, str) and words:
-            return whole_text(words)
-    return dump_whole(answer)
+        if words and isinstance(words, str):
+            return sent_text(words)
+    return ""
 
 
 # ======================================================================================
 # harmony_core/thoughts.py
-# What an assistant said, taken apart: answer, thoughts and calls, in whatever markup a host keeps them.
+# What an assistant said, taken apart, in whatever markup a host or a client keeps it.
 #
-# Understood are raw and stripped Harmony, `<think>` (also `<thinking>`, in any case, with attributes) and
-# Open WebUI's `<details type="reasoning">`. The hard part is an answer *about* markup, which must survive:
-# tags and headers inside Markdown code are text, always, and the rules for what stands outside of code are
-# in `_is_harmony` and `_blocks`. Every pattern is linear: no two quantifiers compete for the same text.
+# Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
+# WebUI's `<details type="reasoning">`. An answer *about* markup must survive: what stands in Markdown code
+# is text. The patterns are linear: no two quantifiers compete for the same text.
 
 WORD_JOINER = "\u2060"
-"""Invisible, no place for a line break, and kept by normalizers: parts what must not be read as markup."""
+"""Invisible, no place for a line break, and kept by normalizers: parts what is no markup."""
 
 _MAX_LAYERS = 4
 """How often an answer is taken apart before what still looks like markup is declared text."""
 
-# Text about markup: fenced blocks, of which only the fences match here, and code spans within a line.
-_CODE = r"(?:^[ \t>]*+(?P<fence>`{3,}+(?=[^`\n]*$)|~{3,}+)(?P<info>.*)$)|(?P<span>(?<!`)`++[^`\n]++`++)"
-_HEADER_OR_CODE = re.compile(
-    rf"{_CODE}|<\|(?:start|channel)\|>(?:[^<]{{0,64}}<\|(?:channel|constrain)\|>){{0,3}}[^<]{{0,64}}<\|message\|>",
-    re.MULTILINE,
+# A fenced block, or a code span within a line.
+_CODE = re.compile(
+    r"""
+      ^[ \t>]*+ (?P<fence> `{3,}+(?=[^`\n]*$) | ~{3,}+ )
+      .*? (?: ^[ \t>]*+ (?P=fence) [`~]*+ [ \t\r]*+ $ | \Z )
+    | (?<!`) `++ [^`\n]++ `++
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
-# A marker with a blank behind it is one that a sentence names.
-_HARMONY_START = re.compile(
-    rf"\s*+(?:{'|'.join(map(re.escape, (START, CHANNEL, MESSAGE)))})(?:\S|\Z)"
+# An opening tag and its thought, or a closing tag alone. Blank lines behind a block that starts a line
+# belong to it.
+_BLOCK = re.compile(
+    rf"""
+      {_CODE.pattern}
+    | (?P<line_start> ^[ \t]*+ )?+
+      < (?P<tag> think(?:ing)?+ | details(?=\s[^<>]*type=["']?reasoning) ) (?:\s[^<>]*+)?+ >
+      (?P<thought> .*? )
+      (?: (?P<closed> </(?P=tag)\s*+> ) (?(line_start) (?:[ \t\r\n]*\n)? ) | \Z )
+    | (?P<closed_alone> </think(?:ing)?+\s*+> )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
-_STRIPPED_START = re.compile(
-    r"\s*+(?:assistant(?=analysis|final|commentary)|analysis(?=[^\W\da-z_])|commentary\s++to=|to=functions\.)"
-)
-
 _ANY_TAG = re.compile(r"<(?=/?think|details)", re.IGNORECASE)
-_TAG_OR_CODE = re.compile(
-    rf"{_CODE}|(?P<line_start>^[ \t]*+)?+<(?:/think(?:ing)?+\s*+"
-    r"|(?P<open>think(?:ing)?+|details(?=[^<>]*\btype\s*+=\s*+[\"']?+reasoning\b))(?:\s[^<>]*+)?+)>",
-    re.IGNORECASE | re.MULTILINE,
-)
-_END_OF_THINK = re.compile(r"</think(?:ing)?+\s*+>", re.IGNORECASE)
-_END_OF_DETAILS = re.compile(r"</details\s*+>", re.IGNORECASE)
-_LINE_END = re.compile(r"[ \t]*+(?:\r?\n|\Z)")
-_BLANK_LINES = re.compile(r"[ \t]*+(?:\r?\n(?:[ \t]*+\r?\n)*+)?+")
-_LEADING_BREAKS = re.compile(r"(?:[ \t]*+\r?\n)*+")
+_DETAILS_DRESS = re.compile(r"\A\s*<summary>[^<]*</summary>\s*|^> ?", re.MULTILINE)
 
-_SUMMARY = re.compile(r"\s*+<summary[^<>]*+>[^<]*+</summary>", re.IGNORECASE)
-_QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
+# How a raw reply begins. A marker with a blank behind it is one that a sentence names.
+_RAW_START = re.compile(
+    r"\s*+(?:<\|(?:start|channel|message)\|>(?:\S|\Z)|assistant(?:analysis|final|commentary)"
+    r"|analysis(?=[^\W\da-z_])|commentary\s++to=|to=functions\.)"
+)
 
 
 def take_apart(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
     The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
-    finds nothing more: removing markup can bring other markup together, so this goes on until all is quiet.
+    finds nothing: as removing markup can bring other markup together, this goes on until all is quiet.
     """
     thoughts: list[str] = []
     calls: list[ToolCall] = []
@@ -1827,329 +1564,98 @@ def take_apart(text: str) -> tuple[str, list[str], list[ToolCall]]:
             text = reply.answer
             thoughts.append(reply.reasoning)
             calls += reply.tool_calls
-        text = _LEADING_BREAKS.sub("", _without_thoughts(text, thoughts), count=1)
+        text = re.sub(r"\A[ \t\r\n]*\n", "", _without_thoughts(text, thoughts))
         if text == before:
             return text, thoughts, calls
-    return _as_plain_text(text), thoughts, calls
+    return WORD_JOINER + _ANY_TAG.sub("<" + WORD_JOINER, text), thoughts, calls
 
 
 def _is_harmony(text: str) -> bool:
-    """Whether text is a raw reply and not an answer about Harmony: by its start, its end, a header in it."""
-    if (
-        _STRIPPED_START.match(text)
-        or _HARMONY_START.match(text)
-        or text.rstrip().endswith(TERMINATORS)
-    ):
+    """Whether this is a raw reply and no answer about Harmony."""
+    if _RAW_START.match(text) or text.rstrip().endswith(TERMINATORS):
         return True
-    return (
-        MESSAGE in text and _search_outside_code(_HEADER_OR_CODE, text, 0) is not None
-    )
+    return MESSAGE in text and MESSAGE in _CODE.sub("", text)
 
 
 def _without_thoughts(text: str, thoughts: list[str]) -> str:
-    """Move thinking blocks from `text` to `thoughts`."""
+    """Move thinking blocks from `text` to `thoughts`.
+
+    A closing tag alone ends thinking that the server's template opened: all since the last block. A tag
+    that nothing closes is thinking that was cut off, but a word where text stands on both sides of it.
+    """
     if not _ANY_TAG.search(text):
         return text
     kept: list[str] = []
-    done = 0
-    for start, thought, end in _blocks(text):
-        kept.append(text[done:start])
+    end = 0
+    for block in _BLOCK.finditer(text):
+        start, thought = block.start(), block["thought"]
+        if block["closed_alone"]:
+            start, thought = end, text[end:start]
+        elif not block["tag"] or not (block["closed"] or _is_cut_off(block)):
+            continue  # code or a word
+        elif block["tag"].lower() == "details":
+            thought = unescape(_DETAILS_DRESS.sub("", thought))
+        kept.append(text[end:start])
         thoughts.append(thought)
-        done = end
-    return "".join(kept) + text[done:]
+        end = block.end()
+    return "".join(kept) + text[end:]
 
 
-def _blocks(text: str) -> Iterator[tuple[int, str, int]]:
-    """Yield where each thinking block starts, its thought, and where the answer goes on.
-
-    A block goes to the first closing tag. A closing tag without an opening one ends thinking that the
-    server's template opened: all since the block before. An opening tag without a closing one is thinking
-    that was cut off where it stands at the start or the end of a line; else it is a word in a sentence.
-    """
-    at = end = 0
-    starts_line = True
-    never_closed: set[re.Pattern[str]] = (
-        set()
-    )  # looking once is enough: the search stays linear
-    while tag := _search_outside_code(_TAG_OR_CODE, text, at):
-        start, at = tag.span()
-        starts_line = tag["line_start"] is not None or (starts_line and start == end)
-        if not tag["open"]:
-            start, thought, end, starts_line = end, text[end:start], at, True
-        else:
-            is_details = tag["open"].lower() == "details"
-            closing_tag = _END_OF_DETAILS if is_details else _END_OF_THINK
-            closing = (
-                None if closing_tag in never_closed else closing_tag.search(text, at)
-            )
-            if not closing:
-                never_closed.add(closing_tag)
-                if not (starts_line or _LINE_END.match(text, at)):
-                    continue
-            thought, end = (
-                (text[at : closing.start()], closing.end())
-                if closing
-                else (text[at:], len(text))
-            )
-            thought = _unquote(thought) if is_details else thought
-        if starts_line and (blank := _BLANK_LINES.match(text, end)):
-            end = blank.end()
-        yield start, thought, end
-        at = end
-
-
-def _search_outside_code(
-    pattern: re.Pattern[str], text: str, start: int
-) -> re.Match[str] | None:
-    """The first match that is neither in a fenced block nor in a code span; `start` is outside of both."""
-    fence = ""
-    for match in pattern.finditer(text, start):
-        if match["fence"]:
-            if not fence:
-                fence = match["fence"]
-            elif match["fence"].startswith(fence) and not match["info"].strip():
-                fence = ""
-        elif not fence and not match["span"]:
-            return match
-    return None
-
-
-def _unquote(details: str) -> str:
-    """Undo what Open WebUI does to thinking inside <details>: a summary, quote marks, HTML escapes."""
-    return unescape(_QUOTE_MARK.sub("", _SUMMARY.sub("", details, count=1)))
-
-
-def _as_plain_text(text: str) -> str:
-    """Part what still looks like markup with an invisible character."""
-    text = _ANY_TAG.sub("<" + WORD_JOINER, text).lstrip()
-    return text[:1] + WORD_JOINER + text[1:] if _STRIPPED_START.match(text) else text
-
-
-# ======================================================================================
-# harmony_core/replay.py
-# One message of the past, read from whatever shape a host replays it in.
-#
-# Nothing here raises: a value of a type that does not fit is written as JSON where it may hold something (a
-# tool's result), and ignored where it cannot.
-
-UNKNOWN_TOOL = "unknown_tool"
-ATTACHMENT_ONLY = "[attachment: this model reads text only]"
-
-_ROLES = {
-    "system": "system",
-    "developer": "developer",
-    "assistant": "assistant",
-    "ai": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
-_THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
-_THOUGHT_PART = re.compile("thinking|reasoning")
-_ATTACHMENT_PART = re.compile("image|audio|video|file|document|media")
-
-
-@dataclass(frozen=True, slots=True)
-class PastCall:
-    """A tool call as it was replayed: `id` may be empty, `arguments` may be anything."""
-
-    id: str
-    name: str
-    arguments: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class PastMessage:
-    """A message with one text and one thought; `call_id` and `name` say whose result a tool message is."""
-
-    role: str
-    text: str
-    thought: str = ""
-    calls: tuple[PastCall, ...] = ()
-    call_id: str = ""
-    name: str = ""
-
-
-def read_message(message: JsonObject) -> PastMessage:
-    """Read a message dict; roles that nobody knows are the user's, so that their text is not lost."""
-    role = message.get("role")
-    role = _ROLES.get(role.strip().lower(), "user") if isinstance(role, str) else "user"
-    content = message.get("content")
-    if role == "assistant":
-        return _read_assistant(message, content)
-    text = _text_of(content)
-    if not text and any(map(_is_attachment, _parts_of(content))):
-        text = ATTACHMENT_ONLY
-    if role != "tool":
-        return PastMessage(role, text)
-    call_id = _identifier(message.get("tool_call_id"))
-    return PastMessage(
-        role, text, call_id=call_id, name=_tool_name(message.get("name"))
-    )
-
-
-def json_or_nothing(value: Json) -> str:
-    """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
-    try:
-        return dump_json(value)
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
-def _read_assistant(message: JsonObject, content: Json) -> PastMessage:
-    text, thoughts, spoken = take_apart(
-        _text_of(content) or _plain(message.get("refusal"))
-    )
-    given = [_thought_of(message.get(field)) for field in _THOUGHT_FIELDS]
-    given += [_thought_of(part) for part in _parts_of(content) if _is_thought(part)]
-    distinct = dict.fromkeys(
-        thought.strip() for thought in (*given, *thoughts)
-    )  # hosts send one twice
-    calls = _read_calls(message) or [
-        PastCall(call.id, call.name, call.arguments) for call in spoken
-    ]
-    answer = text if text.strip() else ""
-    return PastMessage(
-        "assistant", answer, "\n\n".join(filter(None, distinct)), tuple(calls)
-    )
-
-
-def _text_of(content: Json) -> str:
-    """Join text parts as the server does; where an attachment stood between two, a line break stays."""
-    parts = _parts_of(content)
-    if not parts:
-        return "" if content == [] else _plain(content)
-    pieces: list[str] = []
-    gap = False
-    for part in parts:
-        piece = _part_text(part)
-        if piece:
-            pieces += ["\n", piece] if gap and pieces else [piece]
-        gap = piece is None
-    return "".join(pieces)
-
-
-def _parts_of(content: Json) -> list[str | JsonObject]:
-    """The parts of list content; none where the list is something else, such as a tool's JSON result."""
-    if not isinstance(content, list):
-        return []
-    parts = [part for part in content if isinstance(part, str | dict)]
-    typed = all(
-        isinstance(part, str) or isinstance(part.get("type"), str) for part in parts
-    )
-    return parts if typed and len(parts) == len(content) else []
-
-
-def _part_text(part: str | JsonObject) -> str | None:
-    """The text of a part, None for an attachment or a thought."""
-    if isinstance(part, str):
-        return part
-    if _is_thought(part):
-        return None
-    for field in ("text", "refusal"):
-        if field in part:
-            return _plain(part[field])
-    return None if _is_attachment(part) else json_or_nothing(part)
-
-
-def _is_thought(part: str | JsonObject) -> bool:
-    return isinstance(part, dict) and bool(_THOUGHT_PART.search(str(part["type"])))
-
-
-def _is_attachment(part: str | JsonObject) -> bool:
-    return isinstance(part, dict) and bool(_ATTACHMENT_PART.search(str(part["type"])))
-
-
-def _thought_of(value: Json) -> str:
-    """The text of a reasoning field: a string, or parts, which are the pieces of one stream."""
-    pieces = value if isinstance(value, list) else [value]
-    return "".join(map(_thought_piece, pieces))
-
-
-def _thought_piece(piece: Json) -> str:
-    if not isinstance(piece, dict):
-        return piece if isinstance(piece, str) else ""
-    texts = (piece.get(field) for field in ("text", "thinking", "reasoning", "summary"))
-    return next((text for text in texts if isinstance(text, str)), "")
-
-
-def _read_calls(message: JsonObject) -> list[PastCall]:
-    given = message.get("tool_calls")
-    calls = (
-        [_read_call(call) for call in given if isinstance(call, dict)]
-        if isinstance(given, list)
-        else []
-    )
-    legacy = message.get("function_call")
-    return calls or ([_read_call(legacy)] if isinstance(legacy, dict) else [])
-
-
-def _read_call(call: JsonObject) -> PastCall:
-    function = call.get("function")
-    function = function if isinstance(function, dict) else call
-    name = _tool_name(function.get("name")) or UNKNOWN_TOOL
-    return PastCall(_identifier(call.get("id")), name, function.get("arguments"))
-
-
-def _identifier(value: Json) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else json_or_nothing(value) if isinstance(value, int) else ""
-    )
-
-
-def _tool_name(value: Json) -> str:
-    """The bare name: the template itself writes `functions.` in front."""
-    return (
-        re.sub(r"^(?:functions\.)+", "", value.strip())
-        if isinstance(value, str)
-        else ""
-    )
-
-
-def _plain(value: Json) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json_or_nothing(value)
+def _is_cut_off(block: re.Match[str]) -> bool:
+    next_character = block["thought"][:1]  # none at the end of the text
+    return block["line_start"] is not None or next_character in "\r\n"
 
 
 # ======================================================================================
 # harmony_core/history.py
 # clean_history: whatever a host replays -> messages that the gpt-oss chat template accepts.
 #
-# Theory of operation. The server pours the messages through a template that raises on what it does not
-# expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9), so one bad message in the past ends a
-# conversation for good. Cleaning is a pure function in three steps:
+# The template raises on what it does not expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9),
+# so one bad message in the past ends a conversation for good. Each message is read by itself, calls are
+# paired with results, and what is left is written in the one form that works. Not obvious are:
 #
-# 1. *Read* each message by itself (replay.py, thoughts.py): one text, one thought, calls.
-# 2. *Pair* calls with results. The template renders one call per message and puts a result under the name
-#    of the last call, so each call is sent alone with its results right behind it. A call without a result
-#    gets `NO_RESULT`: a model that sees a call dangle invents what came of it. A result without a call (the
-#    call fell out of the host's window, or a user spoke in between) gets its call again, or an invented one:
-#    so it stays a tool's word, where as a user's it would be obeyed.
-# 3. *Write* dicts that hold only what the server reads, every string passed through `defuse`.
-#
-# Decisions that are not obvious:
-#
-# - An assistant's message without visible text or calls is dropped: an empty answer teaches to answer
-#   nothing. User messages in a row stay apart, and a partial answer at the end ("continue") stays the last
-#   message: the template takes both.
-# - What a message becomes depends on those before it only, apart from later system messages, from results
-#   and from thinking, which goes when its loop ends. So the server's prompt cache stays warm.
+# - The template renders one call per message and puts a result under the name of the last call, so each
+#   call is sent alone, its result right behind it. A call without a result gets `NO_RESULT`: a model that
+#   sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
+#   tool's word, where as a user's it would be obeyed.
+# - An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
+#   apart, and a partial answer at the end ("continue") stays the last message: the template takes both.
+# - A message becomes the same whatever follows it, apart from later system messages, from results and from
+#   thinking, which goes when its loop ends. So the server's prompt cache stays warm.
 
 NO_RESULT = "No result was returned."
+UNKNOWN_TOOL = "unknown_tool"
+ATTACHMENT = "[attachment: this model reads text only]"
+
+_THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
+_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
 
 # Any spelling of a special token, not only Harmony's seven: the tokenizer also holds <|endoftext|>,
 # <|startoftext|>, <|endofprompt|> and <|reserved_200013|>, and other models have their own.
 _SPECIAL_TOKEN_START = re.compile(r"<(?=\|[a-z][a-z0-9_]{2,31}\|>)")
 
-_INSTRUCTING = ("system", "developer")
 
-_Exchange = tuple[
-    PastMessage, list[PastMessage]
-]  # a message and the tool results right behind it
-_Answered = tuple[PastCall, list[str]]  # a call and the texts of its results
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A tool call of the past; `id` may be empty, `arguments` is a JSON object as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class PastMessage:
+    """A message of the past, its texts defused; that of a tool holds the call that it must be for."""
+
+    role: str
+    text: str
+    thought: str = ""
+    calls: Sequence[PastCall] = ()
+    results: list[PastMessage] = field(default_factory=list)
+
+
+CallsById = dict[str, PastCall]
 
 
 def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
@@ -2159,20 +1665,18 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
     in is nothing out; where none of the messages is worth sending, one empty user message is left.
     """
-    past = [read_message(message) for message in messages if isinstance(message, dict)]
-    exchanges = _exchanges(
-        message for message in past if message.role not in _INSTRUCTING
-    )
-    loop_start = 1 + max(
-        (n for n, (head, _) in enumerate(exchanges) if not head.calls), default=-1
-    )
-    turns: list[JsonObject] = []
-    known: dict[str, PastCall] = {}
-    for n, (head, results) in enumerate(exchanges):
-        answered = _pair(head.calls, results, known)
-        known.update((call.id, call) for call in head.calls if call.id)
-        _write(turns, head, answered, keep_thought=n >= loop_start)
-    cleaned = [*_instructions(past), *turns]
+    past = [_read_message(message) for message in messages if isinstance(message, dict)]
+    cleaned: list[JsonObject] = []
+    instructions = (message.text for message in past if message.role == "system")
+    if system := "\n\n".join(filter(str.strip, instructions)):
+        cleaned.append({"role": "system", "content": system})
+    spoken = _with_results(message for message in past if message.role != "system")
+    loop_start = max(n for n, message in enumerate(spoken) if not message.calls)
+    for message in spoken[:loop_start]:
+        message.thought = ""
+    known: CallsById = {}
+    for message in spoken:
+        _write(cleaned, message, known)
     return cleaned if cleaned or not messages else [{"role": "user", "content": ""}]
 
 
@@ -2189,96 +1693,37 @@ def defuse(text: str) -> str:
     return _SPECIAL_TOKEN_START.sub("<" + WORD_JOINER, text)
 
 
-def _instructions(past: Iterable[PastMessage]) -> list[JsonObject]:
-    """One message of all instructions, in order: a later one would be dropped in silence (rule 1)."""
-    given = [
-        message
-        for message in past
-        if message.role in _INSTRUCTING and message.text.strip()
-    ]
-    text = "\n\n".join(message.text for message in given)
-    return [{"role": given[0].role, "content": defuse(text)}] if given else []
+def _read_message(message: JsonObject) -> PastMessage:
+    """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
+    role = message.get("role")
+    if role == "assistant":
+        return _read_assistant(message)
+    text = defuse(_text_of(message.get("content"), instead=ATTACHMENT))
+    if role in ("tool", "function"):
+        call = _read_call(message.get("tool_call_id"), message)
+        return PastMessage("tool", text, calls=[call])
+    return PastMessage("system" if role in ("system", "developer") else "user", text)
 
 
-def _exchanges(spoken: Iterable[PastMessage]) -> list[_Exchange]:
-    """Group each message with the results right behind it, and drop what is not worth sending."""
-    exchanges: list[_Exchange] = []
-    for message in spoken:
-        if message.role == "tool":
-            if not exchanges:
-                exchanges.append((PastMessage("assistant", ""), []))
-            exchanges[-1][1].append(message)
-        elif message.role == "user" or message.text or message.calls:
-            exchanges.append((message, []))
-    return exchanges
+def _read_assistant(message: JsonObject) -> PastMessage:
+    content = message.get("content")
+    answer, thoughts, spoken = take_apart(_text_of(content))
+    parts = [message, *_dicts(content)]
+    given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
+    distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
+    thought = "\n\n".join(filter(None, distinct))
+    native = _dicts(message.get("tool_calls"))
+    calls = [_read_call(call.get("id"), call.get("function")) for call in native]
+    calls = calls or [_read_call("", asdict(call)) for call in spoken]
+    answer = answer if answer.strip() else ""
+    return PastMessage("assistant", defuse(answer), defuse(thought), calls)
 
 
-def _pair(
-    calls: Sequence[PastCall],
-    results: Iterable[PastMessage],
-    known: dict[str, PastCall],
-) -> list[_Answered]:
-    """Give each call its results: by id, else by position. Results that are left over bring their call."""
-    pairs: list[_Answered] = [(call, []) for call in calls]
-    by_id: dict[str, deque[list[str]]] = {}
-    for call, texts in pairs:
-        if call.id:
-            by_id.setdefault(call.id, deque()).append(texts)
-    late: list[_Answered] = []
-    strays: list[PastMessage] = []
-    for result in results:
-        if queue := by_id.get(
-            result.call_id
-        ):  # calls of one id take turns, the last takes what is over
-            (queue.popleft() if len(queue) > 1 else queue[0]).append(result.text)
-        elif result.call_id in known:
-            late.append((known[result.call_id], [result.text]))
-        else:
-            strays.append(result)
-    unanswered = [texts for _, texts in pairs if not texts]
-    for texts, stray in zip(unanswered, strays, strict=False):
-        texts.append(stray.text)
-    late += [
-        (PastCall(stray.call_id, stray.name or UNKNOWN_TOOL), [stray.text])
-        for stray in strays[len(unanswered) :]
-    ]
-    return pairs + late
-
-
-def _write(
-    turns: list[JsonObject],
-    head: PastMessage,
-    answered: Iterable[_Answered],
-    keep_thought: bool,
-) -> None:
-    spoken = _spoken_with_call(head, keep_thought) if head.calls else {"content": ""}
-    if not head.calls and (head.role == "user" or head.text):
-        turns.append({"role": head.role, "content": defuse(head.text)})
-    for call, texts in answered:
-        call_id = defuse(call.id or f"call_{len(turns)}")
-        function: JsonObject = {
-            "name": defuse(call.name),
-            "arguments": _arguments(call.arguments),
-        }
-        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
-        turns.append({"role": "assistant", **spoken, "tool_calls": [sent]})
-        for text in texts or [NO_RESULT]:
-            turns.append(
-                {"role": "tool", "tool_call_id": call_id, "content": defuse(text)}
-            )
-        spoken = {"content": ""}
-
-
-def _spoken_with_call(head: PastMessage, keep_thought: bool) -> JsonObject:
-    """Preamble and thought of a call: the template takes one of them and renders it as analysis (rule 3).
-
-    So a preamble joins the thought it belongs to. As a message of its own it would look like a final
-    answer: the template would then drop the thinking of all calls before it, and the model would learn to
-    end its turn there.
-    """
-    if not (keep_thought and head.thought):
-        return {"content": defuse(head.text)}
-    return {"content": "", "thinking": defuse(f"{head.thought}\n\n{head.text}".strip())}
+def _read_call(call_id: Json, function: Json) -> PastCall:
+    function = function if isinstance(function, dict) else {}
+    name = _NAMESPACE.sub("", _text_of(function.get("name"))) or UNKNOWN_TOOL
+    arguments = _arguments(function.get("arguments"))
+    return PastCall(defuse(_text_of(call_id)), defuse(name), arguments)
 
 
 def _arguments(value: Json) -> str:
@@ -2287,128 +1732,172 @@ def _arguments(value: Json) -> str:
     A server parses this text before it renders it, so a control token can hide behind `\\u003c`: such
     arguments are written anew.
     """
-    text = value if isinstance(value, str) else json_or_nothing(value)
-    if text.strip() in ("", "null"):
-        return "{}"
+    text = _text_of(value).strip() or "{}"
     try:
         parsed = load_json(text)
     except ValueError:
         parsed = None
-    written = json_or_nothing(parsed) if isinstance(parsed, dict) else ""
+    written = _json_or_nothing(parsed) if isinstance(parsed, dict) else ""
     if not written:
-        return defuse(dump_json({"input": text}))
-    return text if defuse(written) == written else defuse(written)
+        text = written = _json_or_nothing({"input": text})
+    harmless = defuse(written)
+    return text if harmless == written else harmless
+
+
+def _text_of(value: Json, instead: str = "") -> str:
+    """A text, the texts of content parts, or JSON; `instead` stands for a part without text, as an image."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(map(_is_part, value)):
+        return "".join(_part_text(part, instead) for part in value)
+    return _json_or_nothing(value)
+
+
+def _is_part(value: Json) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
+
+
+def _part_text(part: Json, instead: str) -> str:
+    text = part.get("text", instead) if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""
+
+
+def _dicts(value: Json) -> list[JsonObject]:
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _json_or_nothing(value: Json) -> str:
+    """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
+    """What is worth sending, each message with the results right behind it; the first is a stand-in."""
+    spoken = [PastMessage("assistant", "")]
+    for message in past:
+        if message.role == "tool":
+            spoken[-1].results.append(message)
+        elif message.role == "user" or message.text or message.calls:
+            spoken.append(message)
+    return spoken
+
+
+def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) -> None:
+    said: JsonObject = {"content": message.text}
+    if not message.calls:
+        if message.role == "user" or message.text:
+            cleaned.append({"role": message.role, **said})
+        said = {"content": ""}
+    elif message.thought:
+        # The template takes a preamble or a thought, and renders either as analysis (rule 3). As a message
+        # of its own the preamble would look like a final answer, which ends the turn.
+        thinking = f"{message.thought}\n\n{message.text}".strip()
+        said = {"content": "", "thinking": thinking}
+    for call, result in _pair(message, known):
+        call_id = call.id or f"call_{len(cleaned)}"
+        function: JsonObject = {"name": call.name, "arguments": call.arguments}
+        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
+        cleaned.append({"role": "assistant", **said, "tool_calls": [sent]})
+        cleaned.append({"role": "tool", "tool_call_id": call_id, "content": result})
+        said = {"content": ""}
+
+
+def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, str]]:
+    """Each call with its result: by id, else in order. A result that is left over brings a call along."""
+    known.update((call.id, call) for call in message.calls if call.id)
+    waiting: defaultdict[str, deque[PastMessage]] = defaultdict(deque)
+    for result in message.results:
+        call_id = result.calls[0].id
+        waiting[call_id if call_id in known else ""].append(result)
+    for call in message.calls:
+        results = waiting[call.id] or waiting[""]
+        yield call, results.popleft().text if results else NO_RESULT
+    for result in chain.from_iterable(waiting.values()):
+        call = result.calls[0]
+        yield known.get(call.id, call), result.text
 
 
 # ======================================================================================
 # harmony_core/offer.py
 # Tools and response formats in the shape that the chat template bears.
 
-_PLAIN_JSON: Final = (
-    "The whole answer is one JSON object, without any text or code fence around it."
-)
-_SCHEMA_JSON: Final = (
-    "The whole answer is JSON of this schema, without any text or code fence around it."
-)
-
 
 def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object; a bare function is taken as one."""
+    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
     function = tool.get("function", tool) if isinstance(tool, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    return (
-        function
-        if isinstance(function, dict) and isinstance(name, str) and name
-        else {}
-    )
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        return {}
+    return function if function["name"] else {}
 
 
 def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with all that the template reads and nothing else; empty for what is no tool."""
-    function = function_of(tool)
-    if not function:
+    """The tool with what the template reads and nothing else; empty for what is none."""
+    function = sendable(function_of(tool))
+    if not isinstance(function, dict) or not function:
         return {}
     description = function.get("description")
-    # Some copies of the template fail without a description (mlx_server.md, rule 7 of the template).
     sent: JsonObject = {
-        "name": defuse(str(function["name"])),
-        "description": defuse(description) if isinstance(description, str) else "",
+        "name": function["name"],
+        # Some copies of the template fail without one (mlx_server.md, its rule 7).
+        "description": description if isinstance(description, str) else "",
         "parameters": _sendable_parameters(function.get("parameters")),
     }
     return {"type": "function", "function": sent}
 
 
-def _sendable_parameters(given: Json) -> JsonObject:
-    schema = _defused(without_nulls(given))
-    if not isinstance(schema, dict):
-        return {"type": "object", "properties": {}}
-    properties = schema.get("properties")
-    described = properties.items() if isinstance(properties, dict) else ()
-    return {
-        **schema,
-        "properties": {name: _sendable_property(spec) for name, spec in described},
-    }
+def _sendable_parameters(schema: Json) -> JsonObject:
+    schema = schema if isinstance(schema, dict) else {"type": "object"}
+    given = schema.get("properties")
+    properties = given if isinstance(given, dict) else {}
+    written = {name: _sendable_property(spec) for name, spec in properties.items()}
+    return {**schema, "properties": written}
 
 
 def _sendable_property(spec: Json) -> Json:
-    """The property as the template can write it, which adds its description and default to texts."""
-    if not isinstance(spec, dict):
+    """The property with a default that is text where the template adds it to one."""
+    if not isinstance(spec, dict) or not spec.keys() & {"enum", "oneOf"}:
         return spec
-    sent = {"description": "", **spec}
-    if ("enum" in spec or "oneOf" in spec) and not isinstance(
-        spec.get("default", ""), str
-    ):
-        sent["default"] = dump_json(spec["default"])
-    return sent
-
-
-def _defused(value: Json) -> Json:
-    """The value without control tokens in any of its texts."""
-    if isinstance(value, str):
-        return defuse(value)
-    if isinstance(value, list):
-        return [_defused(part) for part in value]
-    if isinstance(value, dict):
-        return {defuse(name): _defused(part) for name, part in value.items()}
-    return value
+    default = spec.get("default", "")
+    return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
 
 
 def response_section(wanted: Json) -> str:
-    """Harmony's "# Response Formats" section for an OpenAI `response_format`, empty if it wants no JSON."""
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if not isinstance(wanted, dict) or kind not in ("json_object", "json_schema"):
+    """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
+    kinds = ("json_object", "json_schema")
+    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
         return ""
     given = wanted.get("json_schema")
-    asked = given if isinstance(given, dict) and kind == "json_schema" else {}
+    asked = given if isinstance(given, dict) else {}
     schema = asked.get("schema")
-    if not isinstance(schema, dict):
-        name, note, schema = "json_object", _PLAIN_JSON, {"type": "object"}
+    if isinstance(schema, dict):
+        name = _one_line(asked.get("name")) or "response"
+        note = _one_line(asked.get("description"))
+        note = f"{note} The whole answer is JSON of this schema".lstrip()
     else:
-        name, note = _one_line(asked.get("name")) or "response", _one_line(
-            asked.get("description")
-        )
-        note = f"{note} {_SCHEMA_JSON}".strip()
-    text = f"# Response Formats\n\n## {name}\n\n// {note}\n{dump_json(schema)}"
-    return defuse(text)
+        name, schema = "json_object", {"type": "object"}
+        note = "The whole answer is one JSON object"
+    note = f"// {note}, without any text or code fence around it."
+    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
 
 
 def _one_line(text: Json) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
-def without_nulls(value: Json) -> Json:
-    """The value without nulls and without numbers that JSON does not have."""
+def sendable(value: Json) -> Json:
+    """The value without nulls, numbers that JSON does not have, and control tokens."""
+    if isinstance(value, str):
+        return defuse(value)
     if isinstance(value, dict):
-        return {
-            str(name): kept
-            for name, v in value.items()
-            if (kept := without_nulls(v)) is not None
-        }
+        pairs = ((defuse(str(name)), sendable(part)) for name, part in value.items())
+        return {name: part for name, part in pairs if part is not None}
     if isinstance(value, list | tuple):
-        return [kept for v in value if (kept := without_nulls(v)) is not None]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [part for part in map(sendable, value) if part is not None]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # ======================================================================================
@@ -2416,12 +1905,35 @@ def without_nulls(value: Json) -> Json:
 # A chat request as data: where it goes, and JSON that every server version accepts.
 
 DEFAULT_MODEL: Final = "default_model"
-"""What mlx_lm.server calls the model of its `--model`; any other name may start a download."""
+"""What mlx_lm.server calls the model of its `--model`; any other may start a download."""
+
+# The least and the most of each number that the server takes (validate_model_parameters in
+# mlx_lm/server.py 0.32.2), written as whole numbers where it takes only those. A number
+# below the least is left out, because callers mean "not set" by -1; one above the most
+# becomes the most. `top_k` must be smaller than the vocabulary: past it the sampler raises,
+# and with it dies the thread that generates for every client.
+_NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
+    "max_tokens": (1, math.inf),
+    "max_completion_tokens": (1, math.inf),
+    "temperature": (0.0, math.inf),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 500),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.0, math.inf),
+    "presence_penalty": (-math.inf, math.inf),
+    "frequency_penalty": (-math.inf, math.inf),
+    "seed": (0, 2**63 - 1),
+    "top_logprobs": (1, 10),
+}
+
+# `stop` would be matched inside the thinking, and `response_format` is ignored by
+# mlx_lm.server and bends the thinking on servers with grammars.
+_NEVER_EXTRA: Final = {"messages", "tools", "stream", "stop", "response_format"}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL in whatever form people paste it, and an optional key."""
+    """An OpenAI-style server: its base URL as people paste it, and an optional key."""
 
     base_url: str
     api_key: str = field(default="", repr=False)
@@ -2438,75 +1950,29 @@ class Endpoint:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers for either URL; the key is there only if one was given."""
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream, application/json",
-        }
-        key = "".join(
-            self.api_key.split()
-        )  # a pasted line break would be a second header
-        if key:
+        """Headers for either URL."""
+        accept = "text/event-stream, application/json"
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        if key := "".join(self.api_key.split()):  # a line break would begin a header
             headers["Authorization"] = "Bearer " + key
         return headers
 
     @property
     def _root(self) -> str:
         url = self.base_url.strip()
-        if "://" not in url:
-            url = "http://" + url.lstrip("/")
-        url = url.rstrip("/").removesuffix("/chat/completions").removesuffix("/models")
-        return url.rstrip("/").removesuffix("/v1").rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """What the server takes for a number (mlx_lm/server.py 0.32.2, validate_model_parameters).
-
-    A number below `low` is left out, because callers mean "not set" by -1; one above `high` becomes `high`.
-    """
-
-    whole: bool
-    low: float = -math.inf
-    high: float = math.inf
-
-
-# `top_k` must be smaller than the vocabulary: past it the sampler raises, and with it dies the thread that
-# generates for every client. 500 is below any vocabulary and above any use.
-_NUMBERS: Final[Mapping[str, _Range]] = {
-    "max_tokens": _Range(whole=True, low=1),
-    "max_completion_tokens": _Range(whole=True, low=1),
-    "temperature": _Range(whole=False, low=0),
-    "top_p": _Range(whole=False, low=0, high=1),
-    "top_k": _Range(whole=True, low=0, high=500),
-    "min_p": _Range(whole=False, low=0, high=1),
-    "repetition_penalty": _Range(whole=False, low=0),
-    "repetition_context_size": _Range(whole=True, low=1),
-    "presence_penalty": _Range(whole=False),
-    "presence_context_size": _Range(whole=True, low=1),
-    "frequency_penalty": _Range(whole=False),
-    "frequency_context_size": _Range(whole=True, low=1),
-    "seed": _Range(whole=True, low=0, high=2**63 - 1),
-    "num_draft_tokens": _Range(whole=True, low=0),
-    "xtc_probability": _Range(whole=False, low=0, high=1),
-    "xtc_threshold": _Range(whole=False, low=0, high=0.5),
-    "top_logprobs": _Range(whole=True, low=1, high=10),
-}
-
-# `stop` would be matched inside the thinking, and `response_format` is ignored by mlx_lm.server and bends
-# the thinking on servers with grammars; both are dealt with on this side.
-_NEVER_EXTRA: Final = frozenset(
-    {"messages", "tools", "stream", "stop", "response_format"}
-)
+        url = url if "://" in url else "http://" + url.lstrip("/")
+        for end in ("/chat/completions", "/models", "/v1", ""):
+            url = url.rstrip("/").removesuffix(end)
+        return url
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """What a host wants of the model, in OpenAI's terms.
 
-    `tools` are OpenAI tool objects, `response_format` an OpenAI one. Numbers may be strings; what is no
-    number in the server's range falls back to the default. `extra` is merged last, for fields that have
-    no parameter here; nothing in it is sent as null.
+    `tools` are OpenAI tool objects, `response_format` an OpenAI one. Numbers may be strings;
+    what is no number in the server's range falls back to the default. `extra` is merged
+    last, for fields that have no parameter here. Nothing is sent as null.
     """
 
     messages: Sequence[Json]
@@ -2526,52 +1992,44 @@ class ChatRequest:
     extra: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
-        """The body of the request: the same for the same conversation, so that the prompt cache holds."""
+        """The body: the same for the same conversation, so that the prompt cache holds."""
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
             "messages": [*self._messages()],
             "stream": self.stream,
+            "max_tokens": DEFAULT_MAX_TOKENS,
+            "temperature": DEFAULT_TEMPERATURE,
+            "top_p": DEFAULT_TOP_P,
         }
         if self.stream:
             body["stream_options"] = {"include_usage": True}
-        body.update(self._numbers())
-        tools = [tool for tool in map(sendable_tool, self.tools) if tool]
-        if tools:
+        if tools := [tool for tool in map(sendable_tool, self.tools) if tool]:
             body["tools"] = [*tools]
         effort = (self.effort or "").strip().lower()
         if effort in EFFORTS:
             body["reasoning_effort"] = effort
             body["chat_template_kwargs"] = {"reasoning_effort": effort}
-        _merge_extra(body, self.extra)
+        _merge(body, self._numbers())
+        _merge(body, self.extra)
         return body
 
     def open_stream(self) -> ChatStream:
-        """A `ChatStream` for the reply: it knows the tools offered, the stop words and the wish for JSON."""
-        names = [function_of(tool).get("name") for tool in self.tools]
+        """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
+        names = (function_of(tool).get("name") for tool in self.tools)
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
-            stop=_stop_words(self.stop or self.extra.get("stop")),
+            stop=[self.stop] if isinstance(self.stop, str) else self.stop,
             json_reply=response_section(self.response_format) != "",
         )
 
     def _messages(self) -> list[JsonObject]:
-        messages = clean_history(self.messages)
+        """The conversation; cleaning joins what the reply must look like to the rest."""
         section = response_section(self.response_format)
-        if not section:
-            return messages
-        first = messages[0] if messages else {}
-        if first.get("role") not in ("system", "developer"):
-            return [{"role": "system", "content": section}, *messages]
-        content = first.get("content")
-        text = (
-            f"{content}\n\n{section}"
-            if isinstance(content, str) and content
-            else section
-        )
-        return [{**first, "content": text}, *messages[1:]]
+        wanted: list[Json] = [{"role": "system", "content": section}] if section else []
+        return clean_history([*self.messages, *wanted])
 
     def _numbers(self) -> JsonObject:
-        wanted: JsonObject = {
+        return {
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -2580,60 +2038,26 @@ class ChatRequest:
             "repetition_penalty": self.repetition_penalty,
             "seed": self.seed,
         }
-        defaults: JsonObject = {
-            "max_tokens": DEFAULT_MAX_TOKENS,
-            "temperature": DEFAULT_TEMPERATURE,
-            "top_p": DEFAULT_TOP_P,
-        }
-        given = {
-            name: _number_within(value, _NUMBERS[name])
-            for name, value in wanted.items()
-        }
-        return defaults | {
-            name: value for name, value in given.items() if value is not None
-        }
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The model ids in the answer to `GET /v1/models`, each once, in order; none if it is anything else."""
+    """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
     try:
         answer = load_json(body)
     except ValueError:
         return ()
     rows = answer.get("data") if isinstance(answer, dict) else None
-    ids = (
-        [row.get("id") for row in rows if isinstance(row, dict)]
-        if isinstance(rows, list)
-        else []
-    )
-    return tuple(dict.fromkeys(name for name in ids if isinstance(name, str) and name))
+    rows = rows if isinstance(rows, list) else []
+    ids = [row.get("id") for row in rows if isinstance(row, dict)]
+    return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
 
 
-def _number_within(value: Json, limits: _Range) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-        if not math.isfinite(number) or number < limits.low:
-            return None
-        if number > limits.high:
-            value = number = limits.high
-        if not limits.whole:
-            return float(number)
-        return value if isinstance(value, int) else int(number)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _merge_extra(body: JsonObject, extra: Mapping[str, Json]) -> None:
-    for name, value in extra.items():
+def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
+    """Add what can be sent; in the place of another value only one of the same type."""
+    for name, value in wishes.items():
         if name in _NEVER_EXTRA:
             continue
-        sent = (
-            _number_within(value, _NUMBERS[name])
-            if name in _NUMBERS
-            else without_nulls(value)
-        )
+        sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
         known = body.get(name)
         if isinstance(known, dict) and isinstance(sent, dict):
             body[name] = known | sent
@@ -2641,13 +2065,16 @@ def _merge_extra(body: JsonObject, extra: Mapping[str, Json]) -> None:
             body[name] = sent
 
 
-def _stop_words(stop: Json | Sequence[str]) -> list[str]:
-    words = (
-        [stop]
-        if isinstance(stop, str)
-        else stop if isinstance(stop, list | tuple) else []
-    )
-    return [word for word in words if isinstance(word, str) and word]
+def _number(value: Json, least: float, most: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = min(value if isinstance(value, int) else float(value), most)
+        if not least <= number < math.inf:
+            return None
+        return int(number) if isinstance(least, int) else float(number)
+    except (ValueError, OverflowError):
+        return None
 
 
 # ======================================================================================
@@ -2912,7 +2339,7 @@ PROBLEMS = {
     ),
     "redirect": (
         "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレス{location}に転送しようとしました。転送には従わないため、正しいアドレスをベース URL に指定してください。",
+        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
     ),
     "web_page": (
         "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
@@ -2949,11 +2376,11 @@ PROBLEMS = {
     ),
     "unknown_model": (
         "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
-        "サーバーにモデル{model}がありません。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
     ),
     "model_not_loaded": (
         "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
-        "サーバーがモデル{model}を読み込めませんでした{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
+        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
     ),
     "gpt_oss_unsupported": (
         "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
@@ -2999,7 +2426,7 @@ PROBLEMS = {
     # a complete reply without an answer
     "cut_in_reasoning": (
         "The model used up its tokens{budget} for thinking, before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前に、思考だけでトークン{budget}を使い切りました。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは回答の前に、思考だけでトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
     ),
     "only_reasoning": (
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
@@ -3591,7 +3018,7 @@ class Status:
 # openwebui_pipe/turn.py
 # One reply: from the request to the last chunk, with all that can happen between.
 
-COALESCE: Final = 0.04
+COALESCE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
 
 

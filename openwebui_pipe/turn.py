@@ -25,7 +25,7 @@ from openwebui_pipe.exchange import Exchange, ServerTrouble
 from openwebui_pipe.phrases import phrase
 from openwebui_pipe.status import Status, log
 
-COALESCE: Final = 0.04
+COALESCE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
 
 

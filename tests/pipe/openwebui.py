@@ -94,6 +94,7 @@ class OpenWebUi:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self.key = ""  # for the API, known once it runs
         self._session = requests.Session()
 
     @property
@@ -119,7 +120,8 @@ class OpenWebUi:
         )
         self._wait_until_healthy()
         answer = self.post("/api/v1/auths/signin", {"email": "admin@localhost", "password": "any"})
-        self._session.headers["Authorization"] = f"Bearer {answer['token']}"
+        self.key = str(answer["token"])
+        self._session.headers["Authorization"] = f"Bearer {self.key}"
         # Without this every page opens with the news of the release.
         self.post("/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}})
         return self

@@ -38,7 +38,7 @@ def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWe
     with OpenWebUi("0.6.20", tmp_path_factory.mktemp("openwebui")) as running:
         text = TARGET.read_text("utf-8")
         running.install_function("mlx_harmony", "MLX Harmony", text, BASE_URL=mac.base_url)
-        assert running.models() == {MODEL: "gpt-oss (MLX)"}
+        assert running.models()[MODEL] == "gpt-oss (MLX)"
         yield running
 
 
@@ -98,6 +98,7 @@ def test_a_dead_server_is_told_and_the_chat_goes_on_after_a_restart(visit: Visit
     expect(visit.answers.last).to_contain_text(f"The connection to {mac.base_url} was refused.")
     visit.shot("04-refused")
     mac.switch_on()
-    visit.ask("Hello!")
+    # 0.6 takes no new message behind one that failed as a whole.
+    visit.page.locator(".regenerate-response-button").last.evaluate("button => button.click()")
     expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["greeting"]))
     visit.shot("05-after-the-restart")

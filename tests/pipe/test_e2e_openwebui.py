@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -50,8 +51,14 @@ def mac() -> Iterator[Mac]:
 
 
 @pytest.fixture(scope="module")
-def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
-    with OpenWebUi("0.12.4", tmp_path_factory.mktemp("openwebui")) as running:
+def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWebUi]:
+    """Open WebUI, with the model's server in its built-in OpenAI connection too."""
+    built_in = {
+        "ENABLE_OPENAI_API": "True",
+        "OPENAI_API_BASE_URLS": f"{mac.base_url}/v1",
+        "OPENAI_API_KEYS": "-",
+    }
+    with OpenWebUi("0.12.4", tmp_path_factory.mktemp("openwebui"), **built_in) as running:
         yield running
 
 
@@ -78,12 +85,12 @@ def test_pasting_switching_on_and_setting_the_address_is_all_it_takes(
     visit.shot("02-valves")
     visit.fill_valves({"Base URL": mac.base_url, "Model Filter": "toy"})
     expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
-    assert list(webui.models().values()) == ["model"]
+    assert pipe_models(webui) == ["model"]
 
 
 def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(visit: Visit, webui: OpenWebUi) -> None:
     webui.set_valves("mlx_harmony", **webui.valves("mlx_harmony") | {"MODEL_FILTER": "gpt-oss"})
-    assert webui.models() == {MODEL: "gpt-oss (MLX)"}
+    assert pipe_models(webui) == ["gpt-oss (MLX)"]
     visit.new_chat(MODEL)
     visit.ask("Hello!")
     first = visit.finished_answer(0)
@@ -188,6 +195,16 @@ def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.shot("14-thinking-hidden")
 
 
+def test_the_built_in_connection_shows_what_the_pipe_is_for(visit: Visit, webui: OpenWebUi) -> None:
+    (model,) = [model for model in webui.models() if not model.startswith("mlx_harmony")]
+    visit.new_chat(quote(model))
+    visit.ask("Hello!")
+    expect(visit.finished_answer(0)).to_contain_text("<|channel|>analysis<|message|>")
+    visit.ask(prompt("second_turn"))
+    expect(visit.finished_answer(1)).not_to_contain_text(plain(TRANSCRIPTS["second_turn"]))
+    visit.shot("15-built-in-connection")
+
+
 def test_the_json_import_brings_japanese_labels(browser: Browser, webui: OpenWebUi) -> None:
     webui.delete("/api/v1/functions/id/mlx_harmony/delete")
     visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
@@ -195,7 +212,7 @@ def test_the_json_import_brings_japanese_labels(browser: Browser, webui: OpenWeb
     visit.open_valves("MLX Harmony")
     expect(visit.page.get_by_text("ベース URL", exact=True)).to_be_visible()
     expect(visit.page.get_by_text("思考の深さ", exact=True)).to_be_visible()
-    visit.shot("15-japanese-labels")
+    visit.shot("16-japanese-labels")
     visit.close()
 
 
@@ -203,6 +220,11 @@ def assert_no_markup(visit: Visit) -> None:
     text = visit.page.locator("#messages-container").inner_text()
     assert not [token for token in CONTROL_TOKENS if token in text]
     assert "analysis" not in text
+
+
+def pipe_models(webui: OpenWebUi) -> list[str]:
+    """The names of the pipe's models."""
+    return [name for model, name in webui.models().items() if model.startswith("mlx_harmony.")]
 
 
 def newest_chat(webui: OpenWebUi, ready: Callable[[Any], object]) -> Any:

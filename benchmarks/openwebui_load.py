@@ -1,0 +1,197 @@
+"""How Open WebUI bears many chats at once: our pipe beside its built-in OpenAI connection.
+
+    python -m benchmarks.openwebui_load [--chats 50] [--tokens 300] [--rate 40] [--rounds 3]
+
+A real Open WebUI 0.12.4, a server in a process of its own that sends mlx_lm.server's chunks at a steady rate
+to every chat, and chats that read their streams to the end, while `/health` is asked twenty times a second.
+Idle, built-in and pipe take turns in each round, so that a busy machine is busy for all of them. CPU is that
+of the Open WebUI process alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from openwebui_pipe.bundle import TARGET
+from tests.pipe.openwebui import OpenWebUi, free_port
+from tests.server import DONE, chunk, harmony, head, models, text, usage
+
+PIPE, BUILT_IN = "mlx_harmony.default_model", "built-in-model"
+POLL = 0.05  # seconds between two questions to /health
+ARRIVAL = 2.0  # seconds within which the chats begin
+
+
+@dataclass
+class Load:
+    """What was measured under one kind of load, over all rounds."""
+
+    health: list[float] = field(default_factory=list)
+    first_text: list[float] = field(default_factory=list)
+    cpu: float = 0
+    tokens: int = 0
+
+
+async def serve(port: int, tokens: int, rate: float) -> None:
+    """Answer every chat with so many tokens at a rate of its own."""
+    words = " ".join(["word"] * (tokens - 20))
+    chunks = [text(token) for token in harmony("I think for a moment about it.", words)]
+    end = chunk({}, "stop") + usage(68, len(chunks)) + DONE
+    listing = b"".join(step for step in models(BUILT_IN) if isinstance(step, bytes))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if request.startswith(b"GET"):
+            writer.write(listing)
+        else:
+            writer.write(head())
+            begun = time.monotonic()
+            for number, piece in enumerate(chunks):
+                await asyncio.sleep(begun + number / rate - time.monotonic())
+                writer.write(piece)
+                await writer.drain()
+            writer.write(end)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
+        await server.serve_forever()
+
+
+async def chat(session: aiohttp.ClientSession, url: str, model: str, delay: float, load: Load) -> None:
+    """One chat, read to its end."""
+    await asyncio.sleep(delay)
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    begun = time.perf_counter()
+    async with session.post(f"{url}/api/chat/completions", json=body) as response:
+        response.raise_for_status()
+        waiting = True
+        async for line in response.content:
+            if waiting and has_text(line):
+                load.first_text.append(time.perf_counter() - begun)
+                waiting = False
+
+
+def has_text(line: bytes) -> bool:
+    """Whether a line of the stream has text or thinking in it."""
+    if not line.startswith(b"data: {"):
+        return False
+    choices = json.loads(line[6:]).get("choices") or [{}]
+    delta = choices[0].get("delta") or {}
+    return bool(delta.get("content") or delta.get("reasoning_content"))
+
+
+async def poll(session: aiohttp.ClientSession, url: str, load: Load, over: asyncio.Event) -> None:
+    """Ask /health until the load is over."""
+    while not over.is_set():
+        begun = time.perf_counter()
+        async with session.get(f"{url}/health") as response:
+            await response.read()
+        load.health.append(time.perf_counter() - begun)
+        await asyncio.sleep(POLL)
+
+
+async def measure(webui: OpenWebUi, key: str, model: str, chats: int, seconds: float, load: Load) -> None:
+    """One load, with /health polled meanwhile; without a model the host is idle."""
+    connector = aiohttp.TCPConnector(limit=0)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        over = asyncio.Event()
+        poller = asyncio.create_task(poll(session, webui.base_url, load, over))
+        before = cpu_seconds(webui.pid)
+        if model:
+            delays = [ARRIVAL * number / chats for number in range(chats)]
+            await asyncio.gather(*(chat(session, webui.base_url, model, delay, load) for delay in delays))
+        else:
+            await asyncio.sleep(seconds)
+        load.cpu += cpu_seconds(webui.pid) - before
+        over.set()
+        await poller
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def percentile(values: list[float], part: float) -> float:
+    """A percentile in milliseconds."""
+    return 1000 * sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def table(loads: dict[str, Load]) -> str:
+    """The figures as a Markdown table."""
+    rows = [
+        "| | /health p50 | p99 | first text p50 | p99 | CPU per token |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, load in loads.items():
+        cells = [f"{percentile(load.health, 0.5):.1f} ms", f"{percentile(load.health, 0.99):.1f} ms"]
+        if load.tokens:
+            cells += [f"{percentile(load.first_text, part):.0f} ms" for part in (0.5, 0.99)]
+            cells.append(f"{1e6 * load.cpu / load.tokens:.0f} µs")
+        else:
+            cells += ["", "", ""]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
+    """Start everything and take the measures in turn."""
+    port = free_port()
+    upstream = f"http://127.0.0.1:{port}"
+    arguments = ["--serve", str(port), "--tokens", str(tokens), "--rate", str(rate)]
+    server = subprocess.Popen([sys.executable, "-m", __spec__.name, *arguments])
+    built_in = {
+        "ENABLE_OPENAI_API": "True",
+        "OPENAI_API_BASE_URLS": f"{upstream}/v1",
+        "OPENAI_API_KEYS": "none",
+    }
+    loads = {"idle": Load(), "built-in connection": Load(), "pipe": Load()}
+    try:
+        with tempfile.TemporaryDirectory() as folder, OpenWebUi("0.12.4", Path(folder), **built_in) as webui:
+            webui.install_function("mlx_harmony", "MLX Harmony", TARGET.read_text("utf-8"), BASE_URL=upstream)
+            assert {PIPE, BUILT_IN} <= set(webui.models()), webui.models()
+            for number in range(rounds + 1):
+                for name, model in zip(loads, ("", BUILT_IN, PIPE), strict=True):
+                    load = loads[name] if number else Load()  # the first round warms up
+                    asyncio.run(measure(webui, webui.key, model, chats, tokens / rate, load))
+                    load.tokens += chats * tokens if model else 0
+    finally:
+        server.terminate()
+    return loads
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--chats", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=300)
+    parser.add_argument("--rate", type=float, default=40.0, help="tokens per second and chat")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.serve, options.tokens, options.rate))
+        return
+    loads = run(options.chats, options.tokens, options.rate, options.rounds)
+    idle, built_in, pipe = (percentile(load.health, 0.99) for load in loads.values())
+    print(table(loads))
+    print(f"\n/health p99 with the pipe: {pipe / idle:.2f} × idle, {pipe / built_in:.2f} × built-in")
+    print(f"{options.chats} chats, {options.rate:g} tokens/s each, load {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
