@@ -16,7 +16,9 @@ FinishReason = Literal[
     "not_a_stream",
 ]
 WithAnswer = Literal["answered", "called", "cut"]
-WithoutAnswer = Literal["only_reasoning", "cut_in_reasoning", "cut", "empty"]
+WithoutAnswer = Literal[
+    "only_reasoning", "cut_in_reasoning", "broken_call", "cut", "empty"
+]
 Outcome = WithAnswer | WithoutAnswer | Literal["interrupted", "failed"]
 
 
@@ -106,7 +108,8 @@ class Reply:
         """How the reply ended, in one word that a host can act on.
 
         `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`:
-        the model stopped after thinking. `cut`: not all of an answer or a call came.
+        the model stopped after thinking. `broken_call`: it stopped within a tool call.
+        `cut`: not all of an answer or a call came.
         """
         if self.finish_reason in ("error", "not_a_stream"):
             return "failed"
@@ -119,6 +122,8 @@ class Reply:
         return "answered" if self.answer.strip() else "called"
 
     def _outcome_without_answer(self) -> WithoutAnswer:
+        if self.truncated and self.finish_reason == "stop":
+            return "broken_call"
         if not self.reasoning.strip():
             return "cut" if self.truncated else "empty"
         return "cut_in_reasoning" if self.truncated else "only_reasoning"

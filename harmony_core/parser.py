@@ -67,12 +67,11 @@ def _any_of(words: Iterable[str]) -> str:
     return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
 
 
-def _held_tail(text: str, start: int, beginnings: frozenset[str]) -> int:
+def _held_tail(text: str, start: int, first: str, beginnings: frozenset[str]) -> int:
     """Return where the tail of `text` begins that could become a word, else its length.
 
-    All beginnings share their first letter; none is longer than _LONGEST_HELD.
+    All beginnings start with the letter `first`; none is longer than _LONGEST_HELD.
     """
-    first = next(iter(beginnings))[0]
     at = text.find(first, max(start, len(text) - _LONGEST_HELD))
     while at >= 0 and text[at:] not in beginnings:
         at = text.find(first, at + 1)
@@ -195,13 +194,16 @@ class HarmonyParser:
 
     def _feed_text(self, text: str) -> None:
         text = self._partial + text
+        if text in _MARKER_BEGINNINGS:
+            self._partial = text
+            return
         start, end = 0, len(text)
         if "<" in text:
-            for found in _MARKER.finditer(text):
+            for found in _MARKER.finditer(text) if "|>" in text else ():
                 self._text(text[start : found.start()])
                 self._marker(found[0])
                 start = found.end()
-            end = _held_tail(text, start, _MARKER_BEGINNINGS)
+            end = _held_tail(text, start, "<", _MARKER_BEGINNINGS)
         self._partial = text[end:]
         self._text(text[start:end])
 
@@ -235,7 +237,10 @@ class HarmonyParser:
     # DUE: a header should come.
 
     def _due_text(self, text: str) -> None:
+        more_blanks = text.isspace() and self._held[-1:].isspace()
         self._held += text
+        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
+            return
         start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
         waits = _FILLERS_SO_FAR.fullmatch(start)
         if self._fresh:
@@ -280,8 +285,11 @@ class HarmonyParser:
         self._open_body, self._lead = open_body, lead
 
     def _header_text(self, text: str) -> None:
+        # A word that goes on does not end a header: no need to look again.
+        same_word = text.isalpha() and text.isascii() and self._held[-1:].isalpha()
         self._held += text
-        if not self._open_body and self._begin_bare_message(complete=False):
+        may_end = not self._open_body and not same_word
+        if may_end and self._begin_bare_message(complete=False):
             return
         if len(self._held) > MAX_HEADER:
             self._give_up_header()
@@ -387,7 +395,7 @@ class HarmonyParser:
                 self._begin_stripped(separator[0], text[start:])
                 return
             self._emit(separator[0])
-        end = _held_tail(text, start, _SEPARATOR_BEGINNINGS)
+        end = _held_tail(text, start, "a", _SEPARATOR_BEGINNINGS)
         self._stripped = text[end:]
         self._emit(text[start:end])
 

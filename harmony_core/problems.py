@@ -181,6 +181,10 @@ PROBLEMS = {
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
         "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
     ),
+    "broken_call": (
+        "The model began a tool call and did not finish it. Ask again.",
+        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
+    ),
     "empty": (
         "The model gave an empty answer. Ask again, perhaps in other words.",
         "モデルの回答は空でした。言い方を変えるなどして、もう一度尋ねてください。",

@@ -37,7 +37,7 @@ _KINDS_OF_CODE: dict[int, tuple[str, ...]] = {
         "out_of_memory",
     ),
     BROKEN_OFF: ("empty_reply", "dead_server", "silent", "stalled", "interrupted", "error_frame"),
-    UNEXPECTED_REPLY: ("cut_in_reasoning", "only_reasoning", "empty"),
+    UNEXPECTED_REPLY: ("cut_in_reasoning", "only_reasoning", "broken_call", "empty"),
 }
 
 _CODE_OF_KIND = {kind: code for code, kinds in _KINDS_OF_CODE.items() for kind in kinds}

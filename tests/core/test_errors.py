@@ -122,6 +122,7 @@ REPLIES: dict[str, tuple[Reply, str | None]] = {
     "a call": (reply(tool_calls=(ToolCall("1", "f", "{}", True, True),)), None),
     "an answer cut off": (reply(answer="Hi", finish_reason="length", truncated=True), None),
     "only thinking": (reply(reasoning="hm"), "only_reasoning"),
+    "a call that stops in its arguments": (reply(reasoning="hm", truncated=True), "broken_call"),
     "cut in thinking": (reply(reasoning="hm", finish_reason="length", truncated=True), "cut_in_reasoning"),
     "nothing": (reply(), "empty"),
     "broken off": (reply(answer="H", finish_reason="interrupted", truncated=True), "interrupted"),

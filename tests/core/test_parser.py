@@ -249,6 +249,25 @@ def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
     assert parse(CALL + "{}", tools=("f",), finish_reason="length").finish_reason == "length"
 
 
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "outcome"),
+    [
+        (FINAL + "x", "stop", "answered"),
+        (FINAL + "x", "length", "cut"),
+        (CALL + "{}", "stop", "called"),
+        (CALL + '{"a": ', "stop", "broken_call"),
+        (ANALYSIS + "t", "stop", "only_reasoning"),
+        (ANALYSIS + "t", "length", "cut_in_reasoning"),
+        (ANALYSIS, "stop", "empty"),
+        (ANALYSIS, "length", "cut"),
+        (FINAL + "x", "interrupted", "interrupted"),
+        (FINAL + "x", "error", "failed"),
+    ],
+)
+def test_every_way_to_end_has_a_name(text: str, finish_reason: FinishReason, outcome: str) -> None:
+    assert parse(text, ("f",), finish_reason).outcome == outcome
+
+
 # Bounds.
 
 
