@@ -77,7 +77,7 @@ endef
 requirements: | $(UV)  # compile the pinned files anew
 	for file in requirements/*.in; do \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	        --upgrade $$file --output-file $${file%.in}.txt || exit; done
+	        --upgrade $$(grep -om1 -e --no-deps $$file) $$file --output-file $${file%.in}.txt || exit; done
 
 clean:
 	rm -rf .venv .tools .cache dist

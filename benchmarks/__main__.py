@@ -11,7 +11,9 @@ from harmony_core.cli.bench import stream_costs
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into benchmarks/README.md"
+    )
     write = options.parse_args().write
     parts = [report.about()]
     rows = []

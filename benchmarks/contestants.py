@@ -36,7 +36,9 @@ class Contestant(Generic[Piece]):
     @property
     def label(self) -> str:
         """The name with the version of the package in it."""
-        return self.name.replace(self.project, f"{self.project} {foreign.version_of(self.project)}")
+        return self.name.replace(
+            self.project, f"{self.project} {foreign.version_of(self.project)}"
+        )
 
     def prepare(self, text: str) -> tuple[int, Callable[[int, int], None]]:
         """Return the number of pieces, and a function that feeds those from one number to another."""
@@ -62,7 +64,11 @@ def oss_harmony() -> Callable[[int], object]:
 
     def feed(token: int) -> None:
         parser.process(token)
-        _ = (parser.last_content_delta, parser.current_channel, parser.current_recipient)
+        _ = (
+            parser.last_content_delta,
+            parser.current_channel,
+            parser.current_recipient,
+        )
 
     return feed
 
@@ -103,7 +109,12 @@ def mlx_openai_server() -> Callable[[str], object]:
 OURS = Contestant("mlx-harmony", "", chunks, ours)
 PEERS: tuple[AnyContestant, ...] = (
     Contestant("oss-harmony", "oss-harmony", foreign.tokens_of, oss_harmony),
-    Contestant("oss-harmony, messages read", "oss-harmony", foreign.tokens_of, oss_harmony_messages),
+    Contestant(
+        "oss-harmony, messages read",
+        "oss-harmony",
+        foreign.tokens_of,
+        oss_harmony_messages,
+    ),
     Contestant("sglang", "sglang", chunks, sglang),
     Contestant("vllm-mlx", "vllm-mlx", chunks, vllm_mlx),
     Contestant("mlx-openai-server", "mlx-openai-server", chunks, mlx_openai_server),

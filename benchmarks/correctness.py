@@ -40,7 +40,11 @@ class Score:
 READERS = (
     Reader("mlx-harmony", "", readers.ours, readers.ours),
     Reader(
-        "oss-harmony", "oss-harmony", readers.oss_harmony_whole, readers.oss_harmony_tokens, takes_text=False
+        "oss-harmony",
+        "oss-harmony",
+        readers.oss_harmony_whole,
+        readers.oss_harmony_tokens,
+        takes_text=False,
     ),
     Reader("sglang", "sglang", readers.sglang, readers.sglang),
     Reader("vllm-mlx", "vllm-mlx", readers.vllm_mlx_whole, readers.vllm_mlx_deltas),
@@ -61,7 +65,11 @@ def cases() -> list[Case]:
 
 def scores() -> list[Score]:
     """Let every reader that is installed read every case in every way."""
-    return [_score(reader) for reader in READERS if not reader.project or version_of(reader.project)]
+    return [
+        _score(reader)
+        for reader in READERS
+        if not reader.project or version_of(reader.project)
+    ]
 
 
 def _score(reader: Reader) -> Score:
@@ -71,7 +79,11 @@ def _score(reader: Reader) -> Score:
     tallies = [tally for tally in (whole, tokens, characters) if tally]
     showed = set().union(*(tally.showed_marker for tally in tallies))
     return Score(
-        reader.name, whole.right, tokens.right, characters.right if characters else None, len(showed)
+        reader.name,
+        whole.right,
+        tokens.right,
+        characters.right if characters else None,
+        len(showed),
     )
 
 
@@ -83,7 +95,9 @@ class _Tally:
         self.showed_marker: set[str] = set()
         for case in cases():
             readings = [_reading(read, cut(text), case) for text in endings(case)]
-            self.right += any(reading is not None and is_right(reading, case) for reading in readings)
+            self.right += any(
+                reading is not None and is_right(reading, case) for reading in readings
+            )
             if readings[0] is not None and shows_marker(readings[0], case):
                 self.showed_marker.add(case["name"])
 
@@ -104,7 +118,10 @@ def endings(case: Case) -> list[str]:
 
 def shows_marker(reading: Reading, case: Case) -> bool:
     """Whether a reader would see a control token that is not part of the text."""
-    shown, expected = reading.reasoning + reading.answer, case["reasoning"] + case["answer"]
+    shown, expected = (
+        reading.reasoning + reading.answer,
+        case["reasoning"] + case["answer"],
+    )
     return any(shown.count(token) > expected.count(token) for token in CONTROL_TOKENS)
 
 
@@ -114,7 +131,8 @@ def is_right(reading: Reading, case: Case) -> bool:
     return (
         _without_blanks(reading.reasoning) == _without_blanks(case["reasoning"])
         and _without_blanks(reading.answer) == _without_blanks(case["answer"])
-        and _executable(reading.calls, case["tools"]) == _executable(wanted, case["tools"])
+        and _executable(reading.calls, case["tools"])
+        == _executable(wanted, case["tools"])
     )
 
 
@@ -122,7 +140,9 @@ def _without_blanks(text: str) -> str:
     return "".join(text.split())
 
 
-def _executable(calls: Sequence[tuple[str, str]], tools: Sequence[str]) -> list[tuple[str, object]]:
+def _executable(
+    calls: Sequence[tuple[str, str]], tools: Sequence[str]
+) -> list[tuple[str, object]]:
     """The calls of offered tools whose arguments are JSON, an array around a single object taken off."""
     found: list[tuple[str, object]] = []
     for name, arguments in calls:

@@ -52,7 +52,10 @@ class Provider:
     credentials: dict[str, object]
 
     def invoke(
-        self, messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool], **wishes: object
+        self,
+        messages: Sequence[PromptMessage],
+        tools: Sequence[PromptMessageTool],
+        **wishes: object,
     ) -> Reply:
         """One reply, with the times at which its text arrived."""
         provider = ModelProviderConfiguration(
@@ -61,8 +64,14 @@ class Provider:
         reply = Reply()
         began, cpu = time.perf_counter(), time.process_time()
         try:
-            for chunk in self.kind(provider.models if self.kind is MlxHarmonyModel else []).invoke(
-                "gpt-oss-20b", self.credentials, list(messages), {"temperature": 0, **wishes}, list(tools)
+            for chunk in self.kind(
+                provider.models if self.kind is MlxHarmonyModel else []
+            ).invoke(
+                "gpt-oss-20b",
+                self.credentials,
+                list(messages),
+                {"temperature": 0, **wishes},
+                list(tools),
             ):
                 if chunk.delta.message.content:
                     reply.last_text = time.perf_counter() - began
@@ -91,7 +100,9 @@ class Reply:
 
     @property
     def shown(self) -> str:
-        calls = [f"{call.function.name}({call.function.arguments})" for call in self.calls]
+        calls = [
+            f"{call.function.name}({call.function.arguments})" for call in self.calls
+        ]
         parts = [
             self.text,
             *(f"⟨tool call {call}⟩" for call in calls),
@@ -126,20 +137,28 @@ def agent(provider: Provider) -> Reply:
 
 
 def ask(provider: Provider, name: str, **wishes: object) -> Reply:
-    return provider.invoke([UserPromptMessage(content=LINES[name].prompt)], [], **wishes)
+    return provider.invoke(
+        [UserPromptMessage(content=LINES[name].prompt)], [], **wishes
+    )
 
 
 def unreachable(provider: Provider) -> Reply:
     nowhere = dict.fromkeys(("base_url", "endpoint_url"), "http://localhost:9")
-    return ask(replace(provider, credentials=provider.credentials | nowhere), "greeting")
+    return ask(
+        replace(provider, credentials=provider.credentials | nowhere), "greeting"
+    )
 
 
 CASES: dict[str, Callable[[Provider], Reply]] = {
     "a chat in Japanese": lambda provider: ask(provider, "greeting_ja"),
     "the second turn": second_turn,
     "an agent with a tool": agent,
-    "a JSON reply": lambda provider: ask(provider, "json", response_format="json_object"),
-    "a title (`max_tokens` 100)": lambda provider: ask(provider, "user_input_title", max_tokens=100),
+    "a JSON reply": lambda provider: ask(
+        provider, "json", response_format="json_object"
+    ),
+    "a title (`max_tokens` 100)": lambda provider: ask(
+        provider, "user_input_title", max_tokens=100
+    ),
     "an unreachable server": unreachable,
 }
 
@@ -151,17 +170,28 @@ def table(providers: Sequence[Provider]) -> Iterator[str]:
     for title, case in CASES.items():
         yield _row(title, (case(provider).shown for provider in providers))
     counts = [ask(provider, "greeting_ja") for provider in providers]
-    yield _row("tokens counted", (str(reply.tokens or _code(f"⟨error {reply.error}⟩")) for reply in counts))
-    rounds = [[ask(provider, "long_story", max_tokens=4000) for provider in providers] for _ in range(RUNS)]
+    yield _row(
+        "tokens counted",
+        (str(reply.tokens or _code(f"⟨error {reply.error}⟩")) for reply in counts),
+    )
+    rounds = [
+        [ask(provider, "long_story", max_tokens=4000) for provider in providers]
+        for _ in range(RUNS)
+    ]
     # The replies are the same token by token, so the server's count of one of them is that of all.
     tokens = max(reply.tokens for replies in rounds for reply in replies)
-    runs = list(zip(*rounds, strict=True))  # taken by turns, so that a busy machine is busy for both
+    # Taken by turns, so that a busy machine is busy for both.
+    runs = list(zip(*rounds, strict=True))
     firsts = [statistics.median(reply.first_text for reply in run) for run in runs]
-    speeds = [statistics.median(tokens / reply.last_text for reply in run) for run in runs]
+    speeds = [
+        statistics.median(tokens / reply.last_text for reply in run) for run in runs
+    ]
     costs = [statistics.median(reply.cpu / tokens for reply in run) for run in runs]
     yield _row("first text after", (f"{first * 1000:.0f} ms" for first in firsts))
     yield _row("tokens per second", (f"{speed:.0f}" for speed in speeds))
-    yield _row("the plugin's own time per token", (f"{cost * 1000:.2f} ms" for cost in costs))
+    yield _row(
+        "the plugin's own time per token", (f"{cost * 1000:.2f} ms" for cost in costs)
+    )
 
 
 def _row(title: str, cells: Iterable[str]) -> str:
@@ -177,10 +207,18 @@ def _code(text: str) -> str:
 def main() -> None:
     python = sys.argv[1] if len(sys.argv) > 1 else ".cache/mlx-lm-newest/bin/python"
     with toy_server([python, "-m", "mlx_lm.server"]) as server:
-        compatible: dict[str, object] = {"endpoint_url": f"{server.base_url}/v1", "mode": "chat"}
-        compatible |= {"function_calling_type": "tool_call", "endpoint_model_name": "default_model"}
+        compatible: dict[str, object] = {
+            "endpoint_url": f"{server.base_url}/v1",
+            "mode": "chat",
+        }
+        compatible |= {
+            "function_calling_type": "tool_call",
+            "endpoint_model_name": "default_model",
+        }
         providers = [
-            Provider("`OAICompatLargeLanguageModel`", OAICompatLargeLanguageModel, compatible),
+            Provider(
+                "`OAICompatLargeLanguageModel`", OAICompatLargeLanguageModel, compatible
+            ),
             Provider("MLX Harmony", MlxHarmonyModel, {"base_url": server.base_url}),
         ]
         print(*table(providers), sep="\n")

@@ -77,7 +77,9 @@ class Delta(Protocol):
 
 class VllmMlxThinking(Protocol):
     def extract_reasoning(self, text: str) -> tuple[str | None, str | None]: ...
-    def extract_reasoning_streaming(self, previous: str, current: str, delta: str) -> Delta | None: ...
+    def extract_reasoning_streaming(
+        self, previous: str, current: str, delta: str
+    ) -> Delta | None: ...
 
 
 class Call(TypedDict):
@@ -132,7 +134,9 @@ def version_of(project: str) -> str:
 def encoding() -> Encoding:
     """Load the vocabulary, once: that takes a second."""
     harmony = importlib.import_module("openai_harmony")
-    loaded: Encoding = harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
+    loaded: Encoding = harmony.load_harmony_encoding(
+        harmony.HarmonyEncodingName.HARMONY_GPT_OSS
+    )
     return loaded
 
 
@@ -149,12 +153,16 @@ def messages_of(tokens: Sequence[int]) -> list[Message]:
 
 def oss_harmony_parser() -> StreamableParser:
     harmony = importlib.import_module("openai_harmony")
-    parser: StreamableParser = harmony.StreamableParser(encoding(), harmony.Role.ASSISTANT, strict=False)
+    parser: StreamableParser = harmony.StreamableParser(
+        encoding(), harmony.Role.ASSISTANT, strict=False
+    )
     return parser
 
 
 def sglang_parser() -> SglangParser:
-    parser: SglangParser = _stand_alone("sglang", "sglang.srt.parser.harmony_parser").HarmonyParser()
+    parser: SglangParser = _stand_alone(
+        "sglang", "sglang.srt.parser.harmony_parser"
+    ).HarmonyParser()
     return parser
 
 
@@ -165,7 +173,8 @@ def vllm_mlx_thinking() -> VllmMlxThinking:
 
 
 def vllm_mlx_calls() -> VllmMlxCalls:
-    transformers = ModuleType("transformers")  # imported for the name of a type, nothing else
+    # Imported for the name of a type, nothing else.
+    transformers = ModuleType("transformers")
     vars(transformers)["PreTrainedTokenizerBase"] = object
     sys.modules.setdefault("transformers", transformers)
     module = _stand_alone("vllm-mlx", "vllm_mlx.tool_parsers.harmony_tool_parser")
@@ -175,7 +184,8 @@ def vllm_mlx_calls() -> VllmMlxCalls:
 
 def mlx_openai_server_parser() -> MlxOpenaiServerParser:
     module = _stand_alone("mlx-openai-server", "app.parsers.harmony")
-    vars(module)["load_harmony_encoding"] = lambda name: encoding()  # it would load it anew each time
+    # It would load it anew each time.
+    vars(module)["load_harmony_encoding"] = lambda name: encoding()
     parser: MlxOpenaiServerParser = module.HarmonyParser()
     return parser
 

@@ -49,7 +49,9 @@ async def serve(port: int, tokens: int, rate: float) -> None:
     end = chunk({}, "stop") + usage(68, len(chunks)) + DONE
     listing = b"".join(step for step in models(BUILT_IN) if isinstance(step, bytes))
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
         if request.startswith(b"GET"):
             writer.write(listing)
@@ -67,10 +69,16 @@ async def serve(port: int, tokens: int, rate: float) -> None:
         await server.serve_forever()
 
 
-async def chat(session: aiohttp.ClientSession, url: str, model: str, delay: float, load: Load) -> None:
+async def chat(
+    session: aiohttp.ClientSession, url: str, model: str, delay: float, load: Load
+) -> None:
     """One chat, read to its end."""
     await asyncio.sleep(delay)
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    body = {
+        "model": model,
+        "stream": True,
+        "messages": [{"role": "user", "content": "Hello"}],
+    }
     begun = time.perf_counter()
     async with session.post(f"{url}/api/chat/completions", json=body) as response:
         response.raise_for_status()
@@ -90,7 +98,9 @@ def has_text(line: bytes) -> bool:
     return bool(delta.get("content") or delta.get("reasoning_content"))
 
 
-async def poll(session: aiohttp.ClientSession, url: str, load: Load, over: asyncio.Event) -> None:
+async def poll(
+    session: aiohttp.ClientSession, url: str, load: Load, over: asyncio.Event
+) -> None:
     """Ask /health until the load is over."""
     while not over.is_set():
         begun = time.perf_counter()
@@ -100,7 +110,9 @@ async def poll(session: aiohttp.ClientSession, url: str, load: Load, over: async
         await asyncio.sleep(POLL)
 
 
-async def measure(webui: OpenWebUi, key: str, model: str, chats: int, seconds: float, load: Load) -> None:
+async def measure(
+    webui: OpenWebUi, key: str, model: str, chats: int, seconds: float, load: Load
+) -> None:
     """One load, with /health polled meanwhile; without a model the host is idle."""
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {key}"}
@@ -110,7 +122,9 @@ async def measure(webui: OpenWebUi, key: str, model: str, chats: int, seconds: f
         before = cpu_seconds(webui.pid)
         if model:
             delays = [ARRIVAL * number / chats for number in range(chats)]
-            await asyncio.gather(*(chat(session, webui.base_url, model, delay, load) for delay in delays))
+            await asyncio.gather(
+                *(chat(session, webui.base_url, model, delay, load) for delay in delays)
+            )
         else:
             await asyncio.sleep(seconds)
         load.cpu += cpu_seconds(webui.pid) - before
@@ -136,9 +150,14 @@ def table(loads: dict[str, Load]) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, load in loads.items():
-        cells = [f"{percentile(load.health, 0.5):.1f} ms", f"{percentile(load.health, 0.99):.1f} ms"]
+        cells = [
+            f"{percentile(load.health, 0.5):.1f} ms",
+            f"{percentile(load.health, 0.99):.1f} ms",
+        ]
         if load.tokens:
-            cells += [f"{percentile(load.first_text, part):.0f} ms" for part in (0.5, 0.99)]
+            cells += [
+                f"{percentile(load.first_text, part):.0f} ms" for part in (0.5, 0.99)
+            ]
             cells.append(f"{1e6 * load.cpu / load.tokens:.0f} µs")
         else:
             cells += ["", "", ""]
@@ -159,13 +178,23 @@ def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
     }
     loads = {"idle": Load(), "built-in connection": Load(), "pipe": Load()}
     try:
-        with tempfile.TemporaryDirectory() as folder, OpenWebUi("0.12.4", Path(folder), **built_in) as webui:
-            webui.install_function("mlx_harmony", "MLX Harmony", TARGET.read_text("utf-8"), BASE_URL=upstream)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            OpenWebUi("0.12.4", Path(folder), **built_in) as webui,
+        ):
+            webui.install_function(
+                "mlx_harmony",
+                "MLX Harmony",
+                TARGET.read_text("utf-8"),
+                BASE_URL=upstream,
+            )
             assert {PIPE, BUILT_IN} <= set(webui.models()), webui.models()
             for number in range(rounds + 1):
                 for name, model in zip(loads, ("", BUILT_IN, PIPE), strict=True):
                     load = loads[name] if number else Load()  # the first round warms up
-                    asyncio.run(measure(webui, webui.key, model, chats, tokens / rate, load))
+                    asyncio.run(
+                        measure(webui, webui.key, model, chats, tokens / rate, load)
+                    )
                     load.tokens += chats * tokens if model else 0
     finally:
         server.terminate()
@@ -179,7 +208,9 @@ def main() -> None:
     )
     parser.add_argument("--chats", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=40.0, help="tokens per second and chat")
+    parser.add_argument(
+        "--rate", type=float, default=40.0, help="tokens per second and chat"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -189,8 +220,12 @@ def main() -> None:
     loads = run(options.chats, options.tokens, options.rate, options.rounds)
     idle, built_in, pipe = (percentile(load.health, 0.99) for load in loads.values())
     print(table(loads))
-    print(f"\n/health p99 with the pipe: {pipe / idle:.2f} × idle, {pipe / built_in:.2f} × built-in")
-    print(f"{options.chats} chats, {options.rate:g} tokens/s each, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"\n/health p99 with the pipe: {pipe / idle:.2f} × idle, {pipe / built_in:.2f} × built-in"
+    )
+    print(
+        f"{options.chats} chats, {options.rate:g} tokens/s each, load {os.getloadavg()[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

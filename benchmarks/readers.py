@@ -85,30 +85,45 @@ def _from_messages(messages: Sequence[foreign.Message], case: Case) -> Reading:
 
 
 # Kinder than sglang's own GptOssDetector, which wants `<|constrain|>json` and JSON arguments.
-_SGLANG_CALL = re.compile(r"to=(?:functions\.)?([\w.-]+).*?<\|message\|>(.*?)(?:<\|call\|>|$)", re.DOTALL)
+_SGLANG_CALL = re.compile(
+    r"to=(?:functions\.)?([\w.-]+).*?<\|message\|>(.*?)(?:<\|call\|>|$)", re.DOTALL
+)
 
 
 def sglang(pieces: Sequence[str], case: Case) -> Reading:
     parser = foreign.sglang_parser()
-    events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]  # "" as its detectors flush
+    # "" as its detectors flush.
+    events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]
     if not events and "<|" not in (text := "".join(pieces)):
         return Reading("", text, ())  # as its GptOssDetector does
     texts = {
         kind: "".join(event.content for event in events if event.event_type == kind)
         for kind in ("reasoning", "normal")
     }
-    found = (_SGLANG_CALL.search(event.raw_text or "") for event in events if event.event_type == "tool_call")
-    return Reading(texts["reasoning"], texts["normal"], tuple((call[1], call[2]) for call in found if call))
+    found = (
+        _SGLANG_CALL.search(event.raw_text or "")
+        for event in events
+        if event.event_type == "tool_call"
+    )
+    return Reading(
+        texts["reasoning"],
+        texts["normal"],
+        tuple((call[1], call[2]) for call in found if call),
+    )
 
 
-_VLLM_MLX_THINKING = re.compile(r"<\|channel\|>analysis\s*<\|message\|>.*?<\|end\|>", re.DOTALL)
+_VLLM_MLX_THINKING = re.compile(
+    r"<\|channel\|>analysis\s*<\|message\|>.*?<\|end\|>", re.DOTALL
+)
 
 
 def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
     """Take the thinking out, then look for calls and, where there is none yet, the answer."""
     text = "".join(pieces)
     reasoning, content = foreign.vllm_mlx_thinking().extract_reasoning(text)
-    found = foreign.vllm_mlx_calls().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
+    found = foreign.vllm_mlx_calls().extract_tool_calls(
+        _VLLM_MLX_THINKING.sub("", text)
+    )
     answer = found.content if content is None else content
     return Reading(reasoning or "", answer or "", _calls(found.tool_calls))
 
@@ -122,7 +137,10 @@ def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
         previous, text = text, text + piece
         delta = thinker.extract_reasoning_streaming(previous, text, piece)
         if delta:
-            reasoning, answer = reasoning + (delta.reasoning or ""), answer + (delta.content or "")
+            reasoning, answer = (
+                reasoning + (delta.reasoning or ""),
+                answer + (delta.content or ""),
+            )
         found = caller.extract_tool_calls_streaming(previous, text, piece)
         calls += [call["function"] for call in (found or {}).get("tool_calls", ())]
     if not calls:  # as its server does at the end of a stream

@@ -15,7 +15,10 @@ from benchmarks.speed import LIMIT, Row, Run
 from harmony_core.cli.bench import REPEATS, SIZES, STATES, STREAM_GOAL, StreamCost
 
 README = Path(__file__).with_name("README.md")
-_BEGIN, _END = "<!-- figures: written by `python -m benchmarks --write` -->", "<!-- end of the figures -->"
+_BEGIN, _END = (
+    "<!-- figures: written by `python -m benchmarks --write` -->",
+    "<!-- end of the figures -->",
+)
 
 
 def write(figures: str) -> None:
@@ -43,7 +46,9 @@ def speed_tables(rows: Sequence[Row]) -> str:
     sizes = [f"{size >> 10}K" for size in SIZES]
     ours = (_own_row(row) for row in rows)
     ratios = ([row.state.name, *(_ratio(row, name) for name in labels)] for row in rows)
-    costs = ([row.state.name, *(_costs(row.peers[name]) for name in labels)] for row in rows)
+    costs = (
+        [row.state.name, *(_costs(row.peers[name]) for name in labels)] for row in rows
+    )
     return "\n\n".join(
         (
             "### HarmonyParser, µs per chunk of 4 characters",
@@ -59,7 +64,10 @@ def speed_tables(rows: Sequence[Row]) -> str:
 
 def stream_table(costs: Iterable[StreamCost]) -> str:
     """`ChatStream` against the bare loop."""
-    rows = ([cost.name, f"{cost.ratio:.2f}", f"{cost.ours:.2f}", f"{cost.bare:.2f}"] for cost in costs)
+    rows = (
+        [cost.name, f"{cost.ratio:.2f}", f"{cost.ours:.2f}", f"{cost.bare:.2f}"]
+        for cost in costs
+    )
     return "\n\n".join(
         (
             f"### ChatStream against line splitting and `json.loads` alone (goal: ≤ {STREAM_GOAL} ×)",
@@ -80,7 +88,13 @@ def score_table(scores: Iterable[Score], count: int) -> str:
         ]
         for score in scores
     )
-    columns = ["parser", "as whole text", "token by token", "character by character", "a marker shown"]
+    columns = [
+        "parser",
+        "as whole text",
+        "token by token",
+        "character by character",
+        "a marker shown",
+    ]
     return f"### Cases read right, of {count}\n\n{_table(columns, rows)}"
 
 
@@ -89,7 +103,13 @@ def _own_row(row: Row) -> list[str]:
     name, sizes = row.state.name, row.state.sizes
     if sizes != SIZES:
         name += f" ({sizes[0]} and {sizes[1]} characters)"
-    return [name, f"{short.cost:.2f}", f"{long.cost:.2f}", _growth(row.ours), f"≤ {row.state.goal}"]
+    return [
+        name,
+        f"{short.cost:.2f}",
+        f"{long.cost:.2f}",
+        _growth(row.ours),
+        f"≤ {row.state.goal}",
+    ]
 
 
 def _ratio(row: Row, name: str) -> str:
@@ -97,7 +117,11 @@ def _ratio(row: Row, name: str) -> str:
     if peer.failure:
         return "error"
     ratio = peer.cost / ours.cost
-    return f"{'> ' * peer.stopped}{ratio:.1f}" if ratio < 10 else f"{'> ' * peer.stopped}{ratio:.0f}"
+    return (
+        f"{'> ' * peer.stopped}{ratio:.1f}"
+        if ratio < 10
+        else f"{'> ' * peer.stopped}{ratio:.0f}"
+    )
 
 
 def _costs(runs: tuple[Run, Run]) -> str:

@@ -42,9 +42,14 @@ class Row:
 
 def measure() -> Iterator[Row]:
     """Measure every state, one after another."""
-    contestants: list[AnyContestant] = [OURS, *(peer for peer in PEERS if peer.installed)]
+    contestants: list[AnyContestant] = [
+        OURS,
+        *(peer for peer in PEERS if peer.installed),
+    ]
     for state in STATES:
-        short, long = (_measure_size(contestants, state.text(size)) for size in state.sizes)
+        short, long = (
+            _measure_size(contestants, state.text(size)) for size in state.sizes
+        )
         runs = {name: (short[name], long[name]) for name in short}
         yield Row(state, runs.pop(OURS.name), runs)
 
@@ -55,7 +60,9 @@ def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]
     for _ in range(REPEATS):
         for contestant in contestants:
             before = best.get(contestant.name)
-            if before and (before.stopped or before.failure or before.seconds > LIMIT / REPEATS):
+            if before and (
+                before.stopped or before.failure or before.seconds > LIMIT / REPEATS
+            ):
                 continue
             run = _run(contestant, text)
             if not before or run.cost < before.cost:

@@ -56,7 +56,9 @@ class ThoughtMemory:
 
     def recall(self, call_ids: Sequence[str]) -> str:
         """The thinking that led to these calls; empty where it is not known any more."""
-        known = [self._thoughts[call_id] for call_id in call_ids if call_id in self._thoughts]
+        known = [
+            self._thoughts[call_id] for call_id in call_ids if call_id in self._thoughts
+        ]
         return "\n".join(thought for thought in known if thought)
 
 
@@ -97,8 +99,12 @@ def plan_reply(
         messages=[message_dict(message, thoughts) for message in messages],
         model=model_id,
         tools=[tool_dict(tool) for tool in tools] if settings.tool_calling else (),
-        effort="low" if small else effort_of(parameters.get("reasoning_effort"), settings.effort),
-        max_tokens=budget + THINKING_ROOM if isinstance(budget, int) and small else budget,
+        effort="low"
+        if small
+        else effort_of(parameters.get("reasoning_effort"), settings.effort),
+        max_tokens=budget + THINKING_ROOM
+        if isinstance(budget, int) and small
+        else budget,
         temperature=parameters.get("temperature"),
         top_p=parameters.get("top_p"),
         top_k=parameters.get("top_k"),
@@ -110,9 +116,13 @@ def plan_reply(
     )
     return Plan(
         request=request,
-        thinking="hide" if small else _thinking_of(parameters.get("thinking"), settings.thinking),
+        thinking="hide"
+        if small
+        else _thinking_of(parameters.get("thinking"), settings.thinking),
         prompt_tokens=estimate_tokens(messages, tools),
-        answer_limit=budget if isinstance(budget, int) and small and response_format is None else None,
+        answer_limit=budget
+        if isinstance(budget, int) and small and response_format is None
+        else None,
         wants_json=response_format is not None,
         schema=schema,
     )
@@ -147,7 +157,9 @@ def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
     return AssistantPromptMessage.ToolCall(
         id=call.id,
         type="function",
-        function=AssistantPromptMessage.ToolCall.ToolCallFunction(name=call.name, arguments=call.arguments),
+        function=AssistantPromptMessage.ToolCall.ToolCallFunction(
+            name=call.name, arguments=call.arguments
+        ),
     )
 
 
@@ -155,7 +167,15 @@ def dify_error(problem: Problem) -> InvokeError:
     """A problem of the core as the one of Dify's five errors that it is; Dify tells them apart by name."""
     kind: type[InvokeError] = InvokeServerUnavailableError
     match problem.kind:
-        case "bad_url" | "dns" | "refused" | "connect_timeout" | "unreachable" | "tls" | "proxy":
+        case (
+            "bad_url"
+            | "dns"
+            | "refused"
+            | "connect_timeout"
+            | "unreachable"
+            | "tls"
+            | "proxy"
+        ):
             kind = InvokeConnectionError
         case "silent" | "stalled" | "interrupted" | "empty_reply":
             kind = InvokeConnectionError
@@ -163,14 +183,23 @@ def dify_error(problem: Problem) -> InvokeError:
             kind = InvokeAuthorizationError
         case "rate_limited":
             kind = InvokeRateLimitError
-        case "wrong_path" | "redirect" | "web_page" | "not_a_reply" | "bad_request" | "too_large":
+        case (
+            "wrong_path"
+            | "redirect"
+            | "web_page"
+            | "not_a_reply"
+            | "bad_request"
+            | "too_large"
+        ):
             kind = InvokeBadRequestError
         case "template_refused" | "no_model" | "unknown_model" | "cut_in_reasoning":
             kind = InvokeBadRequestError
     return kind(problem.text("en"))
 
 
-def estimate_tokens(messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool] = ()) -> int:
+def estimate_tokens(
+    messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool] = ()
+) -> int:
     """About how many tokens a prompt has, without a tokenizer."""
     texts = [message.get_text_content() for message in messages]
     texts += [
@@ -200,7 +229,10 @@ def _content(message: PromptMessage) -> Json:
 
 
 def _call_dict(call: AssistantPromptMessage.ToolCall) -> JsonObject:
-    function: JsonObject = {"name": call.function.name, "arguments": call.function.arguments}
+    function: JsonObject = {
+        "name": call.function.name,
+        "arguments": call.function.arguments,
+    }
     return {"id": call.id, "type": "function", "function": function}
 
 
@@ -210,7 +242,9 @@ def _thinking_of(value: object, default: Thinking) -> Thinking:
     return "hide" if value == "hide" else default
 
 
-def _response_format(parameters: Mapping[str, Json]) -> tuple[JsonObject | None, JsonObject | None]:
+def _response_format(
+    parameters: Mapping[str, Json],
+) -> tuple[JsonObject | None, JsonObject | None]:
     """What to ask the core for, and the schema to check the reply against."""
     wanted = parameters.get("response_format")
     if wanted == "json_object":
@@ -218,4 +252,7 @@ def _response_format(parameters: Mapping[str, Json]) -> tuple[JsonObject | None,
     if wanted != "json_schema":
         return None, None
     schema = read_schema(parameters.get("json_schema"))
-    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}, schema
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "schema": schema},
+    }, schema

@@ -39,7 +39,9 @@ def read_schema(parameter: Json) -> JsonObject:
     return schema
 
 
-def misfit(answer: str, schema: JsonObject | None, *, valid: bool, truncated: bool) -> str:
+def misfit(
+    answer: str, schema: JsonObject | None, *, valid: bool, truncated: bool
+) -> str:
     """Say why an answer is not the JSON that was asked for; empty when it is."""
     if not valid:
         if truncated:
@@ -61,7 +63,9 @@ def misfit(answer: str, schema: JsonObject | None, *, valid: bool, truncated: bo
 
 def _validator(schema: JsonObject) -> Validator:
     """A validator that fetches nothing: a `$ref` to another machine would be a request to it."""
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+    return validator_for(schema, default=Draft202012Validator)(
+        schema, registry=Registry()
+    )
 
 
 def _short(message: str) -> str:

@@ -10,7 +10,15 @@ from dify_plugin.entities.model.message import AssistantPromptMessage
 from dify_plugin.errors.model import InvokeBadRequestError, InvokeServerUnavailableError
 
 from harmony_core.client import Client, ServerError
-from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, ToolCall, Usage
+from harmony_core.events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    ToolCall,
+    Usage,
+)
 from harmony_core.render import Renderer
 
 from .convert import THOUGHTS, Plan, ThoughtMemory, dify_call, dify_error, tokens_of
@@ -35,10 +43,12 @@ def stream_reply(
     reply = _Reply(model, plan, thoughts)
     try:
         with client.open(plan.request) as events:
-            yield reply.chunk("")  # a sign of life, for hosts that limit the wait for the first token
+            # A sign of life, for hosts that limit the wait for the first token.
+            yield reply.chunk("")
             for event in events:
                 yield from reply.feed(event)
-                time.sleep(0)  # without it, one server that is always ahead keeps all other greenlets out
+                # Without it, one server that is always ahead keeps all other greenlets out.
+                time.sleep(0)
                 if reply.is_full:
                     break
             problem = None if reply.is_full else events.problem
@@ -57,7 +67,9 @@ def whole_reply(chunks: Chunks) -> Chunks:
     whole = parts[-1]
     message = whole.delta.message
     message.content = "".join(part.delta.message.get_text_content() for part in parts)
-    message.tool_calls = [call for part in parts for call in part.delta.message.tool_calls]
+    message.tool_calls = [
+        call for part in parts for call in part.delta.message.tool_calls
+    ]
     whole.delta.index = 0
     yield whole
 
@@ -74,7 +86,8 @@ class _Reply:
         self._thought: list[str] = []  # since the last tool call
         self._json: list[str] = []
         self._answer_deltas = 0
-        self.is_full = False  # whether the answer is as long as Dify asked for, and longer
+        # Whether the answer is as long as Dify asked for, and longer.
+        self.is_full = False
         self._written = 0  # tokens, as far as one can tell from the text
         self._calls: list[ToolCall] = []
         self._usage: Usage | None = None
@@ -131,7 +144,8 @@ class _Reply:
             yield self.chunk(piece)
 
     def _answer(self, answer: AnswerDelta) -> Iterator[LLMResultChunk]:
-        self.is_full = self._answer_deltas == self._plan.answer_limit  # a delta is a token
+        # A delta is a token.
+        self.is_full = self._answer_deltas == self._plan.answer_limit
         if self.is_full:
             return
         self._answer_deltas += 1
@@ -148,11 +162,14 @@ class _Reply:
             return
         self._thoughts.remember(call.id, "".join(self._thought))
         self._thought.clear()
-        yield self._chunk(AssistantPromptMessage(content="", tool_calls=[dify_call(call)]))
+        yield self._chunk(
+            AssistantPromptMessage(content="", tool_calls=[dify_call(call)])
+        )
 
     def _lost_call(self) -> str:
         """Why the model's call could not be passed on; empty where one could, or where it made none."""
-        if self._finish.truncated and self._finish.reason == "stop":  # the core dropped a call at the end
+        # The core dropped a call at the end.
+        if self._finish.truncated and self._finish.reason == "stop":
             return "The model began a tool call whose arguments are not complete JSON. Ask again."
         if not self._calls or any(call.executable for call in self._calls):
             return ""
@@ -165,7 +182,9 @@ class _Reply:
         last = self.chunk("")
         usage = self._usage or Usage(self._plan.prompt_tokens, self._written)
         last.delta.usage = count_usage(usage.prompt_tokens, usage.completion_tokens)
-        last.delta.finish_reason = "length" if self.is_full else _finish_reason(self._finish)
+        last.delta.finish_reason = (
+            "length" if self.is_full else _finish_reason(self._finish)
+        )
         return last
 
     def _chunk(self, message: AssistantPromptMessage) -> LLMResultChunk:

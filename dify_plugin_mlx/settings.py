@@ -8,15 +8,30 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dify_plugin.entities import I18nObject
-from dify_plugin.entities.model import AIModelEntity, FetchFrom, ModelFeature, ModelPropertyKey
+from dify_plugin.entities.model import (
+    AIModelEntity,
+    FetchFrom,
+    ModelFeature,
+    ModelPropertyKey,
+)
 
 from harmony_core.client import Client, Timeouts
-from harmony_core.profile import CONTEXT_SIZE, DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, EFFORTS, Effort
+from harmony_core.profile import (
+    CONTEXT_SIZE,
+    DEFAULT_EFFORT,
+    DEFAULT_MAX_TOKENS,
+    EFFORTS,
+    Effort,
+)
 
 Thinking = Literal["fold", "hide"]
 
 _TOOL_FEATURES = frozenset(
-    {ModelFeature.TOOL_CALL, ModelFeature.MULTI_TOOL_CALL, ModelFeature.STREAM_TOOL_CALL}
+    {
+        ModelFeature.TOOL_CALL,
+        ModelFeature.MULTI_TOOL_CALL,
+        ModelFeature.STREAM_TOOL_CALL,
+    }
 )
 
 
@@ -42,7 +57,11 @@ class Settings:
     @classmethod
     def read(cls, credentials: Mapping[str, object]) -> Settings:
         """Read the credentials that Dify hands over; raises SettingsError."""
-        given = {name: str(value).strip() for name, value in credentials.items() if value is not None}
+        given = {
+            name: str(value).strip()
+            for name, value in credentials.items()
+            if value is not None
+        }
         defaults = Timeouts()
         if not given.get("base_url"):
             raise SettingsError(
@@ -55,15 +74,25 @@ class Settings:
             model_id=given.get("model_id", ""),
             display_name=given.get("display_name", ""),
             context_size=_whole(given, "context_size", "Context size", CONTEXT_SIZE),
-            max_tokens_limit=_whole(given, "max_tokens_limit", "Upper limit of max tokens", CONTEXT_SIZE),
+            max_tokens_limit=_whole(
+                given, "max_tokens_limit", "Upper limit of max tokens", CONTEXT_SIZE
+            ),
             effort=effort_of(given.get("effort"), DEFAULT_EFFORT),
             thinking="hide" if given.get("thinking") == "hide" else "fold",
             tool_calling=given.get("tool_calling", "").lower() != "false",
             timeouts=Timeouts(
                 first_byte=_seconds(
-                    given, "first_token_timeout", "Seconds to wait for the first token", defaults.first_byte
+                    given,
+                    "first_token_timeout",
+                    "Seconds to wait for the first token",
+                    defaults.first_byte,
                 ),
-                idle=_seconds(given, "idle_timeout", "Seconds of silence before giving up", defaults.idle),
+                idle=_seconds(
+                    given,
+                    "idle_timeout",
+                    "Seconds of silence before giving up",
+                    defaults.idle,
+                ),
             ),
         )
 
@@ -77,7 +106,9 @@ def effort_of(value: object, default: Effort) -> Effort:
     return next((effort for effort in EFFORTS if effort == value), default)
 
 
-def custom_schema(pattern: AIModelEntity, model: str, settings: Settings) -> AIModelEntity:
+def custom_schema(
+    pattern: AIModelEntity, model: str, settings: Settings
+) -> AIModelEntity:
     """The schema of a model that the user added: the predefined one with the form's values in it."""
     schema = pattern.model_copy(deep=True)
     schema.model = model
@@ -85,7 +116,11 @@ def custom_schema(pattern: AIModelEntity, model: str, settings: Settings) -> AIM
     schema.fetch_from = FetchFrom.CUSTOMIZABLE_MODEL
     schema.model_properties[ModelPropertyKey.CONTEXT_SIZE] = settings.context_size
     if not settings.tool_calling:
-        schema.features = [feature for feature in schema.features or [] if feature not in _TOOL_FEATURES]
+        schema.features = [
+            feature
+            for feature in schema.features or []
+            if feature not in _TOOL_FEATURES
+        ]
     rules = {rule.name: rule for rule in schema.parameter_rules}
     rules["max_tokens"].max = settings.max_tokens_limit
     rules["max_tokens"].default = min(DEFAULT_MAX_TOKENS, settings.max_tokens_limit)
@@ -99,7 +134,9 @@ def _whole(given: Mapping[str, str], name: str, label: str, default: int) -> int
     if not text:
         return default
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise SettingsError(f"“{label}” is “{text}”. Enter a whole number above 0, for example {default}.")
+        raise SettingsError(
+            f"“{label}” is “{text}”. Enter a whole number above 0, for example {default}."
+        )
     return int(text)
 
 
@@ -112,5 +149,7 @@ def _seconds(given: Mapping[str, str], name: str, label: str, default: float) ->
     except ValueError:
         seconds = 0.0
     if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsError(f"“{label}” is “{text}”. Enter seconds above 0, for example {default:g}.")
+        raise SettingsError(
+            f"“{label}” is “{text}”. Enter seconds above 0, for example {default:g}."
+        )
     return seconds

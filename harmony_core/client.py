@@ -18,9 +18,17 @@ from .jsontext import JsonObject, dump_json
 from .problems import Problem, problem_of
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
 
-__all__ = ["CheckStep", "Client", "ReplyStream", "ServerError", "ServerFacts", "Timeouts"]
+__all__ = [
+    "CheckStep",
+    "Client",
+    "ReplyStream",
+    "ServerError",
+    "ServerFacts",
+    "Timeouts",
+]
 
-LIST_LIMIT = 30.0  # seconds; to list models, mlx_lm.server looks through its whole cache
+# Seconds; to list models, mlx_lm.server looks through its whole cache.
+LIST_LIMIT = 30.0
 
 _FATAL_KINDS = ("lossy_server",)
 _FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
@@ -71,7 +79,9 @@ class Client:
         self._endpoint = Endpoint(base_url, api_key)
         self._use_proxies = use_proxies
 
-    def open(self, request: ChatRequest, tap: Callable[[bytes], object] | None = None) -> ReplyStream:
+    def open(
+        self, request: ChatRequest, tap: Callable[[bytes], object] | None = None
+    ) -> ReplyStream:
         """Send a chat request; returns when the headers of the reply are there.
 
         Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
@@ -82,7 +92,9 @@ class Client:
         if exchange.status != 200:
             words = exchange.read_all()
             # Before 0.28 the words are the same for a wrong path and for a model that does not load.
-            raise exchange.refusal(words, self._models_or_none() if exchange.status == 404 else None)
+            raise exchange.refusal(
+                words, self._models_or_none() if exchange.status == 404 else None
+            )
         budget = body.get("max_tokens")
         limit = budget if isinstance(budget, int) else None
         return ReplyStream(exchange, request.open_stream(), limit, tap)
@@ -100,7 +112,9 @@ class Client:
         mlx_lm.server lists the Hugging Face cache and a local `--model`; where no cache folder exists it
         closes the connection without a reply.
         """
-        limits = replace(self.timeouts, first_byte=min(self.timeouts.first_byte, LIST_LIMIT))
+        limits = replace(
+            self.timeouts, first_byte=min(self.timeouts.first_byte, LIST_LIMIT)
+        )
         exchange = Exchange(self._endpoint, limits, self._use_proxies, "")
         exchange.send("GET", self._endpoint.models_url, None)
         body = exchange.read_all()
@@ -119,7 +133,9 @@ class Client:
         for step in check.steps():
             if step.problem is not None and step.fatal:
                 raise ServerError(step.problem)
-        return ServerFacts(check.models, check.fingerprint, server_version(check.fingerprint))
+        return ServerFacts(
+            check.models, check.fingerprint, server_version(check.fingerprint)
+        )
 
     def check_steps(self, model: str = "") -> Iterator[CheckStep]:
         """The same check, step by step as it goes; ends with the first fatal problem."""
@@ -191,7 +207,10 @@ class ReplyStream:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -273,7 +292,12 @@ class _Check:
         try:
             self.models = self._client.models()
         except ServerError as error:
-            return CheckStep("server", "", error.problem, fatal=error.problem.kind not in _LIST_MISSING)
+            return CheckStep(
+                "server",
+                "",
+                error.problem,
+                fatal=error.problem.kind not in _LIST_MISSING,
+            )
         return CheckStep("server", ", ".join(self.models))
 
     def _find_model(self) -> CheckStep | None:
@@ -281,7 +305,13 @@ class _Check:
             return None  # without a list nobody can tell
         if not self._model or self._model in self.models:
             return CheckStep("model", self._model or DEFAULT_MODEL)
-        failure = Failure("status", self._client.base_url, status=404, model=self._model, models=self.models)
+        failure = Failure(
+            "status",
+            self._client.base_url,
+            status=404,
+            model=self._model,
+            models=self.models,
+        )
         return CheckStep("model", self._model, explain_failure(failure))
 
     def _ask(self) -> CheckStep:
@@ -289,7 +319,9 @@ class _Check:
         model = self._model if self.models is not None else ""
         hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
         try:
-            with self._client.open(ChatRequest(hello, model=model, max_tokens=1, temperature=0)) as stream:
+            with self._client.open(
+                ChatRequest(hello, model=model, max_tokens=1, temperature=0)
+            ) as stream:
                 for _ in stream:
                     pass
         except ServerError as error:

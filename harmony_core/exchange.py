@@ -17,17 +17,28 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import (
+    ConnectionPool,
+    HTTPConnectionPool,
+    HTTPSConnectionPool,
+)
 
 from .errors import Cause, Failure, Phase, cause_of, explain_failure
 from .problems import Problem
 from .request import Endpoint
 
 READ_SIZE = 64 * 1024  # bytes, the most that one read takes; it returns what is there
-BODY_LIMIT = 4 * 1024 * 1024  # bytes of a list of models or of an error that are read at all
+BODY_LIMIT = (
+    4 * 1024 * 1024
+)  # bytes of a list of models or of an error that are read at all
 
 # What requests, urllib3 and the system raise; ValueError for addresses and headers that cannot be written.
-_NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+_NETWORK_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+    ValueError,
+)
 
 
 class ServerError(Exception):
@@ -54,13 +65,16 @@ class Timeouts:
 class Exchange:
     """One HTTP request and its answer, over a connection of its own. Raises ServerError, nothing else."""
 
-    def __init__(self, endpoint: Endpoint, timeouts: Timeouts, use_proxies: bool, model: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, timeouts: Timeouts, use_proxies: bool, model: str
+    ) -> None:
         self.endpoint = endpoint
         self._timeouts = timeouts
         self._use_proxies = use_proxies
         self._model = model
         self._session = requests.Session()
-        self._session.trust_env = False  # neither proxies nor .netrc, whose password would replace the key
+        # Neither proxies nor .netrc, whose password would replace the key.
+        self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _KeepingAdapter())
         self._begun = False
@@ -87,7 +101,8 @@ class Exchange:
             )
         except _NETWORK_ERRORS as error:
             failure = self.error(_phase_of(error), cause_of(error))
-        except BaseException:  # interrupted while waiting: let go of the connection, then pass it on
+        # Interrupted while waiting: let go of the connection, then pass it on.
+        except BaseException:
             self._session.close()
             raise
         if failure is not None:
@@ -104,7 +119,9 @@ class Exchange:
                 data = self._raw.read1(READ_SIZE, decode_content=True)
         except _NETWORK_ERRORS as error:
             silent = cause_of(error) == "timeout"
-            phase: Phase = "first_byte" if not self._begun else "idle" if silent else "stream"
+            phase: Phase = (
+                "first_byte" if not self._begun else "idle" if silent else "stream"
+            )
             failure = self.error(phase, "timeout" if silent else "")
         finally:
             self._reading = False
@@ -142,10 +159,16 @@ class Exchange:
     def error(self, phase: Phase, cause: Cause) -> ServerError:
         """The error for an answer that did not come, or not whole."""
         limits = self._timeouts
-        seconds = {"connect": limits.connect, "idle": limits.idle}.get(phase, limits.first_byte)
-        return self._explain(Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds))
+        seconds = {"connect": limits.connect, "idle": limits.idle}.get(
+            phase, limits.first_byte
+        )
+        return self._explain(
+            Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
+        )
 
-    def refusal(self, body: bytes, models: tuple[str, ...] | None = None) -> ServerError:
+    def refusal(
+        self, body: bytes, models: tuple[str, ...] | None = None
+    ) -> ServerError:
         """The error for an answer that is not the one that was asked for."""
         failure = Failure(
             "status",
@@ -158,7 +181,9 @@ class Exchange:
         return self._explain(failure)
 
     def _explain(self, failure: Failure) -> ServerError:
-        problem = explain_failure(replace(failure, model=self._model), api_key=self.endpoint.api_key)
+        problem = explain_failure(
+            replace(failure, model=self._model), api_key=self.endpoint.api_key
+        )
         return ServerError(problem)
 
     @property
@@ -169,7 +194,11 @@ class Exchange:
     @property
     def _socket(self) -> socket.socket | None:
         connection = self._raw.connection
-        return connection.kept if isinstance(connection, _KeepingHttp | _KeepingHttps) else None
+        return (
+            connection.kept
+            if isinstance(connection, _KeepingHttp | _KeepingHttps)
+            else None
+        )
 
     def _limit_silence(self) -> None:
         if self._socket is not None:
@@ -183,7 +212,9 @@ class Exchange:
 def _phase_of(error: Exception) -> Phase:
     """Whether a connection had been made when sending failed."""
     inner = error.args[0] if error.args else None
-    late = isinstance(error, requests.ReadTimeout) or isinstance(inner, urllib3.exceptions.ProtocolError)
+    late = isinstance(error, requests.ReadTimeout) or isinstance(
+        inner, urllib3.exceptions.ProtocolError
+    )
     return "headers" if late else "connect"
 
 
@@ -219,8 +250,14 @@ class _KeepingAdapter(HTTPAdapter):
     ) -> ConnectionPool:
         """The pool that `requests` would take, with the other class of connections."""
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        if isinstance(pool, HTTPSConnectionPool) and pool.ConnectionCls is HTTPSConnection:
+        if (
+            isinstance(pool, HTTPSConnectionPool)
+            and pool.ConnectionCls is HTTPSConnection
+        ):
             pool.ConnectionCls = _KeepingHttps
-        elif isinstance(pool, HTTPConnectionPool) and pool.ConnectionCls is HTTPConnection:
+        elif (
+            isinstance(pool, HTTPConnectionPool)
+            and pool.ConnectionCls is HTTPConnection
+        ):
             pool.ConnectionCls = _KeepingHttp
         return pool

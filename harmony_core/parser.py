@@ -139,9 +139,8 @@ class HarmonyParser:
         self._open_body = False  # HEADER: a body is open, this is but a candidate
         self._sink: _Sink = None  # BODY: where text goes if not to the call
         self._call: tuple[str, Arguments] | None = None
-        self._stripped: str | None = (
-            None  # BODY, stripped spelling: tail that may end it
-        )
+        # BODY, stripped spelling: tail that may end it.
+        self._stripped: str | None = None
         self._plain: _Sink = None  # the sink while text without "<" is just a delta
         self._calls = 0
         self._executable = False  # a call was made that the host will execute

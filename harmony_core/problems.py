@@ -28,7 +28,9 @@ class Problem:
 def problem_of(row: str, **blanks: object) -> Problem:
     """The problem that a row of the table describes, with its blanks filled in."""
     english, japanese = PROBLEMS[row]
-    return Problem(row.partition("/")[0], english.format(**blanks), japanese.format(**blanks))
+    return Problem(
+        row.partition("/")[0], english.format(**blanks), japanese.format(**blanks)
+    )
 
 
 PROBLEMS = {

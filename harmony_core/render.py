@@ -20,7 +20,9 @@ CLOSING: Final = "\n</think>\n\n"
 # Hosts turn the block into <details>, so that tag would end it as well (dify.md, Replying).
 _TAG: Final = re.compile(r"<(?=/?(?:think|details))", re.IGNORECASE)
 _TAG_BEGINNINGS: Final = frozenset(
-    tag[:length] for tag in ("<think", "</think", "<details", "</details") for length in range(1, len(tag))
+    tag[:length]
+    for tag in ("<think", "</think", "<details", "</details")
+    for length in range(1, len(tag))
 )
 _LONGEST_BEGINNING: Final = max(map(len, _TAG_BEGINNINGS))
 _ZERO_WIDTH_SPACE: Final = "\u200b"

@@ -12,5 +12,6 @@ def main() -> None:
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an emoji must not end a chat where the locale has none
+            # An emoji must not end a chat where the locale has none.
+            stream.reconfigure(errors="replace")
     app()

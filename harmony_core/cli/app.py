@@ -39,40 +39,64 @@ class ThinkingChoice(StrEnum):
     show = "show"
 
 
-BaseUrl = Annotated[str, typer.Option(help="Address of the server, with or without /v1.")]
-Model = Annotated[str, typer.Option(help="Model to use; empty for the one that the server has loaded.")]
+BaseUrl = Annotated[
+    str, typer.Option(help="Address of the server, with or without /v1.")
+]
+Model = Annotated[
+    str,
+    typer.Option(help="Model to use; empty for the one that the server has loaded."),
+]
 ApiKey = Annotated[
     str,
-    typer.Option(envvar="MLX_HARMONY_API_KEY", show_default=False, help="Key for a proxy before the server."),
+    typer.Option(
+        envvar="MLX_HARMONY_API_KEY",
+        show_default=False,
+        help="Key for a proxy before the server.",
+    ),
 ]
-UseProxies = Annotated[bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")]
+UseProxies = Annotated[
+    bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
+]
 
 
 @app.command(epilog=EPILOG)
 def chat(
     message: Annotated[
         str | None,
-        typer.Argument(show_default=False, help="What to say; “-” reads stdin. Without it, a conversation."),
+        typer.Argument(
+            show_default=False,
+            help="What to say; “-” reads stdin. Without it, a conversation.",
+        ),
     ] = None,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
     effort: Annotated[
-        EffortChoice | None, typer.Option(show_default="the server's", help="Reasoning effort.")
+        EffortChoice | None,
+        typer.Option(show_default="the server's", help="Reasoning effort."),
     ] = None,
     thinking: Annotated[
-        ThinkingChoice, typer.Option(help="Thinking: one line that folds away, nothing, or all of it.")
+        ThinkingChoice,
+        typer.Option(help="Thinking: one line that folds away, nothing, or all of it."),
     ] = ThinkingChoice.fold,
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, show_default="8192", help="Tokens for thinking and answer together.")
+        int | None,
+        typer.Option(
+            min=1, show_default="8192", help="Tokens for thinking and answer together."
+        ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, show_default="1.0", help="Randomness.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, show_default="1.0", help="Randomness.")
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, show_default="1.0", help="Nucleus size.")
+        float | None,
+        typer.Option(min=0, max=1, show_default="1.0", help="Nucleus size."),
     ] = None,
     json_schema: Annotated[
         Path | None,
-        typer.Option(show_default=False, help="Ask for JSON that fits this schema, and check it."),
+        typer.Option(
+            show_default=False, help="Ask for JSON that fits this schema, and check it."
+        ),
     ] = None,
     api_key: ApiKey = "",
     use_proxies: UseProxies = False,
@@ -100,7 +124,9 @@ def chat(
         top_p=top_p,
         schema=schema,
     )
-    conversation = Conversation(Client(base_url, api_key, use_proxies=use_proxies), options)
+    conversation = Conversation(
+        Client(base_url, api_key, use_proxies=use_proxies), options
+    )
     if message is None and sys.stdin.isatty():
         talk(conversation, visible_url(base_url))
         return
@@ -144,13 +170,23 @@ def clean() -> None:
 
 @app.command(epilog=EPILOG)
 def demo(
-    serve: Annotated[bool, typer.Option("--serve", help="Keep the toy server up instead.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep the toy server up instead.")
+    ] = False,
     server_python: Annotated[
-        str, typer.Option(show_default="this one", help="Python interpreter that has mlx-lm.")
+        str,
+        typer.Option(
+            show_default="this one", help="Python interpreter that has mlx-lm."
+        ),
     ] = "",
-    host: Annotated[str, typer.Option(help="Where the toy server listens.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Where the toy server listens.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, show_default="8080 to serve, if free", help="Its port.")
+        int,
+        typer.Option(
+            min=0, max=65535, show_default="8080 to serve, if free", help="Its port."
+        ),
     ] = 0,
 ) -> None:
     """Start the real mlx_lm.server with a toy gpt-oss, and show what it sends beside what a reader sees."""
@@ -163,7 +199,12 @@ def demo(
 def package(
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", show_default="mlx-harmony-VERSION.difypkg", help="The file to write."),
+        typer.Option(
+            "--output",
+            "-o",
+            show_default="mlx-harmony-VERSION.difypkg",
+            help="The file to write.",
+        ),
     ] = None,
 ) -> None:
     """Write the Dify plugin as a .difypkg file, in a checkout."""

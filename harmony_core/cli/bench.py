@@ -68,7 +68,12 @@ STATES = (
     ),
     State("a header without end", "<|channel|>", "analysis ", 2),
     State("bare text", "", _PROSE, 2),
-    State("between messages", "<|channel|>analysis<|message|>t<|end|>", "\n" * 100 + "<|end|>", 2),
+    State(
+        "between messages",
+        "<|channel|>analysis<|message|>t<|end|>",
+        "\n" * 100 + "<|end|>",
+        2,
+    ),
     State("before the first header", "", "\n", 2, (128, 512)),
     State("stripped", "analysisWe think. ", _PROSE, 2),
 )
@@ -96,13 +101,18 @@ def least(run: Callable[[], float], repeats: int = REPEATS) -> float:
 def microseconds_per_chunk(state: State, size: int) -> float:
     """What our parser needs for a chunk of a text of this size."""
     pieces = chunks(state.text(size))
-    return least(lambda: seconds(HarmonyParser(_TOOLS).feed, pieces)) / len(pieces) * 1e6
+    return (
+        least(lambda: seconds(HarmonyParser(_TOOLS).feed, pieces)) / len(pieces) * 1e6
+    )
 
 
 def sse_records(prose: str, count: int) -> list[bytes]:
     """A stream as mlx_lm.server sends it: one token per record, here `count` pieces of an answer."""
     text = (prose * (count * CHUNK // len(prose) + 1))[: count * CHUNK]
-    return [_record(content) for content in ("<|channel|>", "final", "<|message|>", *chunks(text))]
+    return [
+        _record(content)
+        for content in ("<|channel|>", "final", "<|message|>", *chunks(text))
+    ]
 
 
 def _record(content: str) -> bytes:
@@ -112,7 +122,13 @@ def _record(content: str) -> bytes:
         "object": "chat.completion.chunk",
         "model": "default_model",
         "created": 1780000000,
-        "choices": [{"index": 0, "finish_reason": None, "delta": {"role": "assistant", "content": content}}],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": None,
+                "delta": {"role": "assistant", "content": content},
+            }
+        ],
     }
     return f"data: {json.dumps(chunk)}\n\n".encode()
 
@@ -156,10 +172,16 @@ def stream_costs(count: int = 20_000) -> list[StreamCost]:
     costs = []
     for language, prose in (("English", _PROSE), ("Japanese", _JAPANESE)):
         records = sse_records(prose, count)
-        for cut, pieces in (("one record per feed", records), ("blocks of 4 KiB", blocks(records))):
+        for cut, pieces in (
+            ("one record per feed", records),
+            ("blocks of 4 KiB", blocks(records)),
+        ):
             ours, bare = _stream_runs(pieces)
             costs.append(
-                StreamCost(f"{language}, {cut}", *(run / len(records) * 1e6 for run in (ours, bare)))
+                StreamCost(
+                    f"{language}, {cut}",
+                    *(run / len(records) * 1e6 for run in (ours, bare)),
+                )
             )
     return costs
 
@@ -167,14 +189,19 @@ def stream_costs(count: int = 20_000) -> list[StreamCost]:
 def _stream_runs(pieces: Sequence[bytes]) -> tuple[float, float]:
     """Take turns, so that a disturbance meets both."""
     gc.collect()
-    runs = [(seconds(ChatStream(_TOOLS).feed, pieces), seconds(bare_loop(), pieces)) for _ in range(REPEATS)]
+    runs = [
+        (seconds(ChatStream(_TOOLS).feed, pieces), seconds(bare_loop(), pieces))
+        for _ in range(REPEATS)
+    ]
     return min(ours for ours, _ in runs), min(bare for _, bare in runs)
 
 
 def run_bench() -> None:
     """Measure, and print a table."""
     print(f"Python {platform.python_version()}, least of {REPEATS} runs, CPU time\n")
-    print(f"{'HarmonyParser, µs per chunk of 4 characters':45} {'short':>7} {'long':>7} {'goal':>6}")
+    print(
+        f"{'HarmonyParser, µs per chunk of 4 characters':45} {'short':>7} {'long':>7} {'goal':>6}"
+    )
     for state in STATES:
         short, long = (microseconds_per_chunk(state, size) for size in state.sizes)
         print(f"{state.name:45} {short:7.2f} {long:7.2f} {state.goal:6.1f}")

@@ -59,7 +59,10 @@ class Conversation:
                         screen.show(event)
                 note, code = self._verdict(stream)
             except ServerError as error:
-                note, code = error.problem.text(language()), exit_code(error.problem.kind)
+                note, code = (
+                    error.problem.text(language()),
+                    exit_code(error.problem.kind),
+                )
             except KeyboardInterrupt:
                 note, code = say("stopped"), INTERRUPTED_BY_USER
         if note:
@@ -87,7 +90,9 @@ class Conversation:
             return say("cut"), UNEXPECTED_REPLY
         if stream.reply.json_valid is False:
             return say("no_json"), UNEXPECTED_REPLY
-        if self._options.schema is not None and (reason := misfit(stream.reply.answer, self._options.schema)):
+        if self._options.schema is not None and (
+            reason := misfit(stream.reply.answer, self._options.schema)
+        ):
             return say("no_fit", reason=reason), UNEXPECTED_REPLY
         return "", OK
 

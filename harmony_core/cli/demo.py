@@ -32,7 +32,9 @@ WEATHER_TOOL: JsonObject = {
         "description": "Get the current weather in a city.",
         "parameters": {
             "type": "object",
-            "properties": {"city": {"type": "string", "description": "Name of the city."}},
+            "properties": {
+                "city": {"type": "string", "description": "Name of the city."}
+            },
             "required": ["city"],
         },
     },
@@ -50,7 +52,9 @@ class Turn:
 
 def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     """Show the demo, or serve the toy model until Ctrl-C; returns the exit code."""
-    python = server_python or (sys.executable if importlib.util.find_spec("mlx_lm") else "")
+    python = server_python or (
+        sys.executable if importlib.util.find_spec("mlx_lm") else ""
+    )
     trouble = "" if python else say("no_mlx")
     if not (TOY_MODEL / "config.json").exists():
         trouble = say("no_toy", path=TOY_MODEL)
@@ -63,10 +67,14 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     if serve and not port:
         port = free_port(USUAL_PORT)
     try:
-        with toy_server([python, "-m", "mlx_lm.server"], host=host, port=port) as server:
+        with toy_server(
+            [python, "-m", "mlx_lm.server"], host=host, port=port
+        ) as server:
             return _keep_up(server) if serve else _show(Client(server.base_url))
     except ToyServerError as error:
-        print(error.log.strip(), say("toy_died", reason=error), sep="\n", file=sys.stderr)
+        print(
+            error.log.strip(), say("toy_died", reason=error), sep="\n", file=sys.stderr
+        )
         return UNEXPECTED_REPLY
     except ServerError as error:
         print(error.problem.text(language()), file=sys.stderr)
@@ -115,23 +123,46 @@ def _chat(client: Client, lines: Sequence[str]) -> list[Turn]:
 def _tool_loop(client: Client, question: str) -> list[Turn]:
     """Ask with a tool at hand; when the model calls it, answer the call and let the model go on."""
     messages: list[JsonObject] = [{"role": "user", "content": question}]
-    turns = [_turn(client, f"▶ {question}", ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0))]
+    turns = [
+        _turn(
+            client,
+            f"▶ {question}",
+            ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0),
+        )
+    ]
     calls = [call for call in turns[0].reply.tool_calls if call.executable]
     if not calls:
         return turns
     asked = turns[0].reply
     call_list: list[Json] = [_call_message(call) for call in calls]
     messages.append(
-        {"role": "assistant", "content": "", "reasoning": asked.reasoning, "tool_calls": call_list}
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning": asked.reasoning,
+            "tool_calls": call_list,
+        }
     )
     result = dump_json(WEATHER)
-    messages += [{"role": "tool", "tool_call_id": call.id, "content": result} for call in calls]
-    turns.append(_turn(client, f"← {result}", ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0)))
+    messages += [
+        {"role": "tool", "tool_call_id": call.id, "content": result} for call in calls
+    ]
+    turns.append(
+        _turn(
+            client,
+            f"← {result}",
+            ChatRequest(messages, tools=[WEATHER_TOOL], temperature=0),
+        )
+    )
     return turns
 
 
 def _call_message(call: ToolCall) -> JsonObject:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
 
 
 def _turn(client: Client, said: str, request: ChatRequest) -> Turn:
@@ -147,7 +178,9 @@ def _raw_text(data: bytes) -> str:
     decoder = SseDecoder()
     fields = [*decoder.feed(data), *decoder.close()]
     chunks = [
-        load_json(field.text) for field in fields if isinstance(field, SseData) and field.text[:1] == "{"
+        load_json(field.text)
+        for field in fields
+        if isinstance(field, SseData) and field.text[:1] == "{"
     ]
     return "".join(_content(chunk) for chunk in chunks)
 
@@ -160,14 +193,21 @@ def _content(chunk: Json) -> str:
             return ""
 
 
-def _checks(chat: list[Turn], japanese: list[Turn], tool: list[Turn]) -> dict[str, bool]:
+def _checks(
+    chat: list[Turn], japanese: list[Turn], tool: list[Turn]
+) -> dict[str, bool]:
     turns = [*chat, *japanese, *tool]
-    shown = [text for turn in turns for text in (turn.reply.reasoning, turn.reply.answer)]
+    shown = [
+        text for turn in turns for text in (turn.reply.reasoning, turn.reply.answer)
+    ]
     japanese_answer = japanese[0].reply.answer
     return {
-        "check_markers": not any(token in text for token in CONTROL_TOKENS for text in shown),
+        "check_markers": not any(
+            token in text for token in CONTROL_TOKENS for text in shown
+        ),
         "check_thinking": all(
-            turn.reply.reasoning and turn.reply.outcome in ("answered", "called") for turn in turns
+            turn.reply.reasoning and turn.reply.outcome in ("answered", "called")
+            for turn in turns
         ),
         "check_second": len(chat) == 2 and chat[1].reply.outcome == "answered",
         "check_japanese": "。" in japanese_answer and "😊" in japanese_answer,
@@ -176,7 +216,13 @@ def _checks(chat: list[Turn], japanese: list[Turn], tool: list[Turn]) -> dict[st
 
 
 def _side_by_side(title: str, turns: Sequence[Turn]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=True)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        expand=True,
+        show_lines=True,
+    )
     table.add_column(say("left"), ratio=1, overflow="fold")
     table.add_column(say("right"), ratio=1, overflow="fold")
     for turn in turns:
@@ -195,7 +241,10 @@ def _reader_view(turn: Turn) -> Group:
     lines = [Text(turn.said, "bold")]
     if turn.reply.reasoning:
         lines.append(Text(f"▸ {say('thought_folded')}", "dim"))
-    lines += [Text(f"→ {call.name}({call.arguments})", "green") for call in turn.reply.tool_calls]
+    lines += [
+        Text(f"→ {call.name}({call.arguments})", "green")
+        for call in turn.reply.tool_calls
+    ]
     if turn.reply.answer:
         lines.append(Text(turn.reply.answer, overflow="fold"))
     return Group(*lines)

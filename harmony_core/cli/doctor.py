@@ -34,7 +34,9 @@ def _report_text(url: str, steps: Iterable[CheckStep]) -> int:
         elif not step.fatal:
             console.print(Text("! ", "yellow") + Text(_warning(step, url), "default"))
         else:
-            console.print(Text("✗ ", "red") + Text(step.problem.text(language()), "default"))
+            console.print(
+                Text("✗ ", "red") + Text(step.problem.text(language()), "default")
+            )
             code = exit_code(step.problem.kind)
     if code == OK:
         console.print(say("all_well"))
@@ -73,7 +75,11 @@ def _good_news(step: CheckStep, url: str) -> str:
     if step.name == "server":
         listed = step.fact.split(", ")
         more = ", …" if len(listed) > _LISTED else ""
-        models = say("server_listed", fact=", ".join(listed[:_LISTED]) + more) if step.fact else ""
+        models = (
+            say("server_listed", fact=", ".join(listed[:_LISTED]) + more)
+            if step.fact
+            else ""
+        )
         return say("server_ok", url=url) + models
     if step.name == "version" and not step.fact:
         return say("version_unknown")

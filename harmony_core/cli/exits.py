@@ -12,7 +12,15 @@ BROKEN_OFF = 6
 INTERRUPTED_BY_USER = 130
 
 _KINDS_OF_CODE: dict[int, tuple[str, ...]] = {
-    UNREACHABLE: ("bad_url", "dns", "refused", "connect_timeout", "unreachable", "tls", "proxy"),
+    UNREACHABLE: (
+        "bad_url",
+        "dns",
+        "refused",
+        "connect_timeout",
+        "unreachable",
+        "tls",
+        "proxy",
+    ),
     REFUSED: (
         "wrong_path",
         "unauthorized",
@@ -36,7 +44,14 @@ _KINDS_OF_CODE: dict[int, tuple[str, ...]] = {
         "unstable_server",
         "out_of_memory",
     ),
-    BROKEN_OFF: ("empty_reply", "dead_server", "silent", "stalled", "interrupted", "error_frame"),
+    BROKEN_OFF: (
+        "empty_reply",
+        "dead_server",
+        "silent",
+        "stalled",
+        "interrupted",
+        "error_frame",
+    ),
     UNEXPECTED_REPLY: ("cut_in_reasoning", "only_reasoning", "broken_call", "empty"),
 }
 

@@ -16,7 +16,9 @@ from .exits import USAGE
 def parse_text() -> None:
     """Read raw text from stdin and write what it means as JSON."""
     reply = parse(_stdin())
-    calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+    calls = [
+        {"name": call.name, "arguments": call.arguments} for call in reply.tool_calls
+    ]
     _write(
         {
             "reasoning": reply.reasoning,
@@ -37,7 +39,9 @@ def _messages(text: str) -> list[JsonObject]:
         value = load_json(text)
     except ValueError:
         value = None
-    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+    if not isinstance(value, list) or not all(
+        isinstance(message, dict) for message in value
+    ):
         typer.echo(
             "Standard input is not a JSON list of messages. "
             'Write it like [{"role": "user", "content": "Hi"}].',

@@ -21,7 +21,10 @@ _READABLE_FILE: Final = 0o100644 << 16
 def run_package(source: Path, output: Path | None) -> int:
     """Write the package of the checkout `source`; returns the exit code."""
     if not (source / "manifest.yaml").is_file():
-        print("There is no manifest.yaml here. Run this in a checkout of mlx-harmony.", file=sys.stderr)
+        print(
+            "There is no manifest.yaml here. Run this in a checkout of mlx-harmony.",
+            file=sys.stderr,
+        )
         return USAGE
     target = output or source / f"mlx-harmony-{_version(source)}.difypkg"
     count = write_package(source, target)
@@ -50,7 +53,11 @@ def _files(source: Path) -> Iterator[str]:
     ignored = _ignored(source)
     for folder, folders, files in os.walk(source):
         inside = Path(folder).relative_to(source)
-        folders[:] = [name for name in folders if not ignored.match_file(f"{(inside / name).as_posix()}/")]
+        folders[:] = [
+            name
+            for name in folders
+            if not ignored.match_file(f"{(inside / name).as_posix()}/")
+        ]
         for name in files:
             path = (inside / name).as_posix()
             if not ignored.match_file(path):
@@ -60,7 +67,9 @@ def _files(source: Path) -> Iterator[str]:
 def _ignored(source: Path) -> pathspec.GitIgnoreSpec:
     """Read `.difyignore` as Dify's packager does: gitignore patterns, re-includes (`!`) without effect."""
     lines = (source / ".difyignore").read_text("utf-8").splitlines()
-    return pathspec.GitIgnoreSpec.from_lines(line.strip() for line in lines if not line.startswith("!"))
+    return pathspec.GitIgnoreSpec.from_lines(
+        line.strip() for line in lines if not line.startswith("!")
+    )
 
 
 def _version(source: Path) -> str:

@@ -40,4 +40,6 @@ def misfit(answer: str, schema: JsonObject) -> str:
         return f"{unresolvable.ref} cannot be resolved"
     if error is None:
         return ""
-    return f"{error.json_path}: {error.message}" if error.absolute_path else error.message
+    return (
+        f"{error.json_path}: {error.message}" if error.absolute_path else error.message
+    )

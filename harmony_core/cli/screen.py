@@ -19,7 +19,9 @@ from .words import say
 Thinking = Literal["fold", "hide", "show"]
 
 # A model's text must not steer the terminal: control characters but tab and line break are left out.
-_NO_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+_NO_CONTROLS = {
+    code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"
+}
 
 
 class ReplyScreen:
@@ -42,7 +44,10 @@ class ReplyScreen:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._end_thinking()
         if self._answer_end not in ("", "\n"):
@@ -52,7 +57,9 @@ class ReplyScreen:
         """Show what came next."""
         match event:
             case Progress(done, total) if self._thinking_since is None:
-                self._status(lambda: say("reading", percent=100 * done // max(total, 1)))
+                self._status(
+                    lambda: say("reading", percent=100 * done // max(total, 1))
+                )
             case ReasoningDelta(text):
                 self._show_thought(text)
             case AnswerDelta(text):
@@ -107,7 +114,11 @@ class ReplyScreen:
         self._line.words = words
         if self._live is None and self._notes.is_terminal:
             self._live = Live(
-                self._line, console=self._notes, transient=True, redirect_stdout=False, redirect_stderr=False
+                self._line,
+                console=self._notes,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._live.start()
 

@@ -60,8 +60,21 @@ def toy_server(
         hub = Path(folder) / "hub"
         hub.mkdir()
         log = Path(folder) / "server.log"
-        line = [*command, "--model", str(model), "--host", host, "--port", str(port), *arguments]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": folder, "HF_HUB_CACHE": str(hub)}
+        line = [
+            *command,
+            "--model",
+            str(model),
+            "--host",
+            host,
+            "--port",
+            str(port),
+            *arguments,
+        ]
+        environment = os.environ | {
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": folder,
+            "HF_HUB_CACHE": str(hub),
+        }
         process = _start(line, environment, log)
         try:
             server = ToyServer(f"http://127.0.0.1:{port}", port, log)
@@ -81,7 +94,9 @@ def free_port(wish: int = 0) -> int:
     return port
 
 
-def _start(line: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(
+    line: Sequence[str], environment: dict[str, str], log: Path
+) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         try:
             # A session of its own: Ctrl-C in the terminal is for us, and a launcher's children end with it.
@@ -98,7 +113,9 @@ def _start(line: Sequence[str], environment: dict[str, str], log: Path) -> subpr
 
 
 def _wait_until_ready(server: ToyServer, process: subprocess.Popen[bytes]) -> None:
-    client = Client(server.base_url, timeouts=Timeouts(connect=2, first_byte=10, idle=10))
+    client = Client(
+        server.base_url, timeouts=Timeouts(connect=2, first_byte=10, idle=10)
+    )
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -8,7 +8,10 @@ from ..problems import Language
 
 _WORDS = {
     "waiting": ("Waiting for the reply…", "返答を待っています…"),
-    "reading": ("Reading the prompt… {percent} %", "プロンプトを読み込み中… {percent} %"),
+    "reading": (
+        "Reading the prompt… {percent} %",
+        "プロンプトを読み込み中… {percent} %",
+    ),
     "thinking": ("Thinking… {seconds} s", "思考中… {seconds} 秒"),
     "thought": ("Thought for {seconds} s", "{seconds} 秒間思考しました"),
     "thought_folded": ("Thinking (folded)", "思考(折りたたみ)"),
@@ -54,7 +57,10 @@ _WORDS = {
     "model_ok": ("The model can be used: {fact}", "モデルを使えます: {fact}"),
     "reply_ok": ("The model replies", "モデルが返答しています"),
     "version_ok": ("Server: {fact}", "サーバー: {fact}"),
-    "version_unknown": ("The server does not tell its version", "サーバーのバージョンは不明です"),
+    "version_unknown": (
+        "The server does not tell its version",
+        "サーバーのバージョンは不明です",
+    ),
     "all_well": ("All is well.", "すべて正常です。"),
     "no_mlx": (
         "mlx-lm is not installed beside mlx-harmony. Run `make demo`, or give --server-python the interpreter"
@@ -79,12 +85,24 @@ _WORDS = {
     "scene_first": ("A first turn", "1 往復目"),
     "scene_second": ("The second turn of the same chat", "同じ会話の 2 往復目"),
     "scene_japanese": ("Japanese with emoji", "日本語と絵文字"),
-    "scene_tool": ("A tool call, and the answer to its result", "ツール呼び出しと、結果への回答"),
-    "check_markers": ("No control marker reached the reader", "制御用マーカーは読者に届いていません"),
+    "scene_tool": (
+        "A tool call, and the answer to its result",
+        "ツール呼び出しと、結果への回答",
+    ),
+    "check_markers": (
+        "No control marker reached the reader",
+        "制御用マーカーは読者に届いていません",
+    ),
     "check_thinking": ("Thinking and answer came apart", "思考と回答は分かれています"),
     "check_second": ("The second turn works", "2 往復目も動作しています"),
-    "check_japanese": ("Japanese and emoji are intact", "日本語と絵文字は壊れていません"),
-    "check_tool": ("The tool was called and its result answered", "ツールが呼ばれ、結果に回答しました"),
+    "check_japanese": (
+        "Japanese and emoji are intact",
+        "日本語と絵文字は壊れていません",
+    ),
+    "check_tool": (
+        "The tool was called and its result answered",
+        "ツールが呼ばれ、結果に回答しました",
+    ),
     "serving": (
         "The toy model is served by mlx_lm.server at {url}; Ctrl-C ends it.\n\n"
         'Command line  mlx-harmony chat --base-url {url} "Hello!"\n'

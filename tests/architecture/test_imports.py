@@ -12,11 +12,35 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "harmony_core"
 CLIENT = {"client.py", "exchange.py"}  # the one synchronous HTTP client
-PURE = sorted(path for path in CORE.glob("*.py") if path.name not in CLIENT | {"__main__.py"})
+PURE = sorted(
+    path for path in CORE.glob("*.py") if path.name not in CLIENT | {"__main__.py"}
+)
 # What would let the outside in: sockets, clocks, the environment, chance, logs, files, threads.
 IMPURE = {
-    *("asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets"),
-    *("select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time"),
+    *(
+        "asyncio",
+        "http",
+        "io",
+        "logging",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "queue",
+        "random",
+        "secrets",
+    ),
+    *(
+        "select",
+        "selectors",
+        "signal",
+        "socket",
+        "ssl",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+    ),
     *("urllib", "uuid", "warnings"),
 }
 PURE_PARTS = {"urllib.parse"}
@@ -42,7 +66,9 @@ def top_level(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
-def test_the_core_needs_the_standard_library_only_and_touches_nothing_outside(path: Path) -> None:
+def test_the_core_needs_the_standard_library_only_and_touches_nothing_outside(
+    path: Path,
+) -> None:
     names = outside(path)
     assert top_level(names) <= sys.stdlib_module_names
     assert not top_level(names - PURE_PARTS) & IMPURE
@@ -50,7 +76,11 @@ def test_the_core_needs_the_standard_library_only_and_touches_nothing_outside(pa
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
 def test_the_core_opens_prints_and_asks_nothing(path: Path) -> None:
-    called = {node.func.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if is_plain_call(node)}
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if is_plain_call(node)
+    }
     assert not called & {"open", "print", "input", "eval", "exec", "hash", "id"}
 
 
@@ -67,19 +97,26 @@ def test_no_pure_module_imports_the_client_or_the_command_line(path: Path) -> No
 
 def test_the_client_adds_nothing_but_its_http_library() -> None:
     for name in CLIENT:
-        assert top_level(outside(CORE / name)) - sys.stdlib_module_names <= HTTP_LIBRARIES
+        assert (
+            top_level(outside(CORE / name)) - sys.stdlib_module_names <= HTTP_LIBRARIES
+        )
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_never_imports_the_other_one_or_the_command_line(host: str) -> None:
     other = next(name for name in HOSTS if name != host)
-    files = [path for path in (ROOT / host).rglob("*.py") if path.name != "mlx_harmony_pipe.py"]
+    files = [
+        path
+        for path in (ROOT / host).rglob("*.py")
+        if path.name != "mlx_harmony_pipe.py"
+    ]
     assert files
     for path in files:
         names = outside(path)
         assert other not in top_level(names), path
         assert not any(
-            name == "harmony_core.cli" or name.startswith("harmony_core.cli.") for name in names
+            name == "harmony_core.cli" or name.startswith("harmony_core.cli.")
+            for name in names
         ), path
 
 
@@ -87,8 +124,12 @@ def test_a_host_never_imports_the_other_one_or_the_command_line(host: str) -> No
 def test_a_host_takes_only_public_names_from_the_core(host: str) -> None:
     for path in (ROOT / host).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harmony_core"):
-                assert not [alias.name for alias in node.names if alias.name.startswith("_")], path
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "harmony_core"
+            ):
+                assert not [
+                    alias.name for alias in node.names if alias.name.startswith("_")
+                ], path
 
 
 def test_the_core_never_imports_a_host() -> None:

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "version"
+]
 
 
 def test_the_manifest_has_the_version_of_the_project() -> None:
@@ -30,7 +32,9 @@ def test_the_changelog_begins_with_the_version_of_the_project() -> None:
 
 
 def tracked_files() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
@@ -41,13 +45,19 @@ def test_no_file_names_a_registry_host_or_a_path_of_a_machine() -> None:
         r"(?:pypi|pythonhosted|npmjs|golang|debian)\.(?:org|com)|(?<![\w.~-])/(?:root|work)/"
     )
     for path in tracked_files():
-        if path.suffix in {".png", ".safetensors"} or path == Path(__file__) or not path.is_file():
+        if (
+            path.suffix in {".png", ".safetensors"}
+            or path == Path(__file__)
+            or not path.is_file()
+        ):
             continue
         found = forbidden.search(path.read_text("utf-8", errors="replace"))
         assert not found, f"{path.relative_to(ROOT)}: {found[0] if found else ''}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.in")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "requirements").glob("*.in")), ids=lambda path: path.name
+)
 def test_every_requirement_is_pinned_with_hashes(path: Path) -> None:
     pinned = path.with_suffix(".txt").read_text("utf-8")
     assert "--hash=sha256:" in pinned

@@ -47,7 +47,9 @@ def run() -> Run:
     """Run a command in this process; `input` is its standard input."""
 
     def invoke(*arguments: str, input: str = "") -> Outcome:
-        result = CliRunner().invoke(app, list(arguments), input=input, catch_exceptions=False)
+        result = CliRunner().invoke(
+            app, list(arguments), input=input, catch_exceptions=False
+        )
         return Outcome(result.stdout, result.stderr, result.exit_code)
 
     return invoke

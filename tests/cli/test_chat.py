@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.server import Reset, Script, ScriptedServer, harmony, head, models, page, reply, text
+from tests.server import (
+    Reset,
+    Script,
+    ScriptedServer,
+    harmony,
+    head,
+    models,
+    page,
+    reply,
+    text,
+)
 
 HELLO = reply(*harmony("The user greets me.", "Hello 世界 😀."))
 KEY = "sk-very-secret"
@@ -22,7 +32,9 @@ def test_the_answer_alone_goes_to_stdout(server: ScriptedServer, run: Run) -> No
     assert result.exit_code == 0
 
 
-def test_thinking_goes_to_stderr_if_it_is_wanted(server: ScriptedServer, run: Run) -> None:
+def test_thinking_goes_to_stderr_if_it_is_wanted(
+    server: ScriptedServer, run: Run
+) -> None:
     server.chat(HELLO)
     result = run("chat", "Hi", "--base-url", server.base_url, "--thinking", "show")
     assert result.stdout == "Hello 世界 😀.\n"
@@ -35,7 +47,9 @@ def test_the_message_may_come_from_stdin(
 ) -> None:
     server.chat(HELLO)
     run("chat", *arguments, "--base-url", server.base_url, input="Hi\nthere\n")
-    assert server.requests[0].json["messages"] == [{"role": "user", "content": "Hi\nthere"}]
+    assert server.requests[0].json["messages"] == [
+        {"role": "user", "content": "Hi\nthere"}
+    ]
 
 
 def test_nothing_on_stdin_is_wrong_usage(run: Run) -> None:
@@ -44,7 +58,16 @@ def test_nothing_on_stdin_is_wrong_usage(run: Run) -> None:
 
 def test_the_options_reach_the_server(server: ScriptedServer, run: Run) -> None:
     server.chat(HELLO)
-    options = ["--model", "a/b", "--effort", "low", "--max-tokens", "99", "--temperature", "0.5"]
+    options = [
+        "--model",
+        "a/b",
+        "--effort",
+        "low",
+        "--max-tokens",
+        "99",
+        "--temperature",
+        "0.5",
+    ]
     options += ["--top-p", "0.9", "--system", "Be brief.", "--api-key", KEY]
     run("chat", "Hi", "--base-url", server.base_url, *options)
     (request,) = server.requests
@@ -74,14 +97,19 @@ FAILURES: dict[str, tuple[Script, int]] = {
     "refused by a proxy": (page(403, "no"), 4),
     "no such model": (page(404, "Not Found"), 5),
     "cut": (reply(*harmony("hm", "Hello"), finish_reason="length"), 1),
-    "cut in thinking": (reply("<|channel|>", "analysis", "<|message|>", "hm", finish_reason="length"), 1),
+    "cut in thinking": (
+        reply("<|channel|>", "analysis", "<|message|>", "hm", finish_reason="length"),
+        1,
+    ),
     "nothing": (reply(), 1),
     "broken off": ([head(), text("Hello"), Reset()], 6),
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_has_its_exit_code_and_one_line(server: ScriptedServer, run: Run, name: str) -> None:
+def test_each_failure_has_its_exit_code_and_one_line(
+    server: ScriptedServer, run: Run, name: str
+) -> None:
     script, code = FAILURES[name]
     server.chat(script).models(models("a"))
     result = run("chat", "Hi", "--base-url", server.base_url)
@@ -102,7 +130,11 @@ def test_a_server_that_is_not_there_is_told_in_the_language_of_the_locale(
     assert "拒否されました。" in japanese.stderr
 
 
-SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["city"],
+    "properties": {"city": {"type": "string"}},
+}
 
 
 @pytest.fixture
@@ -116,7 +148,9 @@ def test_a_json_reply_that_fits_comes_without_fence_and_thinking(
     server: ScriptedServer, run: Run, schema: str
 ) -> None:
     server.chat(reply(*harmony("hm", '```json\n{"city": "Paris"}\n```')))
-    result = run("chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema)
+    result = run(
+        "chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema
+    )
     assert json.loads(result.stdout) == {"city": "Paris"}
     assert result.exit_code == 0
     assert '"city"' in json.dumps(server.requests[0].json["messages"]).replace("\\", "")
@@ -134,24 +168,32 @@ def test_a_json_reply_that_does_not_fit_is_told(
     server: ScriptedServer, run: Run, schema: str, answer: str, words: str
 ) -> None:
     server.chat(reply(*harmony("hm", answer)))
-    result = run("chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema)
+    result = run(
+        "chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema
+    )
     assert result.stdout.strip() == answer
     assert words in result.stderr
     assert result.exit_code == 1
 
 
-def test_a_schema_never_fetches_anything(server: ScriptedServer, run: Run, tmp_path: Path) -> None:
+def test_a_schema_never_fetches_anything(
+    server: ScriptedServer, run: Run, tmp_path: Path
+) -> None:
     path = tmp_path / "schema.json"
     path.write_text(json.dumps({"$ref": f"{server.base_url}/schema.json"}))
     server.chat(reply(*harmony("hm", "{}")))
-    result = run("chat", "Hi", "--base-url", server.base_url, "--json-schema", str(path))
+    result = run(
+        "chat", "Hi", "--base-url", server.base_url, "--json-schema", str(path)
+    )
     assert result.exit_code == 1
     assert "cannot be resolved" in result.stderr
     assert [request.path for request in server.requests] == [server.CHAT]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"type": "nonsense"}'])
-def test_a_file_that_is_no_schema_is_wrong_usage(run: Run, tmp_path: Path, content: str | None) -> None:
+def test_a_file_that_is_no_schema_is_wrong_usage(
+    run: Run, tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "schema.json"
     if content is not None:
         path.write_text(content)

@@ -32,7 +32,10 @@ def test_parse_turns_raw_text_into_json(run: Run) -> None:
 
 
 def test_clean_turns_messages_into_messages(run: Run) -> None:
-    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": RAW[:118]}]
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": RAW[:118]},
+    ]
     cleaned = json.loads(run("clean", input=json.dumps(messages)).stdout)
     assert [message["role"] for message in cleaned] == ["user", "assistant"]
     assert cleaned[1]["content"] == "Hi"
@@ -54,7 +57,14 @@ def test_every_kind_of_problem_has_an_exit_code() -> None:
 
 def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:
     help_text = " ".join(run("--help").stdout.split())
-    for word in ("chat", "doctor", "parse", "clean", "demo", "3 the server cannot be reached"):
+    for word in (
+        "chat",
+        "doctor",
+        "parse",
+        "clean",
+        "demo",
+        "3 the server cannot be reached",
+    ):
         assert word in help_text
 
 
@@ -65,7 +75,11 @@ def test_the_help_loads_no_http_library() -> None:
     )
     root = Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert result.stdout == "[]\n"
 
@@ -121,7 +135,8 @@ def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
 @pytest.mark.parametrize("key", _WORDS)
 def test_both_languages_fill_in_the_same_blanks(key: str) -> None:
     english, japanese = (
-        {name for _, name, _, _ in string.Formatter().parse(text) if name} for text in _WORDS[key]
+        {name for _, name, _, _ in string.Formatter().parse(text) if name}
+        for text in _WORDS[key]
     )
     assert english == japanese
 

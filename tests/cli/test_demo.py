@@ -56,7 +56,9 @@ def test_the_demo_shows_both_sides_and_checks_itself(run: Run) -> None:
     assert not any(token in cell for token in CONTROL_TOKENS for cell in right)
 
 
-def test_the_demo_tells_which_of_its_checks_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_tells_which_of_its_checks_failed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STAND_IN", "talks")
     code, shown, _ = run_demo(run)
     assert code == 1
@@ -65,14 +67,18 @@ def test_the_demo_tells_which_of_its_checks_failed(run: Run, monkeypatch: pytest
     assert "✗ The tool was called" in shown
 
 
-def test_the_demo_tells_what_is_wrong_with_the_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_tells_what_is_wrong_with_the_server(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STAND_IN", "drops")
     code, _, errors = run_demo(run)
     assert code == 6
     assert "closed the connection without a reply" in errors
 
 
-def test_a_server_that_dies_is_told_with_its_last_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_dies_is_told_with_its_last_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STAND_IN", "dies")
     code, _, errors = run_demo(run)
     assert code == 1
@@ -86,7 +92,9 @@ def test_an_interpreter_that_does_not_exist_is_told(run: Run) -> None:
     assert "/no/such/python: No such file" in result.stderr
 
 
-def test_without_mlx_lm_the_demo_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlx_lm_the_demo_says_how_to_get_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     result = run("demo")
     assert result.exit_code == 2
@@ -135,9 +143,15 @@ def test_a_server_ends_with_its_block_and_ports_can_be_chosen(model: Path) -> No
         pass
 
 
-def test_a_server_that_never_answers_is_given_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_given_up(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(toy_server, "START_LIMIT", 0.5)
-    command = [sys.executable, "-c", "import time; print('busy', flush=True); time.sleep(60)"]
+    command = [
+        sys.executable,
+        "-c",
+        "import time; print('busy', flush=True); time.sleep(60)",
+    ]
     with (
         pytest.raises(ToyServerError, match="no answer within") as caught,
         toy_server.toy_server(command, model=model),

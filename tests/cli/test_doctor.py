@@ -12,7 +12,9 @@ from tests.server import Script, ScriptedServer, models, page, reply
 ONE_TOKEN = reply("<|channel|>", finish_reason="length")
 
 
-def test_a_healthy_server_gets_a_tick_at_each_step(server: ScriptedServer, run: Run) -> None:
+def test_a_healthy_server_gets_a_tick_at_each_step(
+    server: ScriptedServer, run: Run
+) -> None:
     server.models(models("a/gpt-oss-20b")).chat(ONE_TOKEN)
     result = run("doctor", "--base-url", server.base_url)
     assert result.exit_code == 0
@@ -27,21 +29,56 @@ def test_a_healthy_server_gets_a_tick_at_each_step(server: ScriptedServer, run: 
 
 def test_another_kind_of_server_is_fine_too(server: ScriptedServer, run: Run) -> None:
     server.models(models("a")).chat(reply("x", fingerprint=""))
-    assert "✓ The server does not tell its version" in run("doctor", "--base-url", server.base_url).stdout
+    assert (
+        "✓ The server does not tell its version"
+        in run("doctor", "--base-url", server.base_url).stdout
+    )
 
 
 CASES: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
-    "wrong path": (page(404, "Not Found"), page(404, "Not Found"), (), 4, "✗ {url} answers, but"),
+    "wrong path": (
+        page(404, "Not Found"),
+        page(404, "Not Found"),
+        (),
+        4,
+        "✗ {url} answers, but",
+    ),
     "unknown model": (models("a/b"), ONE_TOKEN, ("--model", "b"), 5, "lists: a/b."),
-    "dead": (models("a"), page(404, '{"error": "generation thread died"}'), (), 6, "✗ The server took"),
-    "lossy": (models("a"), reply("x", fingerprint="0.26.3-0.28-L"), (), 5, "✗ The server's mlx-lm 0.26.3"),
-    "unstable": (models("a"), reply("x", fingerprint="0.30.1-0.30-L"), (), 0, "! The server's mlx-lm 0.30.1"),
-    "no list": ([], ONE_TOKEN, (), 0, "! The server answers at {url}, but gives no list"),
+    "dead": (
+        models("a"),
+        page(404, '{"error": "generation thread died"}'),
+        (),
+        6,
+        "✗ The server took",
+    ),
+    "lossy": (
+        models("a"),
+        reply("x", fingerprint="0.26.3-0.28-L"),
+        (),
+        5,
+        "✗ The server's mlx-lm 0.26.3",
+    ),
+    "unstable": (
+        models("a"),
+        reply("x", fingerprint="0.30.1-0.30-L"),
+        (),
+        0,
+        "! The server's mlx-lm 0.30.1",
+    ),
+    "no list": (
+        [],
+        ONE_TOKEN,
+        (),
+        0,
+        "! The server answers at {url}, but gives no list",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_wrong_is_told_with_its_exit_code(server: ScriptedServer, run: Run, name: str) -> None:
+def test_what_is_wrong_is_told_with_its_exit_code(
+    server: ScriptedServer, run: Run, name: str
+) -> None:
     list_script, chat_script, arguments, code, words = CASES[name]
     server.models(list_script).chat(chat_script)
     result = run("doctor", "--base-url", server.base_url, *arguments)
@@ -54,7 +91,12 @@ def test_the_report_can_be_json(server: ScriptedServer, run: Run) -> None:
     server.models(models("a")).chat(reply("x", fingerprint="0.30.1-0.30-L"))
     report = json.loads(run("doctor", "--json", "--base-url", server.base_url).stdout)
     assert report["ok"] is True
-    assert [step["name"] for step in report["steps"]] == ["server", "model", "reply", "version"]
+    assert [step["name"] for step in report["steps"]] == [
+        "server",
+        "model",
+        "reply",
+        "version",
+    ]
     assert report["steps"][-1]["kind"] == "unstable_server"
 
 
@@ -63,11 +105,17 @@ def test_a_failure_in_json_speaks_the_language_of_the_locale(
 ) -> None:
     result = run("doctor", "--json", "--base-url", "http://u:secret@127.0.0.1:1")
     monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
-    japanese = json.loads(run("doctor", "--json", "--base-url", "http://127.0.0.1:1").stdout)
+    japanese = json.loads(
+        run("doctor", "--json", "--base-url", "http://127.0.0.1:1").stdout
+    )
     report = json.loads(result.stdout)
     assert result.exit_code == 3
     assert report["ok"] is False
     assert report["steps"][0]["kind"] == "refused"
-    assert report["steps"][0]["text"].startswith("The connection to http://127.0.0.1:1 was refused. Start")
-    assert japanese["steps"][0]["text"].startswith("http://127.0.0.1:1 への接続が拒否されました。")
+    assert report["steps"][0]["text"].startswith(
+        "The connection to http://127.0.0.1:1 was refused. Start"
+    )
+    assert japanese["steps"][0]["text"].startswith(
+        "http://127.0.0.1:1 への接続が拒否されました。"
+    )
     assert "secret" not in result.output

@@ -53,15 +53,21 @@ def test_contents_are_those_of_the_files(tree: Path, tmp_path: Path) -> None:
     }
 
 
-def test_the_same_tree_gives_the_same_bytes_whatever_its_dates_and_modes(tree: Path, tmp_path: Path) -> None:
+def test_the_same_tree_gives_the_same_bytes_whatever_its_dates_and_modes(
+    tree: Path, tmp_path: Path
+) -> None:
     write_package(tree, tmp_path / "first.difypkg")
     os.utime(tree / "main.py", (1, 1))
     (tree / "main.py").chmod(0o700)
     write_package(tree, tmp_path / "second.difypkg")
-    assert (tmp_path / "first.difypkg").read_bytes() == (tmp_path / "second.difypkg").read_bytes()
+    assert (tmp_path / "first.difypkg").read_bytes() == (
+        tmp_path / "second.difypkg"
+    ).read_bytes()
 
 
-def test_the_command_names_the_file_after_the_version(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_the_file_after_the_version(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tree)
     result = CliRunner().invoke(app, ["package"])
     assert result.exit_code == 0, result.output
@@ -69,7 +75,9 @@ def test_the_command_names_the_file_after_the_version(tree: Path, monkeypatch: p
     assert (tree / "mlx-harmony-1.2.3.difypkg").is_file()
 
 
-def test_the_command_says_where_it_has_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_where_it_has_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["package"])
     assert result.exit_code == 2

@@ -10,7 +10,18 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.server import DONE, Gate, Hang, ScriptedServer, chunk, harmony, head, keepalive, reply, text
+from tests.server import (
+    DONE,
+    Gate,
+    Hang,
+    ScriptedServer,
+    chunk,
+    harmony,
+    head,
+    keepalive,
+    reply,
+    text,
+)
 
 # Python warns of a fork beside the server's thread; the child executes another program at once.
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty")
@@ -50,12 +61,19 @@ def say(terminal: pexpect.spawn, line: str) -> None:
     terminal.send(line + "\r")
 
 
-def test_the_prompt_being_read_and_the_thinking_are_shown_live(server: ScriptedServer) -> None:
+def test_the_prompt_being_read_and_the_thinking_are_shown_live(
+    server: ScriptedServer,
+) -> None:
     gates = [Gate(), Gate()]
-    thought = [text(token) for token in ("<|channel|>", "analysis", "<|message|>", "The user greets me.")]
+    thought = [
+        text(token)
+        for token in ("<|channel|>", "analysis", "<|message|>", "The user greets me.")
+    ]
     answer = [text(token) for token in harmony("", "Hello.")[4:]]
     end = [chunk({}, "stop"), DONE]
-    server.chat([head(), keepalive(62, 100), gates[0], *thought, gates[1], *answer, *end])
+    server.chat(
+        [head(), keepalive(62, 100), gates[0], *thought, gates[1], *answer, *end]
+    )
     child = spawn(server, "Hi")
     child.expect("Reading the prompt… 62 %")
     gates[0].open()
@@ -68,7 +86,9 @@ def test_the_prompt_being_read_and_the_thinking_are_shown_live(server: ScriptedS
     assert child.exitstatus == 0
 
 
-def test_thinking_between_two_answers_leaves_the_first_one_alone(server: ScriptedServer) -> None:
+def test_thinking_between_two_answers_leaves_the_first_one_alone(
+    server: ScriptedServer,
+) -> None:
     preamble = [
         "<|channel|>",
         "comment",
@@ -87,14 +107,18 @@ def test_thinking_between_two_answers_leaves_the_first_one_alone(server: Scripte
     child.expect(pexpect.EOF)
 
 
-def test_control_characters_of_the_model_do_not_reach_the_terminal(server: ScriptedServer) -> None:
+def test_control_characters_of_the_model_do_not_reach_the_terminal(
+    server: ScriptedServer,
+) -> None:
     server.chat(reply(*harmony("hm", "red\x1b[31m alert\x07.")))
     child = spawn(server, "Hi", "--thinking", "hide")
     child.expect_exact("red[31m alert.")
     child.expect(pexpect.EOF)
 
 
-def test_a_conversation_remembers_its_turns(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+def test_a_conversation_remembers_its_turns(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
     server.chat(reply(*harmony("hm", "First.")), reply(*harmony("hm", "Second.")))
     say(terminal, "One")
     terminal.expect_exact("First.")
@@ -109,8 +133,13 @@ def test_a_conversation_remembers_its_turns(server: ScriptedServer, terminal: pe
     terminal.expect(pexpect.EOF)
 
 
-def test_ctrl_c_stops_the_reply_and_keeps_the_chat(server: ScriptedServer, terminal: pexpect.spawn) -> None:
-    started = [head(), *(text(token) for token in ("<|channel|>", "final", "<|message|>", "Half an"))]
+def test_ctrl_c_stops_the_reply_and_keeps_the_chat(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
+    started = [
+        head(),
+        *(text(token) for token in ("<|channel|>", "final", "<|message|>", "Half an")),
+    ]
     server.chat([*started, Hang()], reply(*harmony("hm", "Whole.")))
     say(terminal, "One")
     terminal.expect_exact("Half an")
@@ -126,7 +155,9 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_chat(server: ScriptedServer, termi
     ]
 
 
-def test_a_failed_turn_is_told_and_forgotten(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+def test_a_failed_turn_is_told_and_forgotten(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
     server.chat([], reply(*harmony("hm", "Better.")))
     say(terminal, "One")
     terminal.expect_exact("closed the connection without a reply")
@@ -135,14 +166,20 @@ def test_a_failed_turn_is_told_and_forgotten(server: ScriptedServer, terminal: p
     assert server.requests[1].json["messages"] == [{"role": "user", "content": "Two"}]
 
 
-def test_a_message_may_have_several_lines(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+def test_a_message_may_have_several_lines(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
     server.chat(reply(*harmony("hm", "Good.")))
     say(terminal, "first" + ESCAPE + "\rsecond")
     terminal.expect_exact("Good.")
-    assert server.requests[0].json["messages"] == [{"role": "user", "content": "first\nsecond"}]
+    assert server.requests[0].json["messages"] == [
+        {"role": "user", "content": "first\nsecond"}
+    ]
 
 
-def test_commands_are_obeyed_and_not_sent(server: ScriptedServer, terminal: pexpect.spawn) -> None:
+def test_commands_are_obeyed_and_not_sent(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
     server.chat(reply(*harmony("hm", "Good.")))
     say(terminal, "One")
     terminal.expect_exact("Good.")

@@ -33,7 +33,9 @@ def read(pieces: Iterable[bytes], stream: ChatStream | None = None) -> list[Even
     stream = stream or ChatStream()
     events = [event for piece in pieces for event in stream.feed(piece)]
     events += stream.close()
-    assert [isinstance(event, Finish) for event in events] == [False] * (len(events) - 1) + [True]
+    assert [isinstance(event, Finish) for event in events] == [False] * (
+        len(events) - 1
+    ) + [True]
     assert stream.finished
     assert stream.feed(text("late")) == stream.close() == []
     return events
@@ -66,9 +68,16 @@ def random_cuts(data: bytes, seed: int) -> Iterator[bytes]:
         start = end
 
 
-def call_piece(name: str | None = None, arguments: object = None, **fields: object) -> dict[str, object]:
+def call_piece(
+    name: str | None = None, arguments: object = None, **fields: object
+) -> dict[str, object]:
     function = {"name": name, "arguments": arguments}
-    return {**fields, "function": {key: value for key, value in function.items() if value is not None}}
+    return {
+        **fields,
+        "function": {
+            key: value for key, value in function.items() if value is not None
+        },
+    }
 
 
 def native_calls(*pieces: object, finish_reason: str = "tool_calls") -> Reply:

@@ -8,7 +8,15 @@ import pytest
 
 from harmony_core.chat import ChatStream
 from harmony_core.events import AnswerDelta, Finish, Usage, collect
-from tests.core.streams import answer_of, chunk, completion, deltas, read, reply_of, text
+from tests.core.streams import (
+    answer_of,
+    chunk,
+    completion,
+    deltas,
+    read,
+    reply_of,
+    text,
+)
 from tests.server.replies import harmony, harmony_call
 
 # Stop words.
@@ -37,7 +45,9 @@ def test_a_stop_word_ends_the_answer_in_every_chunking(
         assert answer_of(*deltas(final, *cut), stop=stop).answer == answer
 
 
-def test_a_stop_word_finishes_at_once_so_that_the_caller_closes_the_connection() -> None:
+def test_a_stop_word_finishes_at_once_so_that_the_caller_closes_the_connection() -> (
+    None
+):
     stream = ChatStream(stop=["STOP"])
     assert stream.feed(text("one STOP two")) == [AnswerDelta("one "), Finish("stop")]
     assert stream.finished
@@ -63,11 +73,25 @@ def test_a_stop_word_drops_the_calls_behind_it_and_keeps_those_before() -> None:
     call = "<|channel|>commentary to=functions.f<|message|>{}<|call|>"
     preamble = "<|channel|>commentary<|message|>"
     behind = answer_of(
-        *deltas(preamble + "a STOP<|end|><|start|>assistant" + call), stop=["STOP"], tools=["f"]
+        *deltas(preamble + "a STOP<|end|><|start|>assistant" + call),
+        stop=["STOP"],
+        tools=["f"],
     )
-    assert (behind.answer, behind.tool_calls, behind.finish_reason) == ("a ", (), "stop")
-    before = answer_of(*deltas(call + "<|start|>assistant" + preamble + "a STOP"), stop=["STOP"], tools=["f"])
-    assert (before.answer, len(before.tool_calls), before.finish_reason) == ("a ", 1, "tool_calls")
+    assert (behind.answer, behind.tool_calls, behind.finish_reason) == (
+        "a ",
+        (),
+        "stop",
+    )
+    before = answer_of(
+        *deltas(call + "<|start|>assistant" + preamble + "a STOP"),
+        stop=["STOP"],
+        tools=["f"],
+    )
+    assert (before.answer, len(before.tool_calls), before.finish_reason) == (
+        "a ",
+        1,
+        "tool_calls",
+    )
 
 
 def test_a_stop_word_found_in_the_last_characters_is_a_stop_too() -> None:
@@ -115,17 +139,26 @@ def test_a_stop_word_in_a_whole_completion_keeps_its_usage() -> None:
         ("", "", False),
     ],
 )
-def test_a_json_reply_comes_once_bare_and_checked(said: str, answer: str, valid: bool) -> None:
+def test_a_json_reply_comes_once_bare_and_checked(
+    said: str, answer: str, valid: bool
+) -> None:
     content = f"<|channel|>analysis<|message|>t<|end|><|start|>assistant<|channel|>final<|message|>{said}"
     for contents in ([content], list(content)):
         events = read(deltas(*contents), ChatStream(json_reply=True))
-        assert events == ([AnswerDelta(answer)] if answer else []) + [Finish("stop", json_valid=valid)]
+        assert events == ([AnswerDelta(answer)] if answer else []) + [
+            Finish("stop", json_valid=valid)
+        ]
 
 
 def test_a_json_reply_with_reasoning_of_its_own_has_no_reasoning() -> None:
     got = answer_of(chunk({"reasoning": "Hm"}), *deltas("{", "}"), json_reply=True)
     assert (got.reasoning, got.answer, got.json_valid) == ("", "{}", True)
-    assert answer_of(completion({"content": "<think>x</think>{}"}), json_reply=True).reasoning == ""
+    assert (
+        answer_of(
+            completion({"content": "<think>x</think>{}"}), json_reply=True
+        ).reasoning
+        == ""
+    )
 
 
 def test_a_json_reply_cut_short_is_not_valid() -> None:

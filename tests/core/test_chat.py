@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_core.chat import MAX_BODY, ChatStream
-from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage, collect
+from harmony_core.events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    Usage,
+    collect,
+)
 from tests.core.streams import (
     RAW,
     THINKING,
@@ -53,11 +61,13 @@ def test_a_dialect_is_understood_in_every_chunking(path: Path) -> None:
             "reasoning": got.reasoning,
             "answer": got.answer,
             "tool_calls": [
-                {"id": call.id, "name": call.name, "arguments": call.arguments} for call in got.tool_calls
+                {"id": call.id, "name": call.name, "arguments": call.arguments}
+                for call in got.tool_calls
             ],
             "truncated": got.truncated,
             "finish_reason": got.finish_reason,
-            "usage": counts and [counts.prompt_tokens, counts.completion_tokens, counts.cached_tokens],
+            "usage": counts
+            and [counts.prompt_tokens, counts.completion_tokens, counts.cached_tokens],
             "detail": got.detail,
             "fingerprint": stream.fingerprint,
             "server_model": stream.server_model,
@@ -73,7 +83,9 @@ def test_each_token_comes_in_the_feed_that_brought_it() -> None:
     for token in ("<|channel|>", "analysis", "<|message|>"):
         assert stream.feed(text(token)) == []
     assert stream.feed(text("Hm")) == [ReasoningDelta("Hm")]
-    stream.feed(text("<|end|>") + text("<|start|>") + text("assistant") + text("<|channel|>"))
+    stream.feed(
+        text("<|end|>") + text("<|start|>") + text("assistant") + text("<|channel|>")
+    )
     stream.feed(text("final") + text("<|message|>"))
     assert stream.feed(text("Hi")) == [AnswerDelta("Hi")]
 
@@ -95,7 +107,9 @@ def test_the_finish_waits_for_the_usage_that_comes_behind_it() -> None:
 
 def test_the_finish_comes_without_usage_too() -> None:
     assert read(deltas("Hi"))[1:] == [Finish("stop")]
-    assert read([text("Hi"), chunk({}, "length")])[1:] == [Finish("length", truncated=True)]
+    assert read([text("Hi"), chunk({}, "length")])[1:] == [
+        Finish("length", truncated=True)
+    ]
 
 
 def test_usage_in_every_chunk_is_told_once_and_last() -> None:
@@ -109,7 +123,9 @@ def test_usage_in_every_chunk_is_told_once_and_last() -> None:
 
 
 def test_what_follows_the_finish_reason_is_nothing() -> None:
-    got = answer_of(text("Hi"), chunk({}, "stop"), text(" there"), sse({"error": "late"}), DONE)
+    got = answer_of(
+        text("Hi"), chunk({}, "stop"), text(" there"), sse({"error": "late"}), DONE
+    )
     assert (got.answer, got.finish_reason) == ("Hi", "stop")
 
 
@@ -136,15 +152,21 @@ def test_finish_reasons_have_one_spelling(said: str, meant: str) -> None:
 
 
 def test_an_empty_finish_reason_or_one_of_another_type_ends_nothing() -> None:
-    first = sse({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ""}]})
-    second = sse({"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": False}]})
+    first = sse(
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ""}]}
+    )
+    second = sse(
+        {"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": False}]}
+    )
     assert answer_of(first, second, *deltas("c")).answer == "abc"
 
 
 def test_odd_choices_are_passed_over() -> None:
     odd: list[object] = [None, [], "x", [1], [{}], {}]
     pieces = [sse({"choices": choices}) for choices in odd]
-    pieces += [sse({"choices": [{"index": 0, "delta": delta}]}) for delta in (None, [], "x", 5)]
+    pieces += [
+        sse({"choices": [{"index": 0, "delta": delta}]}) for delta in (None, [], "x", 5)
+    ]
     pieces += [b"data: null\n\n", b"data: [1]\n\n", b'data: "x"\n\n', b"data:\n\n"]
     assert answer_of(*pieces, *deltas("yes")).answer == "yes"
 
@@ -171,7 +193,9 @@ def test_chunks_without_blank_lines_between_them_are_read_one_by_one() -> None:
 def test_json_of_several_data_lines_and_with_blanks_around_it_is_read() -> None:
     spread = b'data:  {"choices": [{"index": 0, "delta": {"content": "a"}}]} \n\n'
     assert answer_of(spread, DONE).answer == "a"
-    pretty = json.dumps({"choices": [{"index": 0, "delta": {"content": "a"}}]}, indent=1)
+    pretty = json.dumps(
+        {"choices": [{"index": 0, "delta": {"content": "a"}}]}, indent=1
+    )
     lines = "".join(f"data: {line}\n" for line in pretty.split("\n"))
     assert answer_of(lines.encode(), b"\n", DONE).answer == "a"
 
@@ -185,7 +209,14 @@ def test_what_the_server_calls_itself_is_kept() -> None:
 
 def test_deltas_that_carry_text_are_counted() -> None:
     stream = ChatStream()
-    read([chunk({"reasoning": "a", "content": "b"}), chunk({"content": ""}), *deltas("c", None)], stream)
+    read(
+        [
+            chunk({"reasoning": "a", "content": "b"}),
+            chunk({"content": ""}),
+            *deltas("c", None),
+        ],
+        stream,
+    )
     assert stream.deltas == 2
 
 
@@ -193,15 +224,39 @@ def test_deltas_that_carry_text_are_counted() -> None:
     ("counts", "expected"),
     [
         ({"prompt_tokens": 3, "completion_tokens": 4}, Usage(3, 4)),
-        ({"prompt_tokens": 3, "completion_tokens": "4", "prompt_tokens_details": None}, Usage(3, 0)),
-        ({"prompt_tokens": -1, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(0, 0, 2)),
-        ({"prompt_tokens": float("nan"), "completion_tokens": [], "prompt_tokens_details": []}, Usage(0, 0)),
+        (
+            {
+                "prompt_tokens": 3,
+                "completion_tokens": "4",
+                "prompt_tokens_details": None,
+            },
+            Usage(3, 0),
+        ),
+        (
+            {"prompt_tokens": -1, "prompt_tokens_details": {"cached_tokens": 2}},
+            Usage(0, 0, 2),
+        ),
+        (
+            {
+                "prompt_tokens": float("nan"),
+                "completion_tokens": [],
+                "prompt_tokens_details": [],
+            },
+            Usage(0, 0),
+        ),
         ({}, None),
         ("x", None),
     ],
 )
-def test_usage_of_odd_types_is_counted_as_far_as_it_goes(counts: object, expected: Usage | None) -> None:
-    pieces = [text("Hi"), chunk({}, "stop"), sse({"choices": [], "usage": counts}), DONE]
+def test_usage_of_odd_types_is_counted_as_far_as_it_goes(
+    counts: object, expected: Usage | None
+) -> None:
+    pieces = [
+        text("Hi"),
+        chunk({}, "stop"),
+        sse({"choices": [], "usage": counts}),
+        DONE,
+    ]
     assert answer_of(*pieces).usage == expected
 
 
@@ -214,7 +269,12 @@ def test_a_cut_stream_is_interrupted() -> None:
 
 
 def test_an_empty_body_is_interrupted() -> None:
-    assert read([]) == read([b""]) == read([b"\r\n \n"]) == [Finish("interrupted", truncated=True)]
+    assert (
+        read([])
+        == read([b""])
+        == read([b"\r\n \n"])
+        == [Finish("interrupted", truncated=True)]
+    )
 
 
 def test_keepalives_alone_are_interrupted() -> None:
@@ -239,17 +299,29 @@ def test_keepalives_alone_are_interrupted() -> None:
         (b'{"error": {"message": "bad \\ud800"}}', "bad \ufffd"),
     ],
 )
-def test_an_error_ends_the_reply_with_the_servers_words(sent: bytes, detail: str) -> None:
+def test_an_error_ends_the_reply_with_the_servers_words(
+    sent: bytes, detail: str
+) -> None:
     assert read([sent])[-1] == Finish("error", truncated=True, detail=detail)
 
 
 def test_an_error_behind_text_keeps_the_text() -> None:
     got = answer_of(text("Hi"), sse({"error": "boom"}))
-    assert (got.answer, got.finish_reason, got.detail, got.outcome) == ("Hi", "error", "boom", "failed")
+    assert (got.answer, got.finish_reason, got.detail, got.outcome) == (
+        "Hi",
+        "error",
+        "boom",
+        "failed",
+    )
 
 
 def test_an_error_of_null_is_none() -> None:
-    assert answer_of(sse({"error": None, "choices": [{"delta": {"content": "Hi"}}]}), DONE).answer == "Hi"
+    assert (
+        answer_of(
+            sse({"error": None, "choices": [{"delta": {"content": "Hi"}}]}), DONE
+        ).answer
+        == "Hi"
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,7 +335,9 @@ def test_an_error_of_null_is_none() -> None:
 )
 def test_what_is_no_stream_is_told_with_its_text(sent: bytes) -> None:
     for pieces in ([sent], [sent[:1], sent[1:]]):
-        assert read(pieces) == [Finish("not_a_stream", truncated=True, detail=sent.decode().strip())]
+        assert read(pieces) == [
+            Finish("not_a_stream", truncated=True, detail=sent.decode().strip())
+        ]
 
 
 def test_data_in_plain_words_is_told() -> None:
@@ -300,9 +374,14 @@ def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:
 def test_what_can_be_read_but_not_written_is_no_exception(depth: int) -> None:
     deep = '{"a":' * depth + "1" + "}" * depth
     call = (
-        '{"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": ' + deep + "}}]}}]}"
+        '{"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": '
+        + deep
+        + "}}]}}]}"
     )
-    for sent in (b'data: {"error": ' + deep.encode() + b"}\n\n", b"data: " + call.encode() + b"\n\n" + DONE):
+    for sent in (
+        b'data: {"error": ' + deep.encode() + b"}\n\n",
+        b"data: " + call.encode() + b"\n\n" + DONE,
+    ):
         read([sent])
 
 
@@ -313,9 +392,17 @@ def test_a_whole_completion_is_understood_like_a_stream() -> None:
     body = json.loads(completion({"role": "assistant", "content": RAW}))
     body["usage"] = {"prompt_tokens": 1, "completion_tokens": 2}
     data = json.dumps(body, indent=2).encode()
-    for pieces in ([data], [data[at : at + 1] for at in range(len(data))], [b"\xef\xbb\xbf\n", data]):
+    for pieces in (
+        [data],
+        [data[at : at + 1] for at in range(len(data))],
+        [b"\xef\xbb\xbf\n", data],
+    ):
         got = collect(read(pieces))
-        assert (got.reasoning, got.answer, got.finish_reason) == ("Think.", "Answer.", "stop")
+        assert (got.reasoning, got.answer, got.finish_reason) == (
+            "Think.",
+            "Answer.",
+            "stop",
+        )
         assert got.usage == Usage(1, 2)
 
 
@@ -332,8 +419,13 @@ def test_a_whole_completion_with_a_think_block_is_split() -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "", "stop"])
-def test_a_whole_completion_has_ended_even_if_it_does_not_say_so(reason: object) -> None:
-    assert answer_of(completion({"content": "a"}, finish_reason=reason)).finish_reason == "stop"
+def test_a_whole_completion_has_ended_even_if_it_does_not_say_so(
+    reason: object,
+) -> None:
+    assert (
+        answer_of(completion({"content": "a"}, finish_reason=reason)).finish_reason
+        == "stop"
+    )
 
 
 def test_a_whole_completion_cut_by_length_says_so() -> None:
@@ -387,8 +479,17 @@ WORDS += [
 CHUNKS = st.lists(
     st.sampled_from(WORDS).map(text)
     | st.sampled_from(["a", "", None]).map(lambda said: chunk({"reasoning": said}))
-    | st.sampled_from([chunk({"tool_calls": [call_piece("f", "{}", index=0)]}), usage(1, 2), DONE])
-    | st.sampled_from([chunk({}, "stop"), chunk({}, "length"), sse({"error": "x"}), b": keepalive 1/2\n\n"])
+    | st.sampled_from(
+        [chunk({"tool_calls": [call_piece("f", "{}", index=0)]}), usage(1, 2), DONE]
+    )
+    | st.sampled_from(
+        [
+            chunk({}, "stop"),
+            chunk({}, "length"),
+            sse({"error": "x"}),
+            b": keepalive 1/2\n\n",
+        ]
+    )
     | st.sampled_from([b"data: x\n\n", b"\r\n", b"<html>", b"{", b"event: error\n"]),
     max_size=25,
 )
@@ -408,14 +509,21 @@ def merged(events: list[Event]) -> list[Event]:
     return result
 
 
-@given(CHUNKS, st.integers(0, 999), st.booleans(), st.sampled_from([[], ["x", "{}"], ["日🌸<"]]))
+@given(
+    CHUNKS,
+    st.integers(0, 999),
+    st.booleans(),
+    st.sampled_from([[], ["x", "{}"], ["日🌸<"]]),
+)
 def test_the_cuts_between_bytes_make_no_difference(
     chunks: list[bytes], seed: int, json_reply: bool, stop: list[str]
 ) -> None:
     data = b"".join(chunks)
 
     def events(pieces: Iterable[bytes]) -> list[Event]:
-        return merged(read(pieces, ChatStream(tools=["f"], stop=stop, json_reply=json_reply)))
+        return merged(
+            read(pieces, ChatStream(tools=["f"], stop=stop, json_reply=json_reply))
+        )
 
     assert events([data]) == events(random_cuts(data, seed)) == events(chunks)
 
@@ -437,12 +545,30 @@ KEYS = [
     "id",
     "name",
 ]
-KEYS += ["tool_calls", "function", "function_call", "arguments", "finish_reason", "usage", "prompt_tokens"]
-KEYS += ["completion_tokens", "prompt_tokens_details", "cached_tokens", "error", "object", "model"]
+KEYS += [
+    "tool_calls",
+    "function",
+    "function_call",
+    "arguments",
+    "finish_reason",
+    "usage",
+    "prompt_tokens",
+]
+KEYS += [
+    "completion_tokens",
+    "prompt_tokens_details",
+    "cached_tokens",
+    "error",
+    "object",
+    "model",
+]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

@@ -16,7 +16,14 @@ import pytest
 import requests
 
 from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
-from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, Usage
+from harmony_core.events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    Usage,
+)
 from harmony_core.exchange import Exchange
 from harmony_core.request import ChatRequest, Endpoint
 from tests.server import (
@@ -51,7 +58,9 @@ def server() -> Iterator[ScriptedServer]:
         yield running
 
 
-def client(server: ScriptedServer, timeouts: Timeouts = PATIENT, api_key: str = KEY) -> Client:
+def client(
+    server: ScriptedServer, timeouts: Timeouts = PATIENT, api_key: str = KEY
+) -> Client:
     return Client(server.base_url, api_key, timeouts)
 
 
@@ -65,7 +74,10 @@ def failure(
 
 def open_final(*tokens: str) -> list[bytes]:
     """The beginning of a stream whose final channel is open."""
-    return [head(), *(text(token) for token in ("<|channel|>", "final", "<|message|>", *tokens))]
+    return [
+        head(),
+        *(text(token) for token in ("<|channel|>", "final", "<|message|>", *tokens)),
+    ]
 
 
 # What arrives
@@ -76,8 +88,14 @@ def test_a_reply_comes_whole_and_in_order(server: ScriptedServer) -> None:
     with client(server).open(HELLO) as stream:
         events = list(stream)
     assert events[0] == Progress(67, 68)
-    assert "".join(e.text for e in events if isinstance(e, ReasoningDelta)) == "The user greets me."
-    assert "".join(e.text for e in events if isinstance(e, AnswerDelta)) == "Hello 世界 😀."
+    assert (
+        "".join(e.text for e in events if isinstance(e, ReasoningDelta))
+        == "The user greets me."
+    )
+    assert (
+        "".join(e.text for e in events if isinstance(e, AnswerDelta))
+        == "Hello 世界 😀."
+    )
     assert isinstance(events[-2], Usage)
     assert events[-1] == Finish("stop")
     assert stream.reply.answer == "Hello 世界 😀."
@@ -85,14 +103,18 @@ def test_a_reply_comes_whole_and_in_order(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
-def test_the_base_url_may_have_v1_and_a_slash(server: ScriptedServer, suffix: str) -> None:
+def test_the_base_url_may_have_v1_and_a_slash(
+    server: ScriptedServer, suffix: str
+) -> None:
     server.chat(reply("Hello")).models(models("a"))
     there = Client(server.base_url + suffix, timeouts=PATIENT)
     assert there.complete(HELLO).answer == "Hello"
     assert there.models() == ("a",)
 
 
-def test_the_key_goes_into_the_header_and_without_a_key_there_is_none(server: ScriptedServer) -> None:
+def test_the_key_goes_into_the_header_and_without_a_key_there_is_none(
+    server: ScriptedServer,
+) -> None:
     server.chat(reply("Hello"))
     client(server).complete(HELLO)
     client(server, api_key="").complete(HELLO)
@@ -132,7 +154,9 @@ def test_each_token_is_there_before_the_next_is_sent(server: ScriptedServer) -> 
     ]
 
 
-def test_chunked_encoding_and_a_connection_that_stays_open_are_understood(server: ScriptedServer) -> None:
+def test_chunked_encoding_and_a_connection_that_stays_open_are_understood(
+    server: ScriptedServer,
+) -> None:
     def chunked(data: bytes) -> bytes:
         return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
@@ -144,22 +168,33 @@ def test_chunked_encoding_and_a_connection_that_stays_open_are_understood(server
         assert next(stream) == AnswerDelta("Hello")
         gate.open()
         assert (
-            stream.reply.answer + "".join(e.text for e in stream if isinstance(e, AnswerDelta)) == "Hello you"
+            stream.reply.answer
+            + "".join(e.text for e in stream if isinstance(e, AnswerDelta))
+            == "Hello you"
         )
     assert server.requests[0].was_closed_by_client()
 
 
-def test_a_proxy_that_compresses_all_the_same_is_understood(server: ScriptedServer) -> None:
+def test_a_proxy_that_compresses_all_the_same_is_understood(
+    server: ScriptedServer,
+) -> None:
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
-    server.chat([head(200, "text/event-stream", Content_Encoding="gzip") + gzip.compress(body)])
+    server.chat(
+        [head(200, "text/event-stream", Content_Encoding="gzip") + gzip.compress(body)]
+    )
     assert client(server).complete(HELLO).answer == "Hello"
 
 
 def test_a_whole_json_reply_is_understood(server: ScriptedServer) -> None:
     message = {"role": "assistant", "content": "".join(harmony("hm", "Hello"))}
     choice = {"index": 0, "finish_reason": "stop", "message": message}
-    server.chat(json_page({"id": "x", "object": "chat.completion", "choices": [choice]}))
-    assert client(server).complete(ChatRequest(HELLO.messages, stream=False)).answer == "Hello"
+    server.chat(
+        json_page({"id": "x", "object": "chat.completion", "choices": [choice]})
+    )
+    assert (
+        client(server).complete(ChatRequest(HELLO.messages, stream=False)).answer
+        == "Hello"
+    )
 
 
 def test_the_tap_sees_every_byte(server: ScriptedServer) -> None:
@@ -193,7 +228,9 @@ def test_reading_after_the_close_gives_nothing(server: ScriptedServer) -> None:
     assert exchange.read() == b""
 
 
-def test_closing_a_generator_that_reads_the_stream_closes_the_socket(server: ScriptedServer) -> None:
+def test_closing_a_generator_that_reads_the_stream_closes_the_socket(
+    server: ScriptedServer,
+) -> None:
     def texts(stream: ReplyStream) -> Iterator[str]:
         with stream:
             for event in stream:
@@ -217,14 +254,18 @@ def test_another_thread_can_close_a_stream_that_waits(server: ScriptedServer) ->
     assert server.requests[0].was_closed_by_client()
 
 
-def test_the_connection_is_closed_when_a_stop_word_ends_the_reply(server: ScriptedServer) -> None:
+def test_the_connection_is_closed_when_a_stop_word_ends_the_reply(
+    server: ScriptedServer,
+) -> None:
     server.chat([*open_final("One", " END", " two"), Hang()])
     answer = client(server).complete(ChatRequest(HELLO.messages, stop=["END"]))
     assert answer.answer.strip() == "One"
     assert server.requests[0].was_closed_by_client()
 
 
-def test_greenlets_share_one_thread_while_a_stream_waits(server: ScriptedServer) -> None:
+def test_greenlets_share_one_thread_while_a_stream_waits(
+    server: ScriptedServer,
+) -> None:
     pytest.importorskip("gevent")
     server.chat([*open_final("Hello"), Hang()])
     root = Path(__file__).parents[2]
@@ -236,7 +277,9 @@ def test_greenlets_share_one_thread_while_a_stream_waits(server: ScriptedServer)
         check=False,
         env=os.environ | {"PYTHONPATH": str(root)},
     )
-    assert result.stdout.split() == ["Hello", "others-run", "closed", "ended"], result.stderr
+    assert result.stdout.split() == ["Hello", "others-run", "closed", "ended"], (
+        result.stderr
+    )
     assert server.requests[0].was_closed_by_client()
 
 
@@ -251,13 +294,23 @@ def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) -> None:
 
 def test_the_first_byte_is_one_of_the_body(server: ScriptedServer) -> None:
     server.chat([head(), Hang()])
-    assert failure(server, Timeouts(connect=10, first_byte=0.3, idle=60)).problem.kind == "silent"
+    assert (
+        failure(server, Timeouts(connect=10, first_byte=0.3, idle=60)).problem.kind
+        == "silent"
+    )
 
 
-def test_the_idle_limit_does_not_hold_before_the_first_byte(server: ScriptedServer) -> None:
+def test_the_idle_limit_does_not_hold_before_the_first_byte(
+    server: ScriptedServer,
+) -> None:
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
     server.chat([head(), Pause(1.5), body])
-    assert client(server, Timeouts(connect=10, first_byte=60, idle=1)).complete(HELLO).answer == "Hello"
+    assert (
+        client(server, Timeouts(connect=10, first_byte=60, idle=1))
+        .complete(HELLO)
+        .answer
+        == "Hello"
+    )
 
 
 def test_a_silence_in_mid_stream_has_its_own_limit(server: ScriptedServer) -> None:
@@ -294,22 +347,33 @@ SCRIPTED_FAILURES: dict[str, tuple[Script, str]] = {
         [head(200, "text/event-stream", Content_Length="9999"), text("Hello")],
         "interrupted",
     ),
-    "error frame": ([*open_final("Hello"), sse({"error": {"message": "out of memory"}})], "out_of_memory"),
+    "error frame": (
+        [*open_final("Hello"), sse({"error": {"message": "out of memory"}})],
+        "out_of_memory",
+    ),
     "web page": (page(200, "<html>hi", "text/html"), "web_page"),
     "broken gzip": (
         [head(200, "text/event-stream", Content_Encoding="gzip"), b"no gzip at all"],
         "dead_server",
     ),
-    "0.26.3": (reply("In", " Tokyo", completion_tokens=40, fingerprint="0.26.3-0.28-Linux"), "lossy_server"),
+    "0.26.3": (
+        reply("In", " Tokyo", completion_tokens=40, fingerprint="0.26.3-0.28-Linux"),
+        "lossy_server",
+    ),
     "no key": (page(401, "who are you"), "unauthorized"),
     "busy": (page(429, "later"), "rate_limited"),
     "nginx": (page(502, "<html>502", "text/html"), "bad_gateway"),
-    "bad type": (page(400, '{"error": "max_tokens must be of type int"}'), "bad_request"),
+    "bad type": (
+        page(400, '{"error": "max_tokens must be of type int"}'),
+        "bad_request",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SCRIPTED_FAILURES)
-def test_each_failure_is_named_and_drags_nothing_along(server: ScriptedServer, name: str) -> None:
+def test_each_failure_is_named_and_drags_nothing_along(
+    server: ScriptedServer, name: str
+) -> None:
     script, kind = SCRIPTED_FAILURES[name]
     server.chat(script)
     error = failure(server)
@@ -345,14 +409,34 @@ def test_https_to_a_server_without_it_is_named(server: ScriptedServer) -> None:
 
 
 @pytest.fixture
-def tls_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+def tls_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ScriptedServer]:
     """A server that speaks https with a certificate that this test alone trusts."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is needed to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    line = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
-    line += ["-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    line = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
+    line += [
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
     subprocess.run(line, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -361,7 +445,9 @@ def tls_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scri
         yield running
 
 
-def test_over_tls_a_stream_can_be_closed_while_it_waits(tls_server: ScriptedServer) -> None:
+def test_over_tls_a_stream_can_be_closed_while_it_waits(
+    tls_server: ScriptedServer,
+) -> None:
     tls_server.chat([*open_final("Hello"), Hang()])
     stream = client(tls_server).open(HELLO)
     assert next(stream) == AnswerDelta("Hello")
@@ -380,7 +466,9 @@ def test_over_tls_the_idle_limit_holds_too(tls_server: ScriptedServer) -> None:
 
 def test_a_certificate_that_nobody_signed_is_named(tls_server: ScriptedServer) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", requests.certs.where())
+        patch.setattr(
+            "requests.adapters.DEFAULT_CA_BUNDLE_PATH", requests.certs.where()
+        )
         assert failure(tls_server).problem.kind == "tls"
 
 
@@ -406,7 +494,9 @@ def test_a_break_after_the_end_of_a_reply_is_no_failure(server: ScriptedServer) 
     assert client(server).complete(HELLO).answer == "Hello"
 
 
-def test_a_reply_without_an_answer_is_a_problem_but_no_error(server: ScriptedServer) -> None:
+def test_a_reply_without_an_answer_is_a_problem_but_no_error(
+    server: ScriptedServer,
+) -> None:
     server.chat(reply(*harmony("hm", "")[:4], finish_reason="length"))
     with client(server).open(ChatRequest(HELLO.messages, max_tokens=77)) as stream:
         list(stream)
@@ -429,7 +519,10 @@ def test_a_bare_404_is_told_apart_by_the_list_of_models(
     server: ScriptedServer, list_script: Script, model: str, kind: str
 ) -> None:
     server.chat(page(404, "Not Found")).models(list_script)
-    assert failure(server, request=ChatRequest(HELLO.messages, model=model)).problem.kind == kind
+    assert (
+        failure(server, request=ChatRequest(HELLO.messages, model=model)).problem.kind
+        == kind
+    )
 
 
 # What must not happen
@@ -470,7 +563,9 @@ def test_a_netrc_file_does_not_replace_the_key(
     server.models(models("a"))
     client(server).models()
     Client(server.base_url, KEY, PATIENT, use_proxies=True).models()
-    assert [r.headers["authorization"] for r in server.requests] == [f"Bearer {KEY}"] * 2
+    assert [r.headers["authorization"] for r in server.requests] == [
+        f"Bearer {KEY}"
+    ] * 2
 
 
 def test_an_interrupt_while_waiting_lets_go_of_the_connection(
@@ -499,7 +594,9 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
-def test_what_is_no_list_of_models_is_named(server: ScriptedServer, script: Script, kind: str) -> None:
+def test_what_is_no_list_of_models_is_named(
+    server: ScriptedServer, script: Script, kind: str
+) -> None:
     server.models(script)
     with pytest.raises(ServerError) as caught:
         client(server).models()
@@ -507,7 +604,9 @@ def test_what_is_no_list_of_models_is_named(server: ScriptedServer, script: Scri
 
 
 def test_a_check_learns_what_the_server_is(server: ScriptedServer) -> None:
-    server.models(models("a/b", "c/d")).chat(reply("<|channel|>", finish_reason="length"))
+    server.models(models("a/b", "c/d")).chat(
+        reply("<|channel|>", finish_reason="length")
+    )
     facts = client(server).check("c/d")
     assert facts.models == ("a/b", "c/d")
     assert facts.version == (0, 32, 2)
@@ -525,7 +624,9 @@ def test_a_check_never_sends_a_name_that_is_not_listed(server: ScriptedServer) -
     assert server.requests_to(server.CHAT) == []
 
 
-@pytest.mark.parametrize("script", [[], [head(200, "application/json")], page(404, "Not Found")])
+@pytest.mark.parametrize(
+    "script", [[], [head(200, "application/json")], page(404, "Not Found")]
+)
 def test_a_check_goes_on_without_a_list_but_asks_the_loaded_model_only(
     server: ScriptedServer, script: Script
 ) -> None:
@@ -543,7 +644,11 @@ CHECKS: dict[str, tuple[Script, Script, str]] = {
     "proxy": (page(401, "no"), reply("x"), "unauthorized"),
     "too old": (models("a"), page(404, "Not Found"), "gpt_oss_unsupported"),
     "dead": (models("a"), [head()], "dead_server"),
-    "0.26.3": (models("a"), reply("x", fingerprint="0.26.3-0.28-Linux"), "lossy_server"),
+    "0.26.3": (
+        models("a"),
+        reply("x", fingerprint="0.26.3-0.28-Linux"),
+        "lossy_server",
+    ),
 }
 
 
@@ -556,7 +661,9 @@ def test_a_check_names_what_is_wrong(server: ScriptedServer, name: str) -> None:
     assert caught.value.problem.kind == kind
 
 
-def test_the_steps_of_a_check_end_with_the_first_fatal_one(server: ScriptedServer) -> None:
+def test_the_steps_of_a_check_end_with_the_first_fatal_one(
+    server: ScriptedServer,
+) -> None:
     server.models(models("a")).chat(page(404, '{"error": "generation thread died"}'))
     steps = list(client(server).check_steps())
     assert [step.name for step in steps] == ["server", "model", "reply"]

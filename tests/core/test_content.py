@@ -24,7 +24,9 @@ from tests.core.streams import (
 )
 from tests.server.replies import DONE, harmony, harmony_call
 
-CORPUS = json.loads((Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8"))
+CORPUS = json.loads(
+    (Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8")
+)
 
 
 # Raw text.
@@ -39,12 +41,20 @@ def test_raw_harmony_is_taken_apart() -> None:
 def test_the_corpus_means_the_same_inside_a_stream(row: dict[str, Any]) -> None:
     raw, reason = row["text"], row["finish_reason"].replace("interrupted", "abort")
     shorter_than_a_marker = [raw[at : at + 5] for at in range(0, len(raw), 5)]
-    bodies = [deltas(*cut, finish_reason=reason) for cut in ([raw], list(raw), shorter_than_a_marker)]
+    bodies = [
+        deltas(*cut, finish_reason=reason)
+        for cut in ([raw], list(raw), shorter_than_a_marker)
+    ]
     bodies.append([completion({"content": raw}, finish_reason=reason)])
     for body in bodies:
         got = answer_of(*body, tools=row["tools"])
         calls = [
-            {"name": call.name, "arguments": call.arguments, "valid": call.valid, "declared": call.declared}
+            {
+                "name": call.name,
+                "arguments": call.arguments,
+                "valid": call.valid,
+                "declared": call.declared,
+            }
             for call in got.tool_calls
         ]
         assert (got.reasoning, got.answer) == (row["reasoning"], row["answer"])
@@ -52,7 +62,9 @@ def test_the_corpus_means_the_same_inside_a_stream(row: dict[str, Any]) -> None:
 
 
 def test_a_tool_call_in_the_text_gets_the_id_of_the_reply() -> None:
-    call = reply_of(*harmony_call("get_weather", '{"city": "Paris"}'), tools=["get_weather"]).tool_calls[0]
+    call = reply_of(
+        *harmony_call("get_weather", '{"city": "Paris"}'), tools=["get_weather"]
+    ).tool_calls[0]
     assert (call.id, call.name, call.arguments, call.executable) == (
         "call_1_1",
         "get_weather",
@@ -75,7 +87,11 @@ def test_call_ids_come_from_the_reply_so_that_they_differ_between_replies(
     reply_id: object, call_id: str
 ) -> None:
     content = "<|channel|>commentary to=functions.f<|message|>{}"
-    got = answer_of(sse({"id": reply_id, "choices": [{"delta": {"content": content}}]}), DONE, tools=["f"])
+    got = answer_of(
+        sse({"id": reply_id, "choices": [{"delta": {"content": content}}]}),
+        DONE,
+        tools=["f"],
+    )
     assert [call.id for call in got.tool_calls] == [call_id]
     assert got.outcome == "called"
 
@@ -87,14 +103,26 @@ def test_a_call_of_an_undeclared_tool_does_not_count_as_tool_calls() -> None:
 
 def test_markers_typed_as_text_reach_the_reader_on_an_aligned_stream() -> None:
     typed = ["<", "|", "end", "|", ">", " ", "<", "|", "start", "|", ">", "assistant"]
-    assert reply_of(*harmony("Hm", "See"), *typed).answer == "See<|end|> <|start|>assistant"
+    assert (
+        reply_of(*harmony("Hm", "See"), *typed).answer
+        == "See<|end|> <|start|>assistant"
+    )
 
 
 @pytest.mark.parametrize("held_back", ["", " ", "\ufffd", " \ufffd", "\ufffd\ufffd"])
 def test_bytes_held_back_before_a_marker_do_not_hide_it(held_back: str) -> None:
     thinking = [" <|channel|>", "analysis", "<|message|>", "a", f"{held_back}<|end|>"]
     got = reply_of(
-        *thinking, "<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "<", "|", "end", "|>"
+        *thinking,
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        "<",
+        "|",
+        "end",
+        "|>",
     )
     assert (got.reasoning, got.answer) == (f"a{held_back}", "<|end|>")
 
@@ -109,7 +137,9 @@ def test_a_later_delta_with_a_marker_inside_ends_the_alignment() -> None:
 
 def test_a_first_marker_in_pieces_means_that_the_stream_is_not_aligned() -> None:
     got = reply_of(
-        *["<|chan", "nel|>analysis<|message|>a"], "<|end|>", *["<|start|>", "assistant<", "|channel|>"]
+        *["<|chan", "nel|>analysis<|message|>a"],
+        "<|end|>",
+        *["<|start|>", "assistant<", "|channel|>"],
     )
     assert (got.reasoning, got.answer) == ("a", "")
     got = reply_of("<", "|", "channel", "|", ">", "final<|message|>a")
@@ -142,7 +172,11 @@ def test_an_alignment_may_begin_behind_bare_text() -> None:
         ("<think>a</think>b", "a", "b"),
         ("\n <think>\n\na\n</think>\n\nb\n", "a\n", "b\n"),
         ("<think>\n\n</think>\n\nb", "", "b"),
-        ("<think>a </thin </think>b </think> <think>c</think>", "a </thin ", "b </think> <think>c</think>"),
+        (
+            "<think>a </thin </think>b </think> <think>c</think>",
+            "a </thin ",
+            "b </think> <think>c</think>",
+        ),
         ("<think>a", "a", ""),
         ("<think>a</thi", "a</thi", ""),
         ("<think>a</think>", "a", ""),
@@ -153,7 +187,9 @@ def test_an_alignment_may_begin_behind_bare_text() -> None:
         ("<think>日本🌸</think>はい", "日本🌸", "はい"),
     ],
 )
-def test_a_leading_think_block_is_reasoning(sent: str, reasoning: str, answer: str) -> None:
+def test_a_leading_think_block_is_reasoning(
+    sent: str, reasoning: str, answer: str
+) -> None:
     for contents in ([sent], list(sent), [sent[:3], sent[3:]], [sent[:9], sent[9:]]):
         got = answer_of(*deltas(*contents))
         assert (got.reasoning, got.answer) == (reasoning, answer)
@@ -161,15 +197,21 @@ def test_a_leading_think_block_is_reasoning(sent: str, reasoning: str, answer: s
 
 def test_blanks_do_not_wait_for_a_think_tag_for_ever() -> None:
     blanks = " " * MAX_THINK_LEAD
-    assert answer_of(*deltas(blanks, " ", "<think>", "a")).answer == f"{blanks} <think>a"
+    assert (
+        answer_of(*deltas(blanks, " ", "<think>", "a")).answer == f"{blanks} <think>a"
+    )
 
 
 # Fields of their own.
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_reasoning_of_its_own_is_reasoning_and_the_text_is_not_searched(field: str) -> None:
-    got = answer_of(chunk({field: "Hm"}), *deltas("<|channel|>final<|message|>", "<think>x"))
+def test_reasoning_of_its_own_is_reasoning_and_the_text_is_not_searched(
+    field: str,
+) -> None:
+    got = answer_of(
+        chunk({field: "Hm"}), *deltas("<|channel|>final<|message|>", "<think>x")
+    )
     assert (got.reasoning, got.answer) == ("Hm", "<|channel|>final<|message|><think>x")
 
 
@@ -181,20 +223,31 @@ def test_reasoning_and_text_in_one_delta_come_in_this_order() -> None:
 @pytest.mark.parametrize("empty", [None, "", [], {}, 0])
 def test_empty_fields_do_not_stop_the_search_for_markers(empty: object) -> None:
     fields = {"reasoning": empty, "reasoning_content": empty, "tool_calls": []}
-    got = answer_of(*(chunk({"content": token, **fields}) for token in [RAW[:30], RAW[30:]]), DONE)
+    got = answer_of(
+        *(chunk({"content": token, **fields}) for token in [RAW[:30], RAW[30:]]), DONE
+    )
     assert (got.reasoning, got.answer) == ("Think.", "Answer.")
 
 
 def test_text_before_the_first_field_is_not_lost() -> None:
-    got = answer_of(chunk({"content": "<thi"}), chunk({"content": "n"}), chunk({"reasoning": "Hm"}), DONE)
+    got = answer_of(
+        chunk({"content": "<thi"}),
+        chunk({"content": "n"}),
+        chunk({"reasoning": "Hm"}),
+        DONE,
+    )
     assert (got.reasoning, got.answer) == ("Hm", "<thin")
-    got = answer_of(chunk({"content": "<think>a</"}), chunk({"reasoning": "Hm"}), *deltas("b"))
+    got = answer_of(
+        chunk({"content": "<think>a</"}), chunk({"reasoning": "Hm"}), *deltas("b")
+    )
     assert (got.reasoning, got.answer) == ("a</Hm", "b")
 
 
 def test_a_call_in_the_text_before_the_first_field_counts() -> None:
     call = "<|channel|>commentary to=functions.f<|message|>{}"
-    got = answer_of(chunk({"content": call}), chunk({"reasoning": "Hm"}), DONE, tools=["f"])
+    got = answer_of(
+        chunk({"content": call}), chunk({"reasoning": "Hm"}), DONE, tools=["f"]
+    )
     assert (len(got.tool_calls), got.finish_reason) == (1, "tool_calls")
 
 
@@ -208,5 +261,7 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     assert got.reasoning == "\ufffda\ufffdb\ufffd"
     assert answer_of(*deltas("<think>\ud83c")).reasoning == "\ufffd"
     assert answer_of(*deltas("<think></think>\ud83c")).answer == "\ufffd"
-    call = native_calls(call_piece("f", '{"a": "🌸', index=0), call_piece(arguments='\udf38"}', index=0))
+    call = native_calls(
+        call_piece("f", '{"a": "🌸', index=0), call_piece(arguments='\udf38"}', index=0)
+    )
     assert call.tool_calls[0].arguments == '{"a": "🌸\ufffd"}'

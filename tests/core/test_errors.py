@@ -37,7 +37,9 @@ def connect(cause: Cause, base_url: str = URL) -> Failure:
     return Failure("connect", base_url, cause=cause, seconds=5)
 
 
-def status(code: int, body: str = "", models: tuple[str, ...] | None = None, model: str = "") -> Failure:
+def status(
+    code: int, body: str = "", models: tuple[str, ...] | None = None, model: str = ""
+) -> Failure:
     return Failure("status", URL, status=code, body=body, models=models, model=model)
 
 
@@ -51,49 +53,99 @@ FAILURES: dict[str, tuple[Failure, str]] = {
     "no address": (connect("bad_url", "http://[::1"), "bad_url"),
     "key with Japanese quotes": (connect("bad_key"), "bad_key"),
     "closed before headers": (Failure("headers", URL), "empty_reply"),
-    "silent before headers": (Failure("headers", URL, cause="timeout", seconds=600), "silent"),
+    "silent before headers": (
+        Failure("headers", URL, cause="timeout", seconds=600),
+        "silent",
+    ),
     "closed before the body": (Failure("first_byte", URL), "dead_server"),
-    "silent before the body": (Failure("first_byte", URL, cause="timeout", seconds=600), "silent"),
-    "silent in mid-stream": (Failure("idle", URL, cause="timeout", seconds=120), "stalled"),
+    "silent before the body": (
+        Failure("first_byte", URL, cause="timeout", seconds=600),
+        "silent",
+    ),
+    "silent in mid-stream": (
+        Failure("idle", URL, cause="timeout", seconds=120),
+        "stalled",
+    ),
     "broken in mid-stream": (Failure("stream", URL), "interrupted"),
     "wrong path": (status(404, "Not Found"), "wrong_path"),
     "wrong path, FastAPI": (status(404, '{"detail": "Not Found"}'), "wrong_path"),
-    "0.26.2 with gpt-oss": (status(404, "Not Found", models=("a/b",)), "gpt_oss_unsupported"),
-    "0.26.3, unknown name": (status(404, "Not Found", models=("a/b",), model="c/d"), "unknown_model"),
-    "0.28, gpt-oss unsupported": (status(404, "Model type gpt_oss not supported."), "gpt_oss_unsupported"),
-    "other type unsupported": (status(404, '{"error": "Model type foo not supported."}'), "model_not_loaded"),
-    "no --model": (status(404, "A model path has to be given as a CLI argument"), "no_model"),
+    "0.26.2 with gpt-oss": (
+        status(404, "Not Found", models=("a/b",)),
+        "gpt_oss_unsupported",
+    ),
+    "0.26.3, unknown name": (
+        status(404, "Not Found", models=("a/b",), model="c/d"),
+        "unknown_model",
+    ),
+    "0.28, gpt-oss unsupported": (
+        status(404, "Model type gpt_oss not supported."),
+        "gpt_oss_unsupported",
+    ),
+    "other type unsupported": (
+        status(404, '{"error": "Model type foo not supported."}'),
+        "model_not_loaded",
+    ),
+    "no --model": (
+        status(404, "A model path has to be given as a CLI argument"),
+        "no_model",
+    ),
     "hub, unknown": (
         status(404, '{"error": "401 Client Error. Repository Not Found for url"}'),
         "unknown_model",
     ),
     "hub, offline": (
-        status(404, '{"error": "Cannot find an appropriate cached snapshot folder for the revision"}'),
+        status(
+            404,
+            '{"error": "Cannot find an appropriate cached snapshot folder for the revision"}',
+        ),
         "unknown_model",
     ),
     "vLLM, unknown": (
-        status(404, '{"error": {"message": "The model `x` does not exist.", "code": 404}}'),
+        status(
+            404, '{"error": {"message": "The model `x` does not exist.", "code": 404}}'
+        ),
         "unknown_model",
     ),
-    "template, channel": (status(404, f'{{"error": "{TEMPLATE_CHANNEL}"}}'), "template_refused"),
+    "template, channel": (
+        status(404, f'{{"error": "{TEMPLATE_CHANNEL}"}}'),
+        "template_refused",
+    ),
     "template, 0.28": (status(404, TEMPLATE_CHANNEL), "template_refused"),
     "template, orphan": (
-        status(404, '{"error": "Message has tool role, but there was no previous assistant message"}'),
+        status(
+            404,
+            '{"error": "Message has tool role, but there was no previous assistant message"}',
+        ),
         "template_refused",
     ),
     "template, toy": (
-        status(404, '{"error": "A tool message follows no assistant message with a tool call."}'),
+        status(
+            404,
+            '{"error": "A tool message follows no assistant message with a tool call."}',
+        ),
         "template_refused",
     ),
     "template, undefined": (
         status(404, "{\"error\": \"'dict object' has no attribute 'description'\"}"),
         "template_refused",
     ),
-    "an image": (status(400, '{"error": "Only \'text\' content type is supported."}'), "bad_request"),
-    "wrong type": (status(400, '{"error": "max_tokens must be of type int"}'), "bad_request"),
+    "an image": (
+        status(400, '{"error": "Only \'text\' content type is supported."}'),
+        "bad_request",
+    ),
+    "wrong type": (
+        status(400, '{"error": "max_tokens must be of type int"}'),
+        "bad_request",
+    ),
     "unknown 404": (status(404, '{"error": "something else"}'), "bad_request"),
-    "dead thread, 0.32": (status(404, '{"error": "generation thread died"}'), "dead_server"),
-    "memory": (status(404, '{"error": "[metal::malloc] Resource limit exceeded"}'), "out_of_memory"),
+    "dead thread, 0.32": (
+        status(404, '{"error": "generation thread died"}'),
+        "dead_server",
+    ),
+    "memory": (
+        status(404, '{"error": "[metal::malloc] Resource limit exceeded"}'),
+        "out_of_memory",
+    ),
     "no key": (status(401, "{}"), "unauthorized"),
     "wrong key": (status(403, HTML), "unauthorized"),
     "rate limit": (status(429), "rate_limited"),
@@ -120,16 +172,37 @@ def reply(**fields: object) -> Reply:
 REPLIES: dict[str, tuple[Reply, str | None]] = {
     "an answer": (reply(answer="Hi"), None),
     "a call": (reply(tool_calls=(ToolCall("1", "f", "{}", True, True),)), None),
-    "an answer cut off": (reply(answer="Hi", finish_reason="length", truncated=True), None),
+    "an answer cut off": (
+        reply(answer="Hi", finish_reason="length", truncated=True),
+        None,
+    ),
     "only thinking": (reply(reasoning="hm"), "only_reasoning"),
-    "a call that stops in its arguments": (reply(reasoning="hm", truncated=True), "broken_call"),
-    "cut in thinking": (reply(reasoning="hm", finish_reason="length", truncated=True), "cut_in_reasoning"),
+    "a call that stops in its arguments": (
+        reply(reasoning="hm", truncated=True),
+        "broken_call",
+    ),
+    "cut in thinking": (
+        reply(reasoning="hm", finish_reason="length", truncated=True),
+        "cut_in_reasoning",
+    ),
     "nothing": (reply(), "empty"),
-    "broken off": (reply(answer="H", finish_reason="interrupted", truncated=True), "interrupted"),
-    "error frame": (reply(answer="H", finish_reason="error", detail="boom"), "error_frame"),
-    "error frame, memory": (reply(finish_reason="error", detail="Out of memory"), "out_of_memory"),
+    "broken off": (
+        reply(answer="H", finish_reason="interrupted", truncated=True),
+        "interrupted",
+    ),
+    "error frame": (
+        reply(answer="H", finish_reason="error", detail="boom"),
+        "error_frame",
+    ),
+    "error frame, memory": (
+        reply(finish_reason="error", detail="Out of memory"),
+        "out_of_memory",
+    ),
     "web page": (reply(finish_reason="not_a_stream", detail=HTML), "web_page"),
-    "some text": (reply(finish_reason="not_a_stream", detail="+OK POP3 ready"), "not_a_reply"),
+    "some text": (
+        reply(finish_reason="not_a_stream", detail="+OK POP3 ready"),
+        "not_a_reply",
+    ),
 }
 
 
@@ -141,7 +214,9 @@ def test_each_ending_of_a_reply_has_its_kind(name: str) -> None:
 
 
 def test_headers_without_any_text_mean_a_dead_server() -> None:
-    problem = explain_reply(reply(finish_reason="interrupted", truncated=True), base_url=URL)
+    problem = explain_reply(
+        reply(finish_reason="interrupted", truncated=True), base_url=URL
+    )
     assert problem is not None
     assert problem.kind == "dead_server"
 
@@ -159,14 +234,18 @@ LOSSY = "0.26.3-0.28.0-macOS-15"
         ("", 40, False),
     ],
 )
-def test_a_lossy_reply_is_known_by_version_and_count(fingerprint: str, counted: int, lossy: bool) -> None:
+def test_a_lossy_reply_is_known_by_version_and_count(
+    fingerprint: str, counted: int, lossy: bool
+) -> None:
     cut = reply(answer="In", usage=Usage(9, counted))
     problem = explain_reply(cut, base_url=URL, fingerprint=fingerprint, deltas=3)
     assert (problem is not None and problem.kind == "lossy_server") == lossy
 
 
 def test_the_budget_spent_on_thinking_is_named() -> None:
-    problem = explain_reply(REPLIES["cut in thinking"][0], base_url=URL, deltas=9, max_tokens=512)
+    problem = explain_reply(
+        REPLIES["cut in thinking"][0], base_url=URL, deltas=9, max_tokens=512
+    )
     assert problem is not None
     assert "(512)" in problem.en
     assert "(512)" in problem.ja
@@ -234,8 +313,13 @@ def test_an_unknown_model_like_no_other_is_told_the_first_ones() -> None:
     assert f": {', '.join(MODELS[:3])}." in unknown("zzz", MODELS).en
 
 
-def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one() -> None:
-    assert "Leave the model empty to use the one that is loaded" in unknown("gpt-oss-20b", ()).en
+def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one() -> (
+    None
+):
+    assert (
+        "Leave the model empty to use the one that is loaded"
+        in unknown("gpt-oss-20b", ()).en
+    )
 
 
 def test_the_server_s_words_are_quoted_in_one_line() -> None:
@@ -243,9 +327,13 @@ def test_the_server_s_words_are_quoted_in_one_line() -> None:
     assert "“max_tokens must be of type int”" in explain_failure(status(400, body)).en
 
 
-@pytest.mark.parametrize("body", [HTML, "Traceback (most recent call last):\n  File x", '{"error": 5}', "{}"])
+@pytest.mark.parametrize(
+    "body", [HTML, "Traceback (most recent call last):\n  File x", '{"error": 5}', "{}"]
+)
 def test_words_that_say_nothing_to_a_user_are_not_quoted(body: str) -> None:
-    assert explain_failure(status(500, body)).en.startswith("The server failed (status 500). Look")
+    assert explain_failure(status(500, body)).en.startswith(
+        "The server failed (status 500). Look"
+    )
 
 
 def test_long_words_are_cut() -> None:
@@ -253,19 +341,30 @@ def test_long_words_are_cut() -> None:
 
 
 def test_a_redirect_names_the_place_without_its_secrets() -> None:
-    failure = Failure("status", URL, status=307, location=f"https://u:{KEY}@login.example/in?token={KEY}")
+    failure = Failure(
+        "status",
+        URL,
+        status=307,
+        location=f"https://u:{KEY}@login.example/in?token={KEY}",
+    )
     problem = explain_failure(failure)
     assert "https://login.example/in" in problem.en
     assert KEY not in problem.text() + problem.text("ja")
 
 
-@pytest.mark.parametrize("body", [f"bad key {KEY}", f'{{"error": "Bearer {KEY} is wrong"}}'])
+@pytest.mark.parametrize(
+    "body", [f"bad key {KEY}", f'{{"error": "Bearer {KEY} is wrong"}}']
+)
 @pytest.mark.parametrize("code", [200, 400, 401, 404, 418, 500])
 def test_a_key_never_gets_into_a_text(code: int, body: str) -> None:
     url = f"http://user:{KEY}@mac.local:8080/v1?key={KEY}"
-    problem = explain_failure(Failure("status", url, status=code, body=body), api_key=KEY)
+    problem = explain_failure(
+        Failure("status", url, status=code, body=body), api_key=KEY
+    )
     assert KEY not in problem.text() + problem.text("ja")
-    ending = explain_reply(reply(finish_reason="error", detail=body), base_url=url, api_key=KEY)
+    ending = explain_reply(
+        reply(finish_reason="error", detail=body), base_url=url, api_key=KEY
+    )
     assert ending is not None
     assert KEY not in ending.text() + ending.text("ja")
 
@@ -285,9 +384,14 @@ def test_an_address_is_shown_without_what_is_secret_in_it(url: str, shown: str) 
 
 
 def all_problems() -> list[tuple[str, Problem | None]]:
-    failures = [(name, explain_failure(failure)) for name, (failure, _) in FAILURES.items()]
+    failures = [
+        (name, explain_failure(failure)) for name, (failure, _) in FAILURES.items()
+    ]
     here = [(url, explain_failure(connect(cause, url))) for url, cause in HOSTS.items()]
-    endings = [(name, explain_reply(ending, base_url=URL, deltas=3)) for name, (ending, _) in REPLIES.items()]
+    endings = [
+        (name, explain_reply(ending, base_url=URL, deltas=3))
+        for name, (ending, _) in REPLIES.items()
+    ]
     versions = [
         ("lossy", problem_of("lossy_server")),
         ("old", problem_of("unstable_server", version="0.29.1")),
@@ -296,13 +400,20 @@ def all_problems() -> list[tuple[str, Problem | None]]:
 
 
 KINDS = {row.partition("/")[0] for row in PROBLEMS}
-HOSTS: dict[str, Cause] = {"http://localhost": "refused", "http://host.docker.internal": "dns"}
+HOSTS: dict[str, Cause] = {
+    "http://localhost": "refused",
+    "http://host.docker.internal": "dns",
+}
 TEXTS = [(name, problem) for name, problem in all_problems() if problem]
-QUOTED = re.compile("[“「].*?[”」]")  # addresses, names of models and the server's own words
+QUOTED = re.compile(
+    "[“「].*?[”」]"
+)  # addresses, names of models and the server's own words
 
 
 def test_the_cases_above_reach_every_row() -> None:
-    shown = {row for row in PROBLEMS for _, problem in TEXTS if is_filled_from(row, problem)}
+    shown = {
+        row for row in PROBLEMS for _, problem in TEXTS if is_filled_from(row, problem)
+    }
     assert shown == set(PROBLEMS)
 
 
@@ -312,7 +423,9 @@ def is_filled_from(row: str, problem: Problem) -> bool:
 
 
 @pytest.mark.parametrize(("name", "problem"), TEXTS)
-def test_every_text_is_two_sentences_in_both_languages(name: str, problem: Problem) -> None:
+def test_every_text_is_two_sentences_in_both_languages(
+    name: str, problem: Problem
+) -> None:
     english, japanese = QUOTED.sub("so", problem.en), QUOTED.sub("so", problem.ja)
     assert re.fullmatch(r"(?:[^.]|\.(?! ))+\. [A-Z](?:[^.]|\.(?! |$))+\.", english)
     assert not re.search("[!?]| [ :;,.]", english)
@@ -328,7 +441,9 @@ def test_both_languages_fill_in_the_same_blanks(row: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "text"), [("en", "A. B."), ("ja", "あ。い。")])
-def test_a_problem_speaks_the_language_that_is_asked_for(language: Language, text: str) -> None:
+def test_a_problem_speaks_the_language_that_is_asked_for(
+    language: Language, text: str
+) -> None:
     assert Problem("dns", "A. B.", "あ。い。").text(language) == text
 
 

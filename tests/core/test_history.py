@@ -20,8 +20,12 @@ from harmony_core.parser import parse
 from harmony_core.thoughts import take_apart
 
 CORPUS = sorted((Path(__file__).parent / "history_corpus").glob("*.json"))
-CASES = [case for file in CORPUS for case in json.loads(file.read_text(encoding="utf-8"))]
-REPLIES = json.loads((Path(__file__).parents[1] / "corpus" / "harmony.json").read_text(encoding="utf-8"))
+CASES = [
+    case for file in CORPUS for case in json.loads(file.read_text(encoding="utf-8"))
+]
+REPLIES = json.loads(
+    (Path(__file__).parents[1] / "corpus" / "harmony.json").read_text(encoding="utf-8")
+)
 TEMPLATE = Path(__file__).parents[2] / "toy" / "chat_template.jinja"
 TOKEN = re.compile(r"<\|[a-z0-9_]+\|>")
 
@@ -55,7 +59,9 @@ def render(messages: list[JsonObject]) -> str:
 
 def strings_in(value: Json) -> list[str]:
     if isinstance(value, dict):
-        return [text for pair in value.items() for item in pair for text in strings_in(item)]
+        return [
+            text for pair in value.items() for item in pair for text in strings_in(item)
+        ]
     if isinstance(value, list):
         return [text for item in value for text in strings_in(item)]
     return [value] if isinstance(value, str) else []
@@ -64,7 +70,10 @@ def strings_in(value: Json) -> list[str]:
 def without_words(value: Json) -> Json:
     """The same messages with every text that may be a user's made harmless, roles and shape kept."""
     if isinstance(value, dict):
-        return {key: item if key in ("role", "type") else without_words(item) for key, item in value.items()}
+        return {
+            key: item if key in ("role", "type") else without_words(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [without_words(item) for item in value]
     return "{}" if isinstance(value, str) and value else value
@@ -87,7 +96,9 @@ def test_a_history_is_cleaned(case: JsonObject) -> None:
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply["name"])
-def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(reply: JsonObject) -> None:
+def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(
+    reply: JsonObject,
+) -> None:
     parsed = parse(reply["text"])
     answer, thoughts, calls = take_apart(reply["text"])
     assert answer == parsed.answer.lstrip("\n")
@@ -98,7 +109,13 @@ def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(re
 # --- defuse -----------------------------------------------------------------------------------------
 
 
-TOKENS = ["<|start|>", "<|endoftext|>", "<|reserved_200013|>", "<<|end|>>", "<|im_start|>"]
+TOKENS = [
+    "<|start|>",
+    "<|endoftext|>",
+    "<|reserved_200013|>",
+    "<<|end|>>",
+    "<|im_start|>",
+]
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -108,36 +125,65 @@ def test_a_defused_token_looks_the_same_and_is_none(token: str) -> None:
     assert harmless.replace("\u2060", "") == f"a{token}b"
 
 
-@given(st.lists(st.sampled_from(["<|", "<", "|", "|>", ">", "end", "<|end|>", "\u2060"])).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(["<|", "<", "|", "|>", ">", "end", "<|end|>", "\u2060"])
+    ).map("".join)
+)
 def test_defusing_twice_is_defusing_once(text: str) -> None:
     assert defuse(defuse(text)) == defuse(text)
 
 
 # --- whatever is sent -------------------------------------------------------------------------------
 
-FRAGMENTS = (CORPUS[0].parent / "fragments.txt").read_text(encoding="utf-8").splitlines()
+FRAGMENTS = (
+    (CORPUS[0].parent / "fragments.txt").read_text(encoding="utf-8").splitlines()
+)
 BLANKS = [" ", "  ", "\n", "\n\n", "\r\n", "> ", "\ud800"]
 MARKUP = st.lists(st.sampled_from([*FRAGMENTS, *BLANKS])).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | MARKUP,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 PARTS = st.lists(
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["text", "image_url", "input_audio", "thinking", "place"]) | JSON},
+        {
+            "type": st.sampled_from(
+                ["text", "image_url", "input_audio", "thinking", "place"]
+            )
+            | JSON
+        },
         optional={"text": MARKUP | JSON, "thinking": MARKUP},
     )
     | MARKUP,
     max_size=3,
 )
 IDS = st.sampled_from(["a", "b", "", "call_1", None, 7, "<|call|>"])
-NAMES = st.sampled_from(["f", "functions.functions.f", "Web Search", "", None, "<|end|>"])
-FUNCTION = st.fixed_dictionaries({}, optional={"name": NAMES, "arguments": MARKUP | JSON})
+NAMES = st.sampled_from(
+    ["f", "functions.functions.f", "Web Search", "", None, "<|end|>"]
+)
+FUNCTION = st.fixed_dictionaries(
+    {}, optional={"name": NAMES, "arguments": MARKUP | JSON}
+)
 CALL = st.fixed_dictionaries({}, optional={"id": IDS, "function": FUNCTION | JSON})
 CALLS = st.lists(CALL | JSON, max_size=3)
 ROLES = st.sampled_from(
-    ["user", "assistant", "assistant", "tool", "tool", "system", "developer", "function", "critic", None]
+    [
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+        "tool",
+        "system",
+        "developer",
+        "function",
+        "critic",
+        None,
+    ]
 )
 MESSAGE = st.fixed_dictionaries(
     {"role": ROLES, "content": MARKUP | PARTS | JSON},
@@ -156,7 +202,9 @@ HISTORY = st.lists(MESSAGE | JSON, max_size=6)
 
 
 @given(HISTORY)
-def test_whatever_is_sent_comes_out_as_the_template_takes_it(messages: list[Json]) -> None:
+def test_whatever_is_sent_comes_out_as_the_template_takes_it(
+    messages: list[Json],
+) -> None:
     before = repr(messages)  # and not a copy: NaN is not equal to itself
     cleaned = clean_history(messages)
     assert repr(messages) == before
@@ -164,14 +212,22 @@ def test_whatever_is_sent_comes_out_as_the_template_takes_it(messages: list[Json
     assert clean_history(messages) == cleaned
     assert bool(cleaned) == bool(messages)
     assert not any(TOKEN.search(text) for text in strings_in(cleaned))
-    assert TOKEN.findall(render(cleaned)) == TOKEN.findall(render(without_words(cleaned)))
+    assert TOKEN.findall(render(cleaned)) == TOKEN.findall(
+        render(without_words(cleaned))
+    )
 
 
 @given(HISTORY)
 def test_a_call_is_alone_and_its_result_is_behind_it(messages: list[Json]) -> None:
     cleaned = clean_history(messages)
     for message, following in itertools.zip_longest(cleaned, cleaned[1:]):
-        assert set(message) <= {"role", "content", "thinking", "tool_calls", "tool_call_id"}
+        assert set(message) <= {
+            "role",
+            "content",
+            "thinking",
+            "tool_calls",
+            "tool_call_id",
+        }
         assert isinstance(message["content"], str)
         if "tool_calls" in message:
             [call] = message["tool_calls"]
@@ -186,7 +242,9 @@ def test_a_call_is_alone_and_its_result_is_behind_it(messages: list[Json]) -> No
 @given(MARKUP)
 def test_what_a_user_writes_is_what_the_model_reads(text: str) -> None:
     [message] = clean_history([{"role": "user", "content": text}])
-    assert message["content"].replace("\u2060", "") == text.replace("\u2060", "").replace("\ud800", "\ufffd")
+    assert message["content"].replace("\u2060", "") == text.replace(
+        "\u2060", ""
+    ).replace("\ud800", "\ufffd")
 
 
 @given(st.text(alphabet="ab 東🌸`~<>/|&#*\n\u2028"))
@@ -198,8 +256,13 @@ def test_an_answer_behind_thinking_keeps_its_exact_text(text: str) -> None:
 
 def test_tags_nested_past_any_sense_end_as_text() -> None:
     block = ""
-    for opening, closing in [("think>", "think>"), ("details type=reasoning>", "details>")] * 3:
-        block = f"<{opening[:2]}{block}{opening[2:]}x</{closing[:2]}{block}{closing[2:]}"
+    for opening, closing in [
+        ("think>", "think>"),
+        ("details type=reasoning>", "details>"),
+    ] * 3:
+        block = (
+            f"<{opening[:2]}{block}{opening[2:]}x</{closing[:2]}{block}{closing[2:]}"
+        )
     answer, _, _ = take_apart(block)
     assert "<\u2060think>" in answer
     assert take_apart(answer) == (answer, [], [])
@@ -225,16 +288,29 @@ NO_JSON = {
 
 @pytest.mark.parametrize("value", NO_JSON.values(), ids=NO_JSON.keys())
 def test_values_that_no_json_holds_do_not_raise(value: Json) -> None:
-    for field in ("role", "content", "tool_calls", "tool_call_id", "reasoning", "function_call"):
+    for field in (
+        "role",
+        "content",
+        "tool_calls",
+        "tool_call_id",
+        "reasoning",
+        "function_call",
+    ):
         for role in ("user", "assistant", "tool"):
             render(clean_history([{"role": role, "content": "x", field: value}]))
     call = {"id": value, "function": {"name": value, "arguments": value}}
-    render(clean_history([{"role": "assistant", "content": [value], "tool_calls": [call, value]}]))
+    render(
+        clean_history(
+            [{"role": "assistant", "content": [value], "tool_calls": [call, value]}]
+        )
+    )
 
 
 # --- the prompt cache -------------------------------------------------------------------------------
 
-STEP = st.tuples(st.sampled_from(["", "<think>T</think>", "Let me look."]), st.integers(1, 3))
+STEP = st.tuples(
+    st.sampled_from(["", "<think>T</think>", "Let me look."]), st.integers(1, 3)
+)
 ANSWER = st.sampled_from(["Hello", "<think>T</think>\n\nHello"])
 TURN = st.tuples(st.lists(STEP, max_size=3), ANSWER)
 
@@ -243,9 +319,17 @@ def spell_out_steps(steps: list[tuple[str, int]]) -> list[list[Json]]:
     """Each step of a tool loop as its messages: a call message and its results."""
     spelled: list[list[Json]] = []
     for content, count in steps:
-        calls = [{"function": {"name": f"f{n}", "arguments": "{}"}, "id": f"call_{n}"} for n in range(count)]
-        results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": str(n)} for n in range(count)]
-        spelled.append([{"role": "assistant", "content": content, "tool_calls": calls}, *results])
+        calls = [
+            {"function": {"name": f"f{n}", "arguments": "{}"}, "id": f"call_{n}"}
+            for n in range(count)
+        ]
+        results = [
+            {"role": "tool", "tool_call_id": f"call_{n}", "content": str(n)}
+            for n in range(count)
+        ]
+        spelled.append(
+            [{"role": "assistant", "content": content, "tool_calls": calls}, *results]
+        )
     return spelled
 
 
@@ -267,5 +351,7 @@ def test_what_was_sent_is_sent_again_as_a_conversation_goes_on(
         messages += step
         cleaned = clean_history(messages)
         assert cleaned[: len(sent)] == sent
-        assert render(cleaned).startswith(render(sent).removesuffix("<|start|>assistant"))
+        assert render(cleaned).startswith(
+            render(sent).removesuffix("<|start|>assistant")
+        )
         sent = cleaned

@@ -21,7 +21,9 @@ def test_native_calls_are_put_together_by_index() -> None:
 
 
 def test_native_calls_without_an_id_get_one() -> None:
-    got = native_calls(call_piece("f", "{}", index=0), call_piece("g", "{}", index=1, id=None))
+    got = native_calls(
+        call_piece("f", "{}", index=0), call_piece("g", "{}", index=1, id=None)
+    )
     assert summary(got) == [("call_1_1", "f", "{}"), ("call_1_2", "g", "{}")]
 
 
@@ -32,33 +34,50 @@ def test_native_calls_without_an_index_are_told_apart_by_id_and_name() -> None:
         call_piece("g", "{}", id="2"),
         call_piece("g", "{}"),
     )
-    assert summary(got) == [("1", "f", '{"a": 1}'), ("2", "g", "{}"), ("call_1_3", "g", "{}")]
+    assert summary(got) == [
+        ("1", "f", '{"a": 1}'),
+        ("2", "g", "{}"),
+        ("call_1_3", "g", "{}"),
+    ]
 
 
 def test_a_piece_without_an_index_goes_on_with_the_last_call() -> None:
-    got = native_calls(call_piece("f", '{"a"', index=3, id="1"), call_piece(arguments=": 1}"))
+    got = native_calls(
+        call_piece("f", '{"a"', index=3, id="1"), call_piece(arguments=": 1}")
+    )
     assert summary(got) == [("1", "f", '{"a": 1}')]
 
 
 def test_a_name_that_is_sent_again_begins_no_new_call() -> None:
-    got = native_calls(call_piece("f", "{", index=0, id="1"), call_piece("f", "}", index=0, id="1"))
+    got = native_calls(
+        call_piece("f", "{", index=0, id="1"), call_piece("f", "}", index=0, id="1")
+    )
     assert summary(got) == [("1", "f", "{}")]
 
 
 def test_native_arguments_may_be_an_object_or_missing() -> None:
-    got = native_calls(call_piece("f", {"a": "é"}, index=0), call_piece("functions.g", index=1))
+    got = native_calls(
+        call_piece("f", {"a": "é"}, index=0), call_piece("functions.g", index=1)
+    )
     assert [call[1:] for call in summary(got)] == [("f", '{"a": "é"}'), ("g", "{}")]
 
 
 def test_native_calls_that_may_not_be_executed_are_marked() -> None:
-    got = native_calls(call_piece("rm", "{}", index=0), call_piece("f", "text", index=1))
-    assert [(call.declared, call.valid) for call in got.tool_calls] == [(False, True), (True, False)]
+    got = native_calls(
+        call_piece("rm", "{}", index=0), call_piece("f", "text", index=1)
+    )
+    assert [(call.declared, call.valid) for call in got.tool_calls] == [
+        (False, True),
+        (True, False),
+    ]
     assert got.finish_reason == "stop"
 
 
 def test_a_native_call_cut_short_is_dropped_and_a_complete_one_kept() -> None:
     got = native_calls(
-        call_piece("f", "{}", index=0), call_piece("g", '{"a', index=1), finish_reason="length"
+        call_piece("f", "{}", index=0),
+        call_piece("g", '{"a', index=1),
+        finish_reason="length",
     )
     assert ([call.name for call in got.tool_calls], got.truncated) == (["f"], True)
     got = native_calls(call_piece("g", '{"a', index=0), finish_reason="tool_calls")
@@ -66,7 +85,15 @@ def test_a_native_call_cut_short_is_dropped_and_a_complete_one_kept() -> None:
 
 
 def test_odd_pieces_of_calls_are_passed_over() -> None:
-    odd = [None, 5, "x", {}, {"function": None}, {"function": "f"}, {"function": {"name": 5}, "index": []}]
+    odd = [
+        None,
+        5,
+        "x",
+        {},
+        {"function": None},
+        {"function": "f"},
+        {"function": {"name": 5}, "index": []},
+    ]
     got = native_calls(*odd, call_piece("f", "{}", index=0))
     assert [call.name for call in got.tool_calls if call.executable] == ["f"]
     assert answer_of(chunk({"tool_calls": "x"}), DONE).tool_calls == ()

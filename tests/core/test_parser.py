@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
-from harmony_core.events import AnswerDelta, Event, FinishReason, ReasoningDelta, Reply, ToolCall
+from harmony_core.events import (
+    AnswerDelta,
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    Reply,
+    ToolCall,
+)
 from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.parser import MAX_HEADER
 
@@ -36,12 +43,17 @@ class Case(NamedTuple):
     truncated: bool
 
     def expected(self) -> dict[str, object]:
-        return {key: getattr(self, key) for key in ("reasoning", "answer", "tool_calls", "truncated")}
+        return {
+            key: getattr(self, key)
+            for key in ("reasoning", "answer", "tool_calls", "truncated")
+        }
 
 
 CORPUS = [
     Case(**row)
-    for row in json.loads((Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8"))
+    for row in json.loads(
+        (Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8")
+    )
 ]
 each_case = pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
 
@@ -68,7 +80,12 @@ def merged(events: Iterable[Event]) -> list[Event]:
 
 def told(reply: Reply) -> dict[str, object]:
     calls = [
-        {"name": call.name, "arguments": call.arguments, "valid": call.valid, "declared": call.declared}
+        {
+            "name": call.name,
+            "arguments": call.arguments,
+            "valid": call.valid,
+            "declared": call.declared,
+        }
         for call in reply.tool_calls
     ]
     return {
@@ -91,7 +108,9 @@ def random_cuts(text: str, seed: int) -> Iterator[str]:
 def test_the_corpus_covers_every_row_of_the_specification() -> None:
     rows = {word for case in CORPUS for word in case.name.split()[:1]}
     wanted = (
-        {f"A{n}" for n in range(1, 19)} | {f"T{n}" for n in range(1, 25)} | {f"M{n}" for n in range(1, 13)}
+        {f"A{n}" for n in range(1, 19)}
+        | {f"T{n}" for n in range(1, 25)}
+        | {f"M{n}" for n in range(1, 13)}
     )
     assert wanted | {"more:"} <= rows
 
@@ -149,7 +168,10 @@ def test_markers_spelled_over_several_deltas_are_text_on_an_aligned_stream() -> 
 
 
 def test_a_marker_inside_a_longer_delta_is_text_on_an_aligned_stream() -> None:
-    assert aligned_reply("<|channel|>", "final", "<|message|>", "a <|end|> b").answer == "a <|end|> b"
+    assert (
+        aligned_reply("<|channel|>", "final", "<|message|>", "a <|end|> b").answer
+        == "a <|end|> b"
+    )
 
 
 @pytest.mark.parametrize("held_back", ["", " ", "\ufffd"])
@@ -158,7 +180,9 @@ def test_a_marker_may_have_held_back_bytes_in_front(held_back: str) -> None:
         "<|channel|>", "comment", "ary", " to", "=", "functions", ".f", f"{held_back}<|constrain|>", "json",
         "<|message|>", '{"a"', ": 1}",
     )  # fmt: skip
-    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("f", '{"a": 1}')]
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [
+        ("f", '{"a": 1}')
+    ]
 
 
 def test_held_back_bytes_before_a_terminator_stay_in_the_message() -> None:
@@ -168,12 +192,22 @@ def test_held_back_bytes_before_a_terminator_stay_in_the_message() -> None:
 
 
 def test_a_terminator_on_an_aligned_stream_ends_the_answer_whatever_follows() -> None:
-    assert aligned_reply("<|channel|>", "final", "<|message|>", "a", "<|end|>", "b").answer == "ab"
+    assert (
+        aligned_reply("<|channel|>", "final", "<|message|>", "a", "<|end|>", "b").answer
+        == "ab"
+    )
 
 
 def test_no_control_token_of_an_aligned_stream_reaches_the_reader() -> None:
     reply = aligned_reply(
-        "<|channel|>", "final", "<|message|>", "a", "<|message|>", "<|constrain|>", "<|start|>", " b"
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        "a",
+        "<|message|>",
+        "<|constrain|>",
+        "<|start|>",
+        " b",
     )
     assert reply.answer == "a b"
 
@@ -191,10 +225,14 @@ def test_a_stream_may_turn_aligned_and_back() -> None:
 def shows_no_marker(case: Case) -> bool:
     """Whether no rule of unaligned text made a marker of this case text."""
     shown = f"{case.answer}{case.reasoning}{case.tool_calls}"
-    return "<" not in case.answer and not any(token in shown for token in CONTROL_TOKENS)
+    return "<" not in case.answer and not any(
+        token in shown for token in CONTROL_TOKENS
+    )
 
 
-@pytest.mark.parametrize("case", list(filter(shows_no_marker, CORPUS)), ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", list(filter(shows_no_marker, CORPUS)), ids=lambda case: case.name
+)
 def test_marker_by_marker_an_aligned_stream_means_the_same(case: Case) -> None:
     deltas = [piece for piece in split_at_markers(case.text) if piece]
     assert told(collect(events_of(deltas, case, aligned=True))) == case.expected()
@@ -232,7 +270,9 @@ def test_bare_text_is_answer_from_the_first_character_on() -> None:
 def test_a_call_arrives_as_soon_as_its_terminator_does() -> None:
     parser = HarmonyParser(("f",), call_prefix="call_x")
     assert parser.feed(CALL + '{"a": 1}') == []
-    assert parser.feed("<|call|>") == [ToolCall("call_x_1", "f", '{"a": 1}', valid=True, declared=True)]
+    assert parser.feed("<|call|>") == [
+        ToolCall("call_x_1", "f", '{"a": 1}', valid=True, declared=True)
+    ]
 
 
 def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
@@ -246,7 +286,10 @@ def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
 def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
     assert parse(CALL + "{}", tools=("f",)).finish_reason == "tool_calls"
     assert parse(CALL + "{}", tools=("g",)).finish_reason == "stop"
-    assert parse(CALL + "{}", tools=("f",), finish_reason="length").finish_reason == "length"
+    assert (
+        parse(CALL + "{}", tools=("f",), finish_reason="length").finish_reason
+        == "length"
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,7 +307,9 @@ def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
         (FINAL + "x", "error", "failed"),
     ],
 )
-def test_every_way_to_end_has_a_name(text: str, finish_reason: FinishReason, outcome: str) -> None:
+def test_every_way_to_end_has_a_name(
+    text: str, finish_reason: FinishReason, outcome: str
+) -> None:
     assert parse(text, ("f",), finish_reason).outcome == outcome
 
 
@@ -272,7 +317,10 @@ def test_every_way_to_end_has_a_name(text: str, finish_reason: FinishReason, out
 
 
 def test_a_call_longer_than_its_bound_is_dropped_and_the_rest_is_kept() -> None:
-    reply = parse(CALL + '{"a": "' + "x" * MAX_ARGUMENTS + '"}<|call|>' + FINAL + "y", tools=("f",))
+    reply = parse(
+        CALL + '{"a": "' + "x" * MAX_ARGUMENTS + '"}<|call|>' + FINAL + "y",
+        tools=("f",),
+    )
     assert (reply.tool_calls, reply.answer, reply.truncated) == ((), "y", True)
 
 
@@ -291,7 +339,10 @@ def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
 
 
 def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
-    assert parse(CALL + "[" * 100_000 + "<|call|>", tools=("f",)).tool_calls[0].valid is False
+    assert (
+        parse(CALL + "[" * 100_000 + "<|call|>", tools=("f",)).tool_calls[0].valid
+        is False
+    )
 
 
 # Any text at all.
@@ -307,10 +358,29 @@ WORDS = [
         "tool",
         "user",
     ),
-    *(" to=", "to=", "functions.f", "json", '{"a": "', '"}', "]", "<", "|", "<|", "Hello", " ", "\n"),
+    *(
+        " to=",
+        "to=",
+        "functions.f",
+        "json",
+        '{"a": "',
+        '"}',
+        "]",
+        "<",
+        "|",
+        "<|",
+        "Hello",
+        " ",
+        "\n",
+    ),
 ]
-fragments = st.lists(st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), st.text(max_size=6)), max_size=20)
-reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "interrupted"])
+fragments = st.lists(
+    st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), st.text(max_size=6)),
+    max_size=20,
+)
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(
+    ["stop", "length", "interrupted"]
+)
 
 
 @given(fragments, st.randoms(use_true_random=False), reasons)
@@ -328,13 +398,19 @@ def test_any_text_means_the_same_in_every_chunking(
 
 @given(fragments, st.booleans())
 @settings(max_examples=300)
-def test_any_deltas_end_in_one_finish_and_never_raise(parts: list[str], aligned: bool) -> None:
+def test_any_deltas_end_in_one_finish_and_never_raise(
+    parts: list[str], aligned: bool
+) -> None:
     parser = HarmonyParser(("f",), aligned=aligned)
     events = [event for part in parts for event in parser.feed(part)] + parser.close()
     kinds = [type(event).__name__ for event in events]
     assert kinds.count("Finish") == 1
     assert kinds[-1] == "Finish"
-    assert not any(event.text == "" for event in events if isinstance(event, ReasoningDelta | AnswerDelta))
+    assert not any(
+        event.text == ""
+        for event in events
+        if isinstance(event, ReasoningDelta | AnswerDelta)
+    )
 
 
 @given(
@@ -342,11 +418,14 @@ def test_any_deltas_end_in_one_finish_and_never_raise(parts: list[str], aligned:
     st.text(alphabet=st.characters(exclude_characters="<")),
 )
 def test_text_inside_messages_is_kept_to_the_letter(thought: str, answer: str) -> None:
-    reply = parse(f"{ANALYSIS}{thought}<|end|><|start|>assistant{FINAL}{answer}<|return|>")
+    reply = parse(
+        f"{ANALYSIS}{thought}<|end|><|start|>assistant{FINAL}{answer}<|return|>"
+    )
     assert (reply.reasoning, reply.answer) == (thought, answer)
 
 
 @given(st.text(min_size=1))
 def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
-    spelled = "X" + text.replace("<|", "<")  # a capital first: none of the words that begin a reply
+    # A capital first: none of the words that begin a reply.
+    spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled

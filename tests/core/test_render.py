@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_core.events import AnswerDelta, Event, Finish, Progress, ReasoningDelta, ToolCall, Usage
+from harmony_core.events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    ToolCall,
+    Usage,
+)
 from harmony_core.render import Renderer, Thinking
 
 CALL = ToolCall("call_1", "f", "{}", valid=True, declared=True)
@@ -17,7 +25,9 @@ R, A, END = ReasoningDelta, AnswerDelta, Finish("stop")
 
 def pieces(*events: Event, thinking: Thinking = "fold") -> list[str]:
     renderer = Renderer(thinking)
-    return [piece for event in events for piece in renderer.feed(event)] + renderer.close()
+    return [
+        piece for event in events for piece in renderer.feed(event)
+    ] + renderer.close()
 
 
 def shown(*events: Event, thinking: Thinking = "fold") -> str:
@@ -25,10 +35,18 @@ def shown(*events: Event, thinking: Thinking = "fold") -> str:
 
 
 def test_each_tag_is_a_piece_of_its_own() -> None:
-    assert pieces(R("a"), R("b"), A("c"), END) == ["<think>\n", "a", "b", "\n</think>\n\n", "c"]
+    assert pieces(R("a"), R("b"), A("c"), END) == [
+        "<think>\n",
+        "a",
+        "b",
+        "\n</think>\n\n",
+        "c",
+    ]
 
 
-@pytest.mark.parametrize("end", [END, Finish("length", truncated=True), CALL], ids=["end", "length", "call"])
+@pytest.mark.parametrize(
+    "end", [END, Finish("length", truncated=True), CALL], ids=["end", "length", "call"]
+)
 def test_a_block_is_closed_by_whatever_ends_the_thinking(end: Event) -> None:
     assert pieces(R("a"), end) == ["<think>\n", "a", "\n</think>\n\n"]
 
@@ -37,13 +55,20 @@ def test_a_block_is_closed_when_nothing_ends_the_thinking() -> None:
     assert pieces(R("a")) == ["<think>\n", "a", "\n</think>\n\n"]
 
 
-@pytest.mark.parametrize("between", [A(""), A("\n"), R(""), Progress(1, 2), Usage(1, 2)])
+@pytest.mark.parametrize(
+    "between", [A(""), A("\n"), R(""), Progress(1, 2), Usage(1, 2)]
+)
 def test_what_says_nothing_does_not_split_a_block(between: Event) -> None:
     assert shown(R("a"), between, R("b"), A("c")).count("<think>") == 1
 
 
 def test_a_blank_before_the_answer_belongs_to_the_answer() -> None:
-    assert pieces(R("a"), A("\n"), A("b")) == ["<think>\n", "a", "\n</think>\n\n", "\nb"]
+    assert pieces(R("a"), A("\n"), A("b")) == [
+        "<think>\n",
+        "a",
+        "\n</think>\n\n",
+        "\nb",
+    ]
 
 
 def test_thinking_without_a_word_opens_no_block() -> None:
@@ -51,7 +76,10 @@ def test_thinking_without_a_word_opens_no_block() -> None:
 
 
 def test_thinking_after_an_answer_is_a_block_of_its_own() -> None:
-    assert shown(R("a"), A("b"), R("c"), A("d")) == "<think>\na\n</think>\n\nb<think>\nc\n</think>\n\nd"
+    assert (
+        shown(R("a"), A("b"), R("c"), A("d"))
+        == "<think>\na\n</think>\n\nb<think>\nc\n</think>\n\nd"
+    )
 
 
 def test_answers_keep_their_exact_text() -> None:
@@ -59,14 +87,19 @@ def test_answers_keep_their_exact_text() -> None:
 
 
 def test_hidden_thinking_leaves_no_trace() -> None:
-    assert pieces(R("a"), A("\n"), A("b"), R("c"), CALL, END, thinking="hide") == ["\n", "b"]
+    assert pieces(R("a"), A("\n"), A("b"), R("c"), CALL, END, thinking="hide") == [
+        "\n",
+        "b",
+    ]
 
 
 def test_shown_thinking_stands_plainly_before_the_answer() -> None:
     assert shown(R("see <think>"), A("b"), END, thinking="show") == "see <think>\n\nb"
 
 
-@pytest.mark.parametrize("tag", ["</think>", "</THINK >", "</details>", "<think>", "<Details open>"])
+@pytest.mark.parametrize(
+    "tag", ["</think>", "</THINK >", "</details>", "<think>", "<Details open>"]
+)
 def test_a_tag_inside_the_thinking_is_defused_however_it_is_cut(tag: str) -> None:
     for cut in range(len(tag) + 1):
         text = shown(R(f"say {tag[:cut]}"), R(f"{tag[cut:]} twice"), A("b"))
@@ -83,7 +116,9 @@ def test_what_only_begins_like_a_tag_is_not_changed() -> None:
 
 
 @given(st.lists(st.text(alphabet="</thinkdeals> x")), st.text())
-def test_any_thinking_is_one_block_whose_text_is_whole(thoughts: list[str], answer: str) -> None:
+def test_any_thinking_is_one_block_whose_text_is_whole(
+    thoughts: list[str], answer: str
+) -> None:
     text = shown(*map(R, thoughts), A("|"), A(answer))
     block, _, rest = text.partition("|")
     assert rest == answer

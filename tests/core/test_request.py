@@ -14,7 +14,15 @@ from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.request import ChatRequest, Endpoint, models_from
 
 HELLO: list[Json] = [{"role": "user", "content": "Hello"}]
-NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"]
+NUMBERS = [
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+]
 
 
 def payload(**wishes: object) -> JsonObject:
@@ -23,7 +31,9 @@ def payload(**wishes: object) -> JsonObject:
 
 def tool(**function: object) -> JsonObject:
     """What is sent for one tool."""
-    sent = payload(tools=[{"type": "function", "function": {"name": "f", **function}}])["tools"]
+    sent = payload(tools=[{"type": "function", "function": {"name": "f", **function}}])[
+        "tools"
+    ]
     assert isinstance(sent, list)
     assert isinstance(sent[0], dict)
     function_sent = sent[0]["function"]
@@ -63,7 +73,10 @@ def test_a_base_url_may_be_written_in_many_ways(base_url: str) -> None:
 
 
 def test_the_path_and_scheme_of_a_reverse_proxy_are_kept() -> None:
-    assert Endpoint("https://example.org/mlx/v1/").chat_url == "https://example.org/mlx/v1/chat/completions"
+    assert (
+        Endpoint("https://example.org/mlx/v1/").chat_url
+        == "https://example.org/mlx/v1/chat/completions"
+    )
 
 
 def test_the_key_is_sent_if_there_is_one() -> None:
@@ -97,7 +110,9 @@ def test_a_request_for_a_whole_reply_has_no_stream_options() -> None:
 
 
 def test_the_wishes_of_the_caller_are_sent() -> None:
-    body = payload(model=" m ", max_tokens=5, temperature=0, top_p=0.5, top_k=3, min_p=0.1, seed=7)
+    body = payload(
+        model=" m ", max_tokens=5, temperature=0, top_p=0.5, top_k=3, min_p=0.1, seed=7
+    )
     assert body["model"] == "m"
     assert [body[name] for name in NUMBERS if name in body] == [5, 0.0, 0.5, 3, 0.1, 7]
 
@@ -145,7 +160,9 @@ def test_the_effort_goes_where_either_kind_of_server_looks_for_it(effort: str) -
 
 
 @pytest.mark.parametrize("effort", [None, "", "none", "extreme"])
-def test_an_effort_that_gpt_oss_does_not_know_is_left_to_the_server(effort: str | None) -> None:
+def test_an_effort_that_gpt_oss_does_not_know_is_left_to_the_server(
+    effort: str | None,
+) -> None:
     assert payload(effort=effort) == payload()
 
 
@@ -190,13 +207,22 @@ def test_extra_fields_are_merged_last_without_nulls() -> None:
         "other": [{"a": None, "b": float("inf")}],
     }
     body = payload(effort="low", extra=extra)
-    assert body["chat_template_kwargs"] == {"reasoning_effort": "low", "model_identity": "x"}
+    assert body["chat_template_kwargs"] == {
+        "reasoning_effort": "low",
+        "model_identity": "x",
+    }
     assert body["stream_options"] == {"include_usage": True, "more": [1]}
-    assert (body["temperature"], body["presence_penalty"], body["other"]) == (0.2, -1.0, [{}])
+    assert (body["temperature"], body["presence_penalty"], body["other"]) == (
+        0.2,
+        -1.0,
+        [{}],
+    )
     assert not {"top_logprobs", "logit_bias", "xtc_threshold"} & body.keys()
 
 
-@pytest.mark.parametrize("extra", [{"reasoning_effort": 5}, {"chat_template_kwargs": "x"}, {"model": None}])
+@pytest.mark.parametrize(
+    "extra", [{"reasoning_effort": 5}, {"chat_template_kwargs": "x"}, {"model": None}]
+)
 def test_an_extra_field_of_the_wrong_type_changes_nothing(extra: JsonObject) -> None:
     assert payload(effort="low", extra=extra) == payload(effort="low")
 
@@ -205,13 +231,25 @@ def test_an_extra_field_of_the_wrong_type_changes_nothing(extra: JsonObject) -> 
 
 
 def test_a_tool_has_a_description_and_parameters() -> None:
-    assert tool() == {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}
+    assert tool() == {
+        "name": "f",
+        "description": "",
+        "parameters": {"type": "object", "properties": {}},
+    }
     for parameters in ([], {"type": "object"}, {"type": "object", "properties": []}):
         assert tool(description=None, parameters=parameters) == tool()
 
 
 def test_a_bare_function_is_a_tool_and_other_things_are_none() -> None:
-    odd = [None, 5, {}, {"function": None}, {"function": {}}, {"function": {"name": ""}}, {"name": 5}]
+    odd = [
+        None,
+        5,
+        {},
+        {"function": None},
+        {"function": {}},
+        {"function": {"name": ""}},
+        {"name": 5},
+    ]
     assert "tools" not in payload(tools=odd)
     sent = payload(tools=[*odd, {"name": "f"}])["tools"]
     assert sent == [{"type": "function", "function": tool()}]
@@ -223,7 +261,9 @@ def test_nulls_in_parameters_are_dropped() -> None:
         "b": True,
         "c": {"description": "d"},
     }
-    sent = tool(parameters={"type": "object", "properties": properties, "required": None})["parameters"]
+    sent = tool(
+        parameters={"type": "object", "properties": properties, "required": None}
+    )["parameters"]
     assert sent == {
         "type": "object",
         "properties": {
@@ -235,21 +275,33 @@ def test_nulls_in_parameters_are_dropped() -> None:
 
 
 def test_a_default_that_the_template_would_add_to_a_text_becomes_one() -> None:
-    properties = {"a": {"enum": [1, 2], "default": 1}, "b": {"oneOf": [], "default": {}}, "c": {"default": 1}}
-    properties |= {"enum": {"type": "string"}, "default": {"enum": ["x"], "default": "x"}}
+    properties = {
+        "a": {"enum": [1, 2], "default": 1},
+        "b": {"oneOf": [], "default": {}},
+        "c": {"default": 1},
+    }
+    properties |= {
+        "enum": {"type": "string"},
+        "default": {"enum": ["x"], "default": "x"},
+    }
     sent = tool(parameters={"properties": properties})["parameters"]
     assert isinstance(sent, dict)
     kept = sent["properties"]
     assert isinstance(kept, dict)
     defaults = {
-        name: spec["default"] for name, spec in kept.items() if isinstance(spec, dict) and "default" in spec
+        name: spec["default"]
+        for name, spec in kept.items()
+        if isinstance(spec, dict) and "default" in spec
     }
     assert defaults == {"a": "1", "b": "{}", "c": 1, "default": "x"}
 
 
 def test_no_control_token_gets_into_the_prompt_by_a_tool_or_a_format() -> None:
     for token in CONTROL_TOKENS:
-        spec = {"type": "object", "properties": {f"p{token}": {"enum": [token], "description": token}}}
+        spec = {
+            "type": "object",
+            "properties": {f"p{token}": {"enum": [token], "description": token}},
+        }
         function = {"name": f"f{token}", "description": token, "parameters": spec}
         wanted = {"name": token, "description": token, "schema": spec}
         body = payload(
@@ -260,7 +312,10 @@ def test_no_control_token_gets_into_the_prompt_by_a_tool_or_a_format() -> None:
 
 
 def test_the_callers_tools_are_left_alone() -> None:
-    given = {"name": "f", "parameters": {"properties": {"a": {"default": 1, "enum": [1]}}}}
+    given = {
+        "name": "f",
+        "parameters": {"properties": {"a": {"default": 1, "enum": [1]}}},
+    }
     before = json.dumps(given)
     payload(tools=[given])
     assert json.dumps(given) == before
@@ -271,12 +326,18 @@ def test_the_callers_tools_are_left_alone() -> None:
 
 def test_a_json_object_is_asked_for_in_plain_words() -> None:
     text = system_text(response_format={"type": "json_object"})
-    assert text.startswith("# Response Formats\n\n## json_object\n\n// The whole answer is one JSON object")
+    assert text.startswith(
+        "# Response Formats\n\n## json_object\n\n// The whole answer is one JSON object"
+    )
     assert text.endswith('\n{"type": "object"}')
 
 
 def test_a_schema_is_asked_for_as_harmony_has_it() -> None:
-    wanted = {"name": "shopping\nlist", "description": "What to\nbuy.", "schema": {"enum": ["é", None]}}
+    wanted = {
+        "name": "shopping\nlist",
+        "description": "What to\nbuy.",
+        "schema": {"enum": ["é", None]},
+    }
     text = system_text(response_format={"type": "json_schema", "json_schema": wanted})
     assert text.startswith(
         "# Response Formats\n\n## shopping list\n\n// What to buy. The whole answer is JSON "
@@ -286,28 +347,39 @@ def test_a_schema_is_asked_for_as_harmony_has_it() -> None:
 
 @pytest.mark.parametrize("schema", [None, "x", {}, {"schema": None}])
 def test_a_schema_that_is_none_is_any_object(schema: Json) -> None:
-    assert system_text(response_format={"type": "json_schema", "json_schema": schema}) == system_text(
-        response_format={"type": "json_object"}
-    )
+    assert system_text(
+        response_format={"type": "json_schema", "json_schema": schema}
+    ) == system_text(response_format={"type": "json_object"})
 
 
 def test_the_format_is_added_to_the_instructions_that_are_there() -> None:
     messages: list[Json] = [{"role": "system", "content": "Be kind."}, *HELLO]
-    sent = ChatRequest(messages, response_format={"type": "json_object"}).payload()["messages"]
+    sent = ChatRequest(messages, response_format={"type": "json_object"}).payload()[
+        "messages"
+    ]
     assert isinstance(sent, list)
     assert str(sent[0]).count("# Response Formats") == 1
     assert "Be kind.\\n\\n# Response Formats" in str(sent[0])
     assert sent[1:] == HELLO
 
 
-@pytest.mark.parametrize("wanted", [None, "json_object", {}, {"type": "text"}, {"type": ["json_object"]}])
+@pytest.mark.parametrize(
+    "wanted", [None, "json_object", {}, {"type": "text"}, {"type": ["json_object"]}]
+)
 def test_no_json_is_asked_for_where_none_is_wanted(wanted: Json) -> None:
     assert payload(response_format=wanted) == payload()
-    assert collect(ChatRequest(HELLO, response_format=wanted).open_stream().close()).json_valid is None
+    assert (
+        collect(
+            ChatRequest(HELLO, response_format=wanted).open_stream().close()
+        ).json_valid
+        is None
+    )
 
 
 def test_a_request_without_messages_may_ask_for_json() -> None:
-    sent = ChatRequest([], response_format={"type": "json_object"}).payload()["messages"]
+    sent = ChatRequest([], response_format={"type": "json_object"}).payload()[
+        "messages"
+    ]
     assert isinstance(sent, list)
     assert len(sent) == 1
 
@@ -333,7 +405,9 @@ def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> No
         )
     )
     got = collect(stream.close())
-    assert [(call.name, call.executable) for call in got.tool_calls] == [("Web Search", True)]
+    assert [(call.name, call.executable) for call in got.tool_calls] == [
+        ("Web Search", True)
+    ]
     assert (got.answer, got.json_valid) == ("{}", True)
 
 
@@ -354,7 +428,8 @@ def test_the_models_are_listed_once_each_and_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["", "[]", "{}", '{"data": null}', '{"data": {"id": "a"}}', b"\xff\xfe", "<html>"]
+    "body",
+    ["", "[]", "{}", '{"data": null}', '{"data": {"id": "a"}}', b"\xff\xfe", "<html>"],
 )
 def test_what_lists_no_models_lists_none(body: str | bytes) -> None:
     assert models_from(body) == ()
@@ -363,8 +438,15 @@ def test_what_lists_no_models_lists_none(body: str | bytes) -> None:
 # Properties.
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
@@ -378,10 +460,18 @@ def has_odd_values(value: object) -> bool:
 
 
 @given(
-    st.fixed_dictionaries({}, optional=dict.fromkeys([*NUMBERS, "response_format"], VALUES)),
-    st.dictionaries(st.sampled_from([*NUMBERS, "a", "stream_options", "chat_template_kwargs"]), VALUES),
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys([*NUMBERS, "response_format"], VALUES)
+    ),
+    st.dictionaries(
+        st.sampled_from([*NUMBERS, "a", "stream_options", "chat_template_kwargs"]),
+        VALUES,
+    ),
     st.lists(
-        VALUES | st.fixed_dictionaries({"name": VALUES, "description": VALUES, "parameters": VALUES}),
+        VALUES
+        | st.fixed_dictionaries(
+            {"name": VALUES, "description": VALUES, "parameters": VALUES}
+        ),
         max_size=3,
     ),
 )

@@ -35,7 +35,9 @@ def test_a_comment_comes_with_its_line() -> None:
 
 def test_both_line_breaks_are_line_breaks() -> None:
     for line_break in (b"\n", b"\r\n"):
-        data = line_break.join([b"data: a", b"data: b", b"", b":c", b"data: d", b"", b""])
+        data = line_break.join(
+            [b"data: a", b"data: b", b"", b":c", b"data: d", b"", b""]
+        )
         expected = [SseData("a\nb"), SseComment("c"), SseData("d")]
         assert decode(data) == expected
         assert decode(*each_byte(data)) == expected
@@ -67,7 +69,9 @@ def test_bytes_that_are_no_utf8_become_replacement_characters() -> None:
 
 
 def test_odd_fields_are_skipped() -> None:
-    assert decode(b"id: 1\nretry: 5\nevent: x\nfoo\nDATA: x\n data: y\ndata: z\n\n") == [SseData("z")]
+    assert decode(
+        b"id: 1\nretry: 5\nevent: x\nfoo\nDATA: x\n data: y\ndata: z\n\n"
+    ) == [SseData("z")]
 
 
 def test_a_field_named_error_is_data() -> None:
@@ -83,12 +87,19 @@ def test_the_end_completes_a_line_and_an_event() -> None:
 def test_a_whole_event_behind_an_unfinished_one_belongs_to_it() -> None:
     assert decode(b"data: a\n", b"data: b\n\n") == [SseData("a\nb")]
     assert decode(b"da", b"ta: b\n\n") == [SseData("b")]
-    assert decode(b"data: a\n\n", b"data: b\ndata: c\n\n") == [SseData("a"), SseData("b\nc")]
+    assert decode(b"data: a\n\n", b"data: b\ndata: c\n\n") == [
+        SseData("a"),
+        SseData("b\nc"),
+    ]
 
 
 def test_a_line_past_the_limit_loses_its_end_only() -> None:
     limit = sse.MAX_SSE_EVENT
-    pieces = [b"data: ", *[b"x" * 65_536] * (limit // 65_536 + 3), b"\n\ndata: next\n\n"]
+    pieces = [
+        b"data: ",
+        *[b"x" * 65_536] * (limit // 65_536 + 3),
+        b"\n\ndata: next\n\n",
+    ]
     first, second = decode(*pieces)
     assert isinstance(first, SseData)
     assert first.text == "x" * (limit - len("data: "))

@@ -17,7 +17,11 @@ TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
 WEATHER: dict[str, object] = {
     "name": "get_weather",
     "description": "The weather of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
 }
 REPORTS = {
     str(json.loads(str(message["content"]))["city"]): str(message["content"])
@@ -70,7 +74,9 @@ class Chat:
         """Greedy, since that is how the toy knows its lines."""
         prompt = [_message(said) for said in messages]
         shown = Shown()
-        for message in self.plugin.chat(self.credentials, prompt, **{"temperature": 0, **wishes}):
+        for message in self.plugin.chat(
+            self.credentials, prompt, **{"temperature": 0, **wishes}
+        ):
             _take(message, shown)
         return shown
 
@@ -80,10 +86,18 @@ class Chat:
         rounds: list[Shown] = []
         while not rounds or rounds[-1].calls:
             rounds.append(self.say(*messages, tools=[WEATHER]))
-            messages.append(rounds[-1].message | ({"content": ""} if content_is_dropped else {}))
+            messages.append(
+                rounds[-1].message | ({"content": ""} if content_is_dropped else {})
+            )
             for call in rounds[-1].calls:
                 city = json.loads(call["function"]["arguments"])["city"]  # type: ignore[index]
-                messages.append({"role": "tool", "tool_call_id": call["id"], "content": REPORTS[city]})
+                messages.append(
+                    {
+                        "role": "tool",
+                        "tool_call_id": call["id"],
+                        "content": REPORTS[city],
+                    }
+                )
         return rounds
 
 
@@ -98,7 +112,9 @@ def _take(message: Message, shown: Shown) -> None:
         shown.error = f"{data['error_type']}: {data['message']}"
     if message["type"] == "stream":
         delta = data["delta"]
-        shown.pieces += [delta["message"]["content"]] if delta["message"]["content"] else []
+        shown.pieces += (
+            [delta["message"]["content"]] if delta["message"]["content"] else []
+        )
         shown.calls += delta["message"]["tool_calls"]
         shown.finish_reason = delta["finish_reason"]
         shown.usage = delta["usage"] or {}
@@ -107,5 +123,7 @@ def _take(message: Message, shown: Shown) -> None:
 @contextmanager
 def real_server(port: int = 0, name: str = "mlx-lm-newest") -> Iterator[ToyServer]:
     """The mlx_lm.server of an environment, with the toy model."""
-    with toy_server([str(environment(name)), "-m", "mlx_lm.server"], port=port) as server:
+    with toy_server(
+        [str(environment(name)), "-m", "mlx_lm.server"], port=port
+    ) as server:
         yield server

@@ -40,7 +40,9 @@ PATHS = {
 
 def build_programs() -> str:
     """Build the daemon and the `dify` command line with Go; returns why that failed, "" if it did not."""
-    done = subprocess.run([ROOT / "tools/dify-daemon.sh"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / "tools/dify-daemon.sh"], capture_output=True, text=True, check=False
+    )
     return "" if done.returncode == 0 else done.stderr.strip()
 
 
@@ -62,17 +64,31 @@ class Daemon(Host):
         identifier: str = answer["unique_identifier"]
         task = self._post(
             "/management/install/identifiers",
-            json={"plugin_unique_identifiers": [identifier], "source": "package", "metas": [{}]},
+            json={
+                "plugin_unique_identifiers": [identifier],
+                "source": "package",
+                "metas": [{}],
+            },
         )
-        _wait(lambda: self._is_installed(task["task_id"]), INSTALL_LIMIT, "the plugin was not installed")
+        _wait(
+            lambda: self._is_installed(task["task_id"]),
+            INSTALL_LIMIT,
+            "the plugin was not installed",
+        )
         self.plugin_id = identifier.partition(":")[0]
 
     def events(self, action: str, **data: object) -> Iterator[Message]:
         """The daemon's answer in the messages of a plugin's session."""
         body = {"user_id": "u", "data": {"provider": "mlx_harmony", **data}}
-        headers = {"X-Api-Key": KEY, "X-Plugin-ID": self.plugin_id, "Content-Type": "application/json"}
+        headers = {
+            "X-Api-Key": KEY,
+            "X-Plugin-ID": self.plugin_id,
+            "Content-Type": "application/json",
+        }
         url = f"{self.base_url}/plugin/{TENANT}{PATHS[action]}"
-        with requests.post(url, json=body, headers=headers, stream=True, timeout=120) as response:
+        with requests.post(
+            url, json=body, headers=headers, stream=True, timeout=120
+        ) as response:
             for line in response.iter_lines(chunk_size=None):
                 if line.startswith(b"data:"):
                     yield _message(json.loads(line.removeprefix(b"data:")))
@@ -90,7 +106,9 @@ class Daemon(Host):
 
     def _post(self, path: str, **request: object) -> dict[str, str]:
         url = f"{self.base_url}/plugin/{TENANT}{path}"
-        answer = requests.post(url, headers={"X-Api-Key": KEY}, timeout=120, **request).json()  # type: ignore[arg-type]
+        answer = requests.post(
+            url, headers={"X-Api-Key": KEY}, timeout=120, **request
+        ).json()  # type: ignore[arg-type]
         assert answer["code"] == 0, answer
         data: dict[str, str] = answer["data"]
         return data
@@ -112,7 +130,12 @@ def running_daemon() -> Iterator[Daemon]:
     ):
         port = free_port()
         environment = os.environ | _settings(Path(folder), port, database, cache)
-        subprocess.run([PROGRAMS / "commandline", "migrate"], env=environment, cwd=folder, check=True)
+        subprocess.run(
+            [PROGRAMS / "commandline", "migrate"],
+            env=environment,
+            cwd=folder,
+            check=True,
+        )
         with _process([str(PROGRAMS / "server")], Path(folder), environment):
             _wait(lambda: _listens(port), START_LIMIT, "the daemon did not start")
             yield Daemon(f"http://127.0.0.1:{port}")
@@ -121,7 +144,10 @@ def running_daemon() -> Iterator[Daemon]:
 @contextlib.contextmanager
 def postgres() -> Iterator[int]:
     """A PostgreSQL whose role `dify` may create databases; yields its port."""
-    bins = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    bins = max(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: float(path.parent.name),
+    )
     with tempfile.TemporaryDirectory(prefix="dify-postgres-") as folder:
         as_owner: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
@@ -129,8 +155,28 @@ def postgres() -> Iterator[int]:
             as_owner = ["runuser", "-u", "postgres", "--"]
         port, data = free_port(), f"{folder}/data"
         options = f"-p {port} -k {folder} -h 127.0.0.1 -c fsync=off"
-        _run(*as_owner, f"{bins}/initdb", "-D", data, "-U", "dify", "--auth=trust", "--encoding=UTF8")
-        _run(*as_owner, f"{bins}/pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+        _run(
+            *as_owner,
+            f"{bins}/initdb",
+            "-D",
+            data,
+            "-U",
+            "dify",
+            "--auth=trust",
+            "--encoding=UTF8",
+        )
+        _run(
+            *as_owner,
+            f"{bins}/pg_ctl",
+            "-D",
+            data,
+            "-o",
+            options,
+            "-l",
+            f"{folder}/log",
+            "-w",
+            "start",
+        )
         try:
             yield port
         finally:
@@ -141,7 +187,16 @@ def postgres() -> Iterator[int]:
 def redis() -> Iterator[int]:
     """A Redis that writes nothing; yields its port."""
     port = free_port()
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    options = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="dify-redis-") as folder,
         _process(["redis-server", *options], Path(folder), dict(os.environ)),
@@ -178,18 +233,27 @@ def _settings(folder: Path, port: int, database: int, cache: int) -> dict[str, s
         "PYTHON_INTERPRETER_PATH": base_python(),
         "UV_PATH": uv(),
         "PIP_MIRROR_AUTO_DETECT": "false",
-        "SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+        "SSL_CERT_FILE": os.environ.get(
+            "SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"
+        ),
         "PATH": f"{Path(base_python()).parent}:{os.environ['PATH']}",
     }
     return {name: str(value) for name, value in values.items()}
 
 
 @contextlib.contextmanager
-def _process(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+def _process(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> Iterator[None]:
     """A process and its children, with a log in its folder; both end with the block."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield

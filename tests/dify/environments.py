@@ -20,7 +20,11 @@ def uv() -> str:
 
 def base_python() -> str:
     """The Python that this environment was made from: the daemon wants no environment's own."""
-    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+    return str(
+        Path(sys.base_prefix)
+        / "bin"
+        / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    )
 
 
 def environment(name: str) -> Path:
@@ -29,7 +33,16 @@ def environment(name: str) -> Path:
     python, ready = folder / "bin" / "python", folder / ".ready"
     if not (ready.exists() and ready.stat().st_mtime >= wanted.stat().st_mtime):
         run(uv(), "venv", "--quiet", "--clear", "--python", base_python(), str(folder))
-        run(uv(), "pip", "sync", "--quiet", "--python", str(python), "--require-hashes", str(wanted))
+        run(
+            uv(),
+            "pip",
+            "sync",
+            "--quiet",
+            "--python",
+            str(python),
+            "--require-hashes",
+            str(wanted),
+        )
         ready.touch()
     return python
 
@@ -37,5 +50,7 @@ def environment(name: str) -> Path:
 def run(*command: str) -> str:
     """Run a command and return what it printed; its last words are the failure's."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, (
+        f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    )
     return done.stdout

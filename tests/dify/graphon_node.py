@@ -15,7 +15,11 @@ from typing import Any
 from graphon.model_runtime.entities.llm_entities import LLMResultChunk
 from graphon.model_runtime.entities.message_entities import PromptMessage
 from graphon.model_runtime.entities.model_entities import AIModelEntity
-from graphon.node_events.node import StreamChunkEvent, StreamCompletedEvent, StreamReasoningEvent
+from graphon.node_events.node import (
+    StreamChunkEvent,
+    StreamCompletedEvent,
+    StreamReasoningEvent,
+)
 from graphon.nodes.llm.entities import LLMNodeData
 from graphon.nodes.llm.node import LLMNode
 from graphon.runtime.init_params import InitParams
@@ -55,7 +59,9 @@ class Model:
 class Prompts:
     """The node's serializer of prompts (graphon's PromptMessageSerializerProtocol)."""
 
-    def serialize(self, *, model_mode: object, prompt_messages: Sequence[PromptMessage]) -> list[str]:
+    def serialize(
+        self, *, model_mode: object, prompt_messages: Sequence[PromptMessage]
+    ) -> list[str]:
         return [message.get_text_content() for message in prompt_messages]
 
 
@@ -65,7 +71,9 @@ def node_over(task: dict[str, Any]) -> LLMNode:
             "type": "llm",
             "title": "LLM",
             "model": {"provider": "mlx_harmony", "name": "gpt-oss-20b", "mode": "chat"},
-            "prompt_template": [{"role": "user", "text": "Hello", "edition_type": "basic"}],
+            "prompt_template": [
+                {"role": "user", "text": "Hello", "edition_type": "basic"}
+            ],
             "context": {"enabled": False},
             "reasoning_format": task["reasoning_format"],
         }
@@ -73,8 +81,12 @@ def node_over(task: dict[str, Any]) -> LLMNode:
     return LLMNode(
         "llm",
         data,
-        init_params=InitParams(workflow_id="w", graph_config={}, run_context={}, call_depth=0),
-        runtime_state=RuntimeState(variable_pool=VariablePool(), start_at=0.0, workflow_id="w"),
+        init_params=InitParams(
+            workflow_id="w", graph_config={}, run_context={}, call_depth=0
+        ),
+        runtime_state=RuntimeState(
+            variable_pool=VariablePool(), start_at=0.0, workflow_id="w"
+        ),
         model_instance=Model(task["model_schema"], task["chunks"], task["error"]),
         llm_file_saver=None,  # nothing here is a file
         prompt_message_serializer=Prompts(),

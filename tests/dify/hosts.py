@@ -86,7 +86,10 @@ class Plugin(Host):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.process.kill()
         self.process.wait()
@@ -115,7 +118,9 @@ class ServerlessPlugin(Plugin):
 
     def events(self, action: str, **data: object) -> Iterator[Message]:
         body = _request(action, data)
-        with requests.post(self._url("/invoke"), json=body, stream=True, timeout=120) as response:
+        with requests.post(
+            self._url("/invoke"), json=body, stream=True, timeout=120
+        ) as response:
             response.raise_for_status()
             for line in response.iter_lines(chunk_size=None):
                 if line:
@@ -177,7 +182,13 @@ def _request(action: str, data: dict[str, object]) -> Message:
         "endpoint_id": None,
         "context": {},
         "event": "request",
-        "data": {"user_id": "u", "type": "model", "action": action, "provider": "mlx_harmony", **data},
+        "data": {
+            "user_id": "u",
+            "type": "model",
+            "action": action,
+            "provider": "mlx_harmony",
+            **data,
+        },
     }
 
 

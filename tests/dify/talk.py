@@ -21,7 +21,11 @@ from dify_plugin_mlx.models.llm.llm import MlxHarmonyModel
 WEATHER = PromptMessageTool(
     name="get_weather",
     description="The weather of a city.",
-    parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
 )
 
 
@@ -44,7 +48,9 @@ class Shown:
 
     @property
     def calls(self) -> list[AssistantPromptMessage.ToolCall]:
-        return [call for chunk in self.chunks for call in chunk.delta.message.tool_calls]
+        return [
+            call for chunk in self.chunks for call in chunk.delta.message.tool_calls
+        ]
 
     @property
     def finish_reason(self) -> str | None:
@@ -78,14 +84,27 @@ class Talk:
         stream: bool = True,
         **parameters: object,
     ) -> Generator[LLMResultChunk]:
-        said = [UserPromptMessage(content=messages)] if isinstance(messages, str) else messages
+        said = (
+            [UserPromptMessage(content=messages)]
+            if isinstance(messages, str)
+            else messages
+        )
         prompt: list[PromptMessage] = [*said]
         instance = self.model()
         return instance.invoke(
-            model, self.credentials, prompt, dict(parameters), list(tools), list(stop), stream, "user"
+            model,
+            self.credentials,
+            prompt,
+            dict(parameters),
+            list(tools),
+            list(stop),
+            stream,
+            "user",
         )
 
-    def say(self, messages: Sequence[PromptMessage] | str = "Hello", **wishes: Any) -> Shown:
+    def say(
+        self, messages: Sequence[PromptMessage] | str = "Hello", **wishes: Any
+    ) -> Shown:
         """Invoke and collect everything, the error too."""
         shown = Shown()
         try:

@@ -15,7 +15,13 @@ from dify_plugin.entities.model.message import (
 from dify_plugin.entities.model.provider import ModelProviderConfiguration
 from dify_plugin.errors.model import InvokeError
 
-from dify_plugin_mlx.convert import ThoughtMemory, dify_call, dify_error, message_dict, tokens_of
+from dify_plugin_mlx.convert import (
+    ThoughtMemory,
+    dify_call,
+    dify_error,
+    message_dict,
+    tokens_of,
+)
 from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
 from harmony_core.events import ToolCall
 from harmony_core.problems import PROBLEMS, Problem
@@ -23,7 +29,10 @@ from harmony_core.problems import PROBLEMS, Problem
 
 def said_with_calls(*ids: str, content: str = "") -> AssistantPromptMessage:
     return AssistantPromptMessage(
-        content=content, tool_calls=[dify_call(ToolCall(call_id, "f", "{}", True, True)) for call_id in ids]
+        content=content,
+        tool_calls=[
+            dify_call(ToolCall(call_id, "f", "{}", True, True)) for call_id in ids
+        ],
     )
 
 
@@ -43,8 +52,12 @@ def test_a_thought_that_dify_replays_is_not_added_twice() -> None:
     assert "reasoning_content" not in message_dict(replayed, memory)
 
 
-def test_parts_of_a_message_stay_apart_and_an_image_is_named_without_its_bytes() -> None:
-    image = ImagePromptMessageContent(format="png", base64_data="AAAA", mime_type="image/png")
+def test_parts_of_a_message_stay_apart_and_an_image_is_named_without_its_bytes() -> (
+    None
+):
+    image = ImagePromptMessageContent(
+        format="png", base64_data="AAAA", mime_type="image/png"
+    )
     message = UserPromptMessage(content=[TextPromptMessageContent(data="Look"), image])
     assert message_dict(message, ThoughtMemory())["content"] == [
         {"type": "text", "text": "Look"},
@@ -87,20 +100,34 @@ def test_settings_read_what_dify_sends_as_texts() -> None:
     )
     assert (settings.base_url, settings.api_key) == ("http://mac:8080/", "")
     assert (settings.context_size, settings.max_tokens_limit) == (4096, 131072)
-    assert (settings.effort, settings.thinking, settings.tool_calling) == ("high", "hide", False)
+    assert (settings.effort, settings.thinking, settings.tool_calling) == (
+        "high",
+        "hide",
+        False,
+    )
     assert (settings.timeouts.first_byte, settings.timeouts.idle) == (30.0, 2.5)
 
 
 def test_settings_fall_back_to_the_defaults_for_what_dify_drops() -> None:
-    settings = Settings.read({"base_url": "mac:8080", "effort": "extreme", "thinking": "?"})
-    assert (settings.effort, settings.thinking, settings.tool_calling) == ("medium", "fold", True)
+    settings = Settings.read(
+        {"base_url": "mac:8080", "effort": "extreme", "thinking": "?"}
+    )
+    assert (settings.effort, settings.thinking, settings.tool_calling) == (
+        "medium",
+        "fold",
+        True,
+    )
 
 
 def test_the_key_is_not_in_the_settings_words() -> None:
-    assert "sk-secret" not in repr(Settings.read({"base_url": "mac", "api_key": "sk-secret"}))
+    assert "sk-secret" not in repr(
+        Settings.read({"base_url": "mac", "api_key": "sk-secret"})
+    )
 
 
-@pytest.mark.parametrize("field", ["context_size", "max_tokens_limit", "first_token_timeout", "idle_timeout"])
+@pytest.mark.parametrize(
+    "field", ["context_size", "max_tokens_limit", "first_token_timeout", "idle_timeout"]
+)
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1e999", "nan", "４"])
 def test_a_number_that_is_none_is_named_with_its_field(field: str, value: str) -> None:
     if field.endswith("timeout") and value == "４":
@@ -109,9 +136,13 @@ def test_a_number_that_is_none_is_named_with_its_field(field: str, value: str) -
         Settings.read({"base_url": "mac", field: value})
 
 
-def test_a_custom_schema_leaves_the_predefined_one_alone(provider: ModelProviderConfiguration) -> None:
+def test_a_custom_schema_leaves_the_predefined_one_alone(
+    provider: ModelProviderConfiguration,
+) -> None:
     pattern = next(model for model in provider.models if model.model == "gpt-oss-20b")
     before = pattern.model_dump()
-    custom = custom_schema(pattern, "mine", Settings.read({"base_url": "mac", "context_size": "7"}))
+    custom = custom_schema(
+        pattern, "mine", Settings.read({"base_url": "mac", "context_size": "7"})
+    )
     assert (custom.model, custom.label.en_us) == ("mine", "mine")
     assert pattern.model_dump() == before

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.e2e
 def programs() -> None:
     reason = build_programs()
     if reason:
-        pytest.skip(f"Dify's daemon could not be built: {reason.splitlines()[-1].strip()}")
+        pytest.skip(
+            f"Dify's daemon could not be built: {reason.splitlines()[-1].strip()}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,10 @@ def contents(package: Path) -> dict[str, bytes]:
 
 def test_difys_packager_packs_the_same_files(package: Path, tmp_path: Path) -> None:
     official = tmp_path / "official.difypkg"
-    subprocess.run([PROGRAMS / "commandline", "plugin", "package", ROOT, "-o", official], check=True)
+    subprocess.run(
+        [PROGRAMS / "commandline", "plugin", "package", ROOT, "-o", official],
+        check=True,
+    )
     assert contents(package) == contents(official)
 
 
@@ -74,11 +79,20 @@ def test_difys_command_line_runs_the_package(package: Path) -> None:
             "stream": True,
         },
     }
-    command = [str(PROGRAMS / "commandline"), "plugin", "run", str(package), "--response-format", "json"]
+    command = [
+        str(PROGRAMS / "commandline"),
+        "plugin",
+        "run",
+        str(package),
+        "--response-format",
+        "json",
+    ]
     said = ""
     with (
         real_server(port),
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None
@@ -101,16 +115,27 @@ def test_the_daemon_installs_the_package_and_runs_it_through_a_restart_of_the_mo
     port = free_port()
     credentials: dict[str, object] = {"base_url": f"http://127.0.0.1:{port}"}
     chat = Chat(daemon, credentials)
-    asked: dict[str, object] = {"model_type": "llm", "model": "gpt-oss-20b", "credentials": credentials}
+    asked: dict[str, object] = {
+        "model_type": "llm",
+        "model": "gpt-oss-20b",
+        "credentials": credentials,
+    }
     known = TRANSCRIPTS["kyoto_ja"]
     with real_server(port):
         answer = daemon.ask("validate_model_credentials", **asked)
         assert answer["data"]["result"] is True, answer  # type: ignore[index]
-        assert chat.say(known.prompt).text == f"<think>\n{known.thinking}\n</think>\n\n{known.answer}"
+        assert (
+            chat.say(known.prompt).text
+            == f"<think>\n{known.thinking}\n</think>\n\n{known.answer}"
+        )
         for question, end in AGENT_RUNS.items():
-            rounds = chat.run_agent(TRANSCRIPTS[question].prompt, content_is_dropped=True)
+            rounds = chat.run_agent(
+                TRANSCRIPTS[question].prompt, content_is_dropped=True
+            )
             assert rounds[-1].answer == TRANSCRIPTS[end].answer
     assert "InvokeConnectionError" in chat.say(known.prompt).error
-    assert "host.docker.internal" in str(daemon.ask("validate_model_credentials", **asked))
+    assert "host.docker.internal" in str(
+        daemon.ask("validate_model_credentials", **asked)
+    )
     with real_server(port):
         assert chat.say(known.prompt).answer == known.answer

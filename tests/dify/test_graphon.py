@@ -30,21 +30,35 @@ def node(plugin: ServerlessPlugin, server: ScriptedServer) -> Node:
     """Runs Dify's LLM node over the plugin's reply to a script."""
     python = environment("graphon")
     asked: dict[str, object] = {"model_type": "llm", "model": "gpt-oss-20b"}
-    schema = plugin.ask("get_ai_model_schemas", credentials={"base_url": server.base_url}, **asked)
+    schema = plugin.ask(
+        "get_ai_model_schemas", credentials={"base_url": server.base_url}, **asked
+    )
 
-    def run(script: Script, reasoning_format: str, **parameters: Any) -> dict[str, object]:
+    def run(
+        script: Script, reasoning_format: str, **parameters: Any
+    ) -> dict[str, object]:
         server.chat(script)
         question: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
-        messages = list(plugin.chat({"base_url": server.base_url}, question, **parameters))
-        errors = [message["data"]["message"] for message in messages if message["type"] == "error"]  # type: ignore[index]
+        messages = list(
+            plugin.chat({"base_url": server.base_url}, question, **parameters)
+        )
+        errors = [
+            message["data"]["message"]
+            for message in messages
+            if message["type"] == "error"
+        ]  # type: ignore[index]
         task = {
             "model_schema": schema["data"]["model_schema"],  # type: ignore[index]
-            "chunks": [message["data"] for message in messages if message["type"] == "stream"],
+            "chunks": [
+                message["data"] for message in messages if message["type"] == "stream"
+            ],
             "error": "".join(errors),
             "reasoning_format": reasoning_format,
         }
         command = [str(python), str(Path(__file__).with_name("graphon_node.py"))]
-        done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=json.dumps(task), capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         result: dict[str, object] = json.loads(done.stdout)
         return result
@@ -57,12 +71,20 @@ def test_separated_mode_yields_the_answer_and_the_thinking_apart(node: Node) -> 
     assert shown["status"] == "succeeded"
     assert shown["text"] == shown["streamed_text"] == ANSWER
     thinking = str(shown["reasoning"]).replace("\u200b", "")
-    assert thinking == str(shown["streamed_reasoning"]).replace("\u200b", "").strip() == THOUGHT
+    assert (
+        thinking
+        == str(shown["streamed_reasoning"]).replace("\u200b", "").strip()
+        == THOUGHT
+    )
 
 
 def test_tagged_mode_yields_one_block_and_the_answer(node: Node) -> None:
     shown = node(reply(*harmony("Hm, hm", ANSWER)), "tagged")
-    assert shown["text"] == shown["streamed_text"] == f"<think>\nHm, hm\n</think>\n\n{ANSWER}"
+    assert (
+        shown["text"]
+        == shown["streamed_text"]
+        == f"<think>\nHm, hm\n</think>\n\n{ANSWER}"
+    )
     assert shown["reasoning"] == ""
 
 
@@ -78,7 +100,10 @@ def test_the_node_gets_the_finish_reason_and_the_servers_count(node: Node) -> No
 
 
 def test_a_stream_that_breaks_off_fails_the_node_with_our_sentence(node: Node) -> None:
-    shown = node([head(), *(text(token) for token in harmony("Hm", "It is")), Reset()], "separated")
+    shown = node(
+        [head(), *(text(token) for token in harmony("Hm", "It is")), Reset()],
+        "separated",
+    )
     assert shown["status"] == "failed"
     assert shown["streamed_text"] == "It is"
     assert "broke off" in str(shown["error"]) or "interrupted" in str(shown["error"])

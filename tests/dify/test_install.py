@@ -28,7 +28,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["highest", "lowest-direct"])
 def installed(
-    package: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    package: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[PipedPlugin]:
     """The plugin as the daemon would set it up: unpacked, with an environment made from its requirements.
 
@@ -38,7 +40,16 @@ def installed(
     zipfile.ZipFile(package).extractall(folder)
     python = folder / ".venv" / "bin" / "python"
     run(uv(), "venv", "--quiet", "--python", base_python(), str(folder / ".venv"))
-    install = [uv(), "pip", "install", "--quiet", "--python", str(python), "--resolution", request.param]
+    install = [
+        uv(),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--resolution",
+        request.param,
+    ]
     run(*install, "-r", str(folder / "requirements.txt"))
     with PipedPlugin(folder, str(python)) as plugin:
         yield plugin
@@ -48,7 +59,9 @@ def names_in(package: Path) -> list[str]:
     return zipfile.ZipFile(package).namelist()
 
 
-def test_the_package_holds_what_dify_looks_for_and_no_other_folder(package: Path) -> None:
+def test_the_package_holds_what_dify_looks_for_and_no_other_folder(
+    package: Path,
+) -> None:
     tops = {name.partition("/")[0] for name in names_in(package)}
     assert tops == {
         "LICENSE",
@@ -68,12 +81,16 @@ def test_the_package_holds_nothing_that_the_marketplace_refuses(package: Path) -
     forbidden = (".git/", ".env", "__pycache__/", ".venv/", ".cache/", "node_modules/")
     names = names_in(package)
     assert not [name for name in names if name.endswith((".pyc", ".log", ".difypkg"))]
-    assert not [name for name in names for part in forbidden if f"/{part}" in f"/{name}"]
+    assert not [
+        name for name in names for part in forbidden if f"/{part}" in f"/{name}"
+    ]
     assert "pyproject.toml" not in names  # it would win over requirements.txt
 
 
 def test_the_package_leaves_the_command_line_out(package: Path) -> None:
-    assert not [name for name in names_in(package) if name.startswith("harmony_core/cli/")]
+    assert not [
+        name for name in names_in(package) if name.startswith("harmony_core/cli/")
+    ]
 
 
 def test_the_package_is_small(package: Path) -> None:
@@ -81,7 +98,9 @@ def test_the_package_is_small(package: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_the_installed_package_introduces_itself_with_its_manifest(installed: PipedPlugin) -> None:
+def test_the_installed_package_introduces_itself_with_its_manifest(
+    installed: PipedPlugin,
+) -> None:
     manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
     assert installed.manifest["name"] == manifest["name"]
     assert installed.manifest["version"] == manifest["version"]
@@ -92,16 +111,25 @@ def test_the_installed_package_answers_over_the_daemons_pipes(
     installed: PipedPlugin, server: ScriptedServer
 ) -> None:
     server.chat(reply(*harmony("Hm", "Hello, 世界 🌍")))
-    messages = list(installed.chat({"base_url": server.base_url}, [{"role": "user", "content": "Hello"}]))
+    messages = list(
+        installed.chat(
+            {"base_url": server.base_url}, [{"role": "user", "content": "Hello"}]
+        )
+    )
     assert [message["type"] for message in messages][-1] == "end"
-    pieces = [message["data"]["delta"]["message"]["content"] for message in messages[:-1]]  # type: ignore[index]
+    pieces = [
+        message["data"]["delta"]["message"]["content"] for message in messages[:-1]
+    ]  # type: ignore[index]
     assert "".join(pieces) == "<think>\nHm\n</think>\n\nHello, 世界 🌍"
 
 
 @pytest.mark.e2e
 def test_the_installed_package_names_its_errors_to_dify(installed: PipedPlugin) -> None:
     question: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
-    credentials: dict[str, object] = {"base_url": "http://127.0.0.1:9", "api_key": "sk-very-secret"}
+    credentials: dict[str, object] = {
+        "base_url": "http://127.0.0.1:9",
+        "api_key": "sk-very-secret",
+    }
     [error, _] = installed.chat(credentials, question)
     assert error["type"] == "error"
     assert error["data"]["error_type"] == "InvokeConnectionError"  # type: ignore[index]
@@ -109,13 +137,17 @@ def test_the_installed_package_names_its_errors_to_dify(installed: PipedPlugin) 
 
 
 @pytest.mark.e2e
-def test_the_installed_package_survives_a_restart_of_the_model_server(installed: PipedPlugin) -> None:
+def test_the_installed_package_survives_a_restart_of_the_model_server(
+    installed: PipedPlugin,
+) -> None:
     port = free_port()
     chat = Chat(installed, {"base_url": f"http://127.0.0.1:{port}"})
     known = TRANSCRIPTS["greeting_ja"]
     with real_server(port):
         assert chat.say(known.prompt).answer == known.answer
-        rounds = chat.run_agent(TRANSCRIPTS["tool_call"].prompt, content_is_dropped=True)
+        rounds = chat.run_agent(
+            TRANSCRIPTS["tool_call"].prompt, content_is_dropped=True
+        )
         assert rounds[-1].answer == TRANSCRIPTS["tool_answer"].answer
     assert chat.say(known.prompt).error.startswith("InvokeConnectionError: ")
     with real_server(port):

@@ -16,12 +16,18 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
-PROVIDER = yaml.safe_load((ROOT / "dify_plugin_mlx/provider/mlx.yaml").read_text("utf-8"))
+PROVIDER = yaml.safe_load(
+    (ROOT / "dify_plugin_mlx/provider/mlx.yaml").read_text("utf-8")
+)
 MODELS = {
     path.stem: yaml.safe_load(path.read_text("utf-8"))
     for path in sorted((ROOT / "dify_plugin_mlx/models/llm").glob("gpt-oss-*.yaml"))
 }
-REQUIREMENTS = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines() if line]
+REQUIREMENTS = [
+    Requirement(line)
+    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    if line
+]
 FORMS = {
     "provider": PROVIDER["provider_credential_schema"]["credential_form_schemas"],
     "model": PROVIDER["model_credential_schema"]["credential_form_schemas"],
@@ -41,10 +47,14 @@ def texts_of(value: object, path: str = "") -> Iterator[tuple[str, dict[str, str
 
 
 def test_the_sdk_loads_the_manifest() -> None:
-    assert PluginConfiguration(**MANIFEST).plugins.models == ["dify_plugin_mlx/provider/mlx.yaml"]
+    assert PluginConfiguration(**MANIFEST).plugins.models == [
+        "dify_plugin_mlx/provider/mlx.yaml"
+    ]
 
 
-def test_the_sdk_loads_the_provider_with_both_models_in_order(provider: ModelProviderConfiguration) -> None:
+def test_the_sdk_loads_the_provider_with_both_models_in_order(
+    provider: ModelProviderConfiguration,
+) -> None:
     assert provider.provider == "mlx_harmony"
     assert {model.model for model in provider.models} == {"gpt-oss-20b", "gpt-oss-120b"}
     assert provider.position is not None
@@ -53,17 +63,32 @@ def test_the_sdk_loads_the_provider_with_both_models_in_order(provider: ModelPro
 
 def test_every_path_in_manifest_and_provider_exists() -> None:
     python = PROVIDER["extra"]["python"]
-    paths = [*MANIFEST["plugins"]["models"], python["provider_source"], *python["model_sources"]]
-    paths += [f"_assets/{MANIFEST['icon']}", f"_assets/{MANIFEST['icon_dark']}", MANIFEST["privacy"]]
-    paths += [
-        f"_assets/{name}" for icon in ("icon_small", "icon_small_dark") for name in PROVIDER[icon].values()
+    paths = [
+        *MANIFEST["plugins"]["models"],
+        python["provider_source"],
+        *python["model_sources"],
     ]
-    paths += [PROVIDER["models"]["llm"]["position"], f"{MANIFEST['meta']['runner']['entrypoint']}.py"]
+    paths += [
+        f"_assets/{MANIFEST['icon']}",
+        f"_assets/{MANIFEST['icon_dark']}",
+        MANIFEST["privacy"],
+    ]
+    paths += [
+        f"_assets/{name}"
+        for icon in ("icon_small", "icon_small_dark")
+        for name in PROVIDER[icon].values()
+    ]
+    paths += [
+        PROVIDER["models"]["llm"]["position"],
+        f"{MANIFEST['meta']['runner']['entrypoint']}.py",
+    ]
     assert [path for path in paths if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize(
-    "tree", [MANIFEST, PROVIDER, *MODELS.values()], ids=["manifest", "provider", *MODELS]
+    "tree",
+    [MANIFEST, PROVIDER, *MODELS.values()],
+    ids=["manifest", "provider", *MODELS],
 )
 def test_every_text_is_there_in_english_japanese_and_chinese(tree: object) -> None:
     found = dict(texts_of(tree))
@@ -82,19 +107,27 @@ def test_the_manifest_speaks_portuguese_too() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_a_form_has_at_most_twelve_fields_each_explained(form: list[dict[str, object]]) -> None:
+def test_a_form_has_at_most_twelve_fields_each_explained(
+    form: list[dict[str, object]],
+) -> None:
     assert 0 < len(form) <= 12
     assert all(field["label"] and field["placeholder"] for field in form)
     assert len({field["variable"] for field in form}) == len(form)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_no_field_is_a_switch_because_dify_drops_one_that_is_off(form: list[dict[str, object]]) -> None:
-    assert {field["type"] for field in form} <= {kind.value for kind in FormType} - {"switch"}
+def test_no_field_is_a_switch_because_dify_drops_one_that_is_off(
+    form: list[dict[str, object]],
+) -> None:
+    assert {field["type"] for field in form} <= {kind.value for kind in FormType} - {
+        "switch"
+    }
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_the_key_is_a_secret_and_only_the_url_is_needed(form: list[dict[str, object]]) -> None:
+def test_the_key_is_a_secret_and_only_the_url_is_needed(
+    form: list[dict[str, object]],
+) -> None:
     fields = {field["variable"]: field for field in form}
     assert fields["api_key"]["type"] == "secret-input"
     assert [name for name, field in fields.items() if field["required"]] == ["base_url"]
@@ -149,11 +182,16 @@ def test_every_parameter_has_a_rule_since_dify_drops_the_others() -> None:
     }
     assert all(rule["help"] for rule in rules.values())
     assert not any("use_template" in rule for rule in rules.values())
-    assert (rules["max_tokens"]["default"], rules["temperature"]["default"]) == (8192, 1.0)
+    assert (rules["max_tokens"]["default"], rules["temperature"]["default"]) == (
+        8192,
+        1.0,
+    )
     assert rules["temperature"]["max"] == 2.0
 
 
-def test_the_response_formats_switch_on_structured_output_and_not_the_prompt_rewriter() -> None:
+def test_the_response_formats_switch_on_structured_output_and_not_the_prompt_rewriter() -> (
+    None
+):
     rules = {rule["name"]: rule for rule in MODELS["gpt-oss-20b"]["parameter_rules"]}
     assert rules["response_format"]["options"] == ["text", "json_object", "json_schema"]
     assert rules["json_schema"]["type"] == "text"
@@ -171,7 +209,11 @@ def test_the_marketplace_accepts_author_and_name() -> None:
     assert re.fullmatch(r"[a-z0-9_-]{1,128}", MANIFEST["name"])
     assert MANIFEST["type"] == "plugin"
     assert set(MANIFEST["meta"]["arch"]) == {"amd64", "arm64"}
-    assert MANIFEST["meta"]["runner"] == {"language": "python", "version": "3.12", "entrypoint": "main"}
+    assert MANIFEST["meta"]["runner"] == {
+        "language": "python",
+        "version": "3.12",
+        "entrypoint": "main",
+    }
 
 
 def test_the_marketplace_finds_privacy_repository_and_contact() -> None:
@@ -183,12 +225,18 @@ def test_the_marketplace_finds_privacy_repository_and_contact() -> None:
 def test_the_readme_is_english_and_its_translations_are_not() -> None:
     english = (ROOT / "README.md").read_text("utf-8")
     assert len(re.findall("[\u3040-\u30ff\u4e00-\u9fff]", english)) < len(english) / 100
-    assert re.search("[\u3040-\u30ff]", (ROOT / "readme/README_ja_JP.md").read_text("utf-8"))
-    assert re.search("[\u4e00-\u9fff]", (ROOT / "readme/README_zh_Hans.md").read_text("utf-8"))
+    assert re.search(
+        "[\u3040-\u30ff]", (ROOT / "readme/README_ja_JP.md").read_text("utf-8")
+    )
+    assert re.search(
+        "[\u4e00-\u9fff]", (ROOT / "readme/README_zh_Hans.md").read_text("utf-8")
+    )
 
 
 def test_every_dependency_has_bounds_and_none_is_a_url() -> None:
-    bounds = {requirement.name: str(requirement.specifier) for requirement in REQUIREMENTS}
+    bounds = {
+        requirement.name: str(requirement.specifier) for requirement in REQUIREMENTS
+    }
     assert set(bounds) == {"dify_plugin", "jsonschema", "requests"}
     assert all(">=" in bound and "<" in bound for bound in bounds.values())
     assert not any(requirement.url for requirement in REQUIREMENTS)

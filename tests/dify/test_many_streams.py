@@ -31,7 +31,9 @@ def texts(plugin: ServerlessPlugin, server: ScriptedServer) -> Iterator[str]:
             yield message["data"]["delta"]["message"]["content"]  # type: ignore[index]
 
 
-def test_a_hundred_streams_run_at_the_same_time(plugin: ServerlessPlugin, server: ScriptedServer) -> None:
+def test_a_hundred_streams_run_at_the_same_time(
+    plugin: ServerlessPlugin, server: ScriptedServer
+) -> None:
     """No reply goes on before every one of them has begun to arrive."""
     gate = Gate()
     all_began = threading.Barrier(STREAMS, action=gate.open)

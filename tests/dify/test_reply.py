@@ -53,7 +53,9 @@ def test_thinking_is_one_folded_block_whose_tags_are_chunks_of_their_own(
     assert shown.finish_reason == "stop"
 
 
-def test_text_arrives_in_the_pieces_in_which_the_server_sent_it(server: ScriptedServer, talk: Talk) -> None:
+def test_text_arrives_in_the_pieces_in_which_the_server_sent_it(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("a b", "c d")))
     assert talk.say().pieces == ["<think>\n", "a", " b", "\n</think>\n\n", "c", " d"]
 
@@ -72,11 +74,17 @@ def test_content_is_never_none(server: ScriptedServer, talk: Talk) -> None:
     assert all(isinstance(chunk.delta.message.content, str) for chunk in shown.chunks)
 
 
-def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(server: ScriptedServer, talk: Talk) -> None:
+def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes"), completion_tokens=321))
     shown = talk.say()
     assert [chunk.delta.usage is not None for chunk in shown.chunks].count(True) == 1
-    assert (shown.usage.prompt_tokens, shown.usage.completion_tokens, shown.usage.total_tokens) == (
+    assert (
+        shown.usage.prompt_tokens,
+        shown.usage.completion_tokens,
+        shown.usage.total_tokens,
+    ) == (
         68,
         321,
         389,
@@ -84,24 +92,33 @@ def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(server: Scripted
     assert shown.usage.latency > 0
 
 
-def test_a_server_that_counts_nothing_is_estimated(server: ScriptedServer, talk: Talk) -> None:
+def test_a_server_that_counts_nothing_is_estimated(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat([head(), text("Hello there"), chunk({}, "stop"), DONE])
     shown = talk.say("A prompt of some length")
     assert shown.usage.prompt_tokens > 0
     assert shown.usage.completion_tokens > 0
 
 
-def test_hidden_thinking_leaves_the_answer_alone(server: ScriptedServer, talk: Talk) -> None:
+def test_hidden_thinking_leaves_the_answer_alone(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Two and two", "It is four.")))
     assert talk.say(thinking="hide").text == "It is four."
 
 
-def test_the_form_decides_where_a_request_does_not(server: ScriptedServer, talk: Talk) -> None:
+def test_the_form_decides_where_a_request_does_not(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Two and two", "It is four.")))
     talk.credentials |= {"thinking": "hide", "effort": "high"}
     assert talk.say().text == "It is four."
     assert "<think>" in talk.say(thinking="fold").text
-    assert [request.json["reasoning_effort"] for request in server.requests] == ["high", "high"]
+    assert [request.json["reasoning_effort"] for request in server.requests] == [
+        "high",
+        "high",
+    ]
 
 
 def test_reasoning_in_its_own_field_is_one_block_despite_empty_deltas(
@@ -114,7 +131,15 @@ def test_reasoning_in_its_own_field_is_one_block_despite_empty_deltas(
         {"content": None},
         {"content": "Answer"},
     ]
-    server.chat([head(), *(chunk(delta) for delta in deltas), chunk({}, "stop"), usage(5, 5), DONE])
+    server.chat(
+        [
+            head(),
+            *(chunk(delta) for delta in deltas),
+            chunk({}, "stop"),
+            usage(5, 5),
+            DONE,
+        ]
+    )
     assert talk.say().text == "<think>\nOne two\n</think>\n\nAnswer"
 
 
@@ -137,17 +162,31 @@ def test_a_call_arrives_whole_in_one_chunk_after_the_block_is_closed(
     assert json.loads(call.function.arguments) == {"city": "Paris"}
     assert shown.text == "<think>\nI need a tool.\n</think>\n\n"
     assert shown.finish_reason == "tool_calls"
-    position = next(i for i, chunk in enumerate(shown.chunks) if chunk.delta.message.tool_calls)
+    position = next(
+        i for i, chunk in enumerate(shown.chunks) if chunk.delta.message.tool_calls
+    )
     assert shown.chunks[position].delta.message.content == ""
     assert not any(chunk.delta.message.content for chunk in shown.chunks[position:])
 
 
-def test_several_calls_have_ids_of_their_own_also_across_replies(server: ScriptedServer, talk: Talk) -> None:
-    call = [*harmony_call("get_weather", '{"city": "Paris"}'), "<|call|>", "<|start|>", "assistant"]
+def test_several_calls_have_ids_of_their_own_also_across_replies(
+    server: ScriptedServer, talk: Talk
+) -> None:
+    call = [
+        *harmony_call("get_weather", '{"city": "Paris"}'),
+        "<|call|>",
+        "<|start|>",
+        "assistant",
+    ]
     twice = [*call, *harmony_call("get_weather", '{"city": "Rome"}')]
-    server.chat(reply(*twice, reply_id="chatcmpl-a"), reply(*twice, reply_id="chatcmpl-b"))
+    server.chat(
+        reply(*twice, reply_id="chatcmpl-a"), reply(*twice, reply_id="chatcmpl-b")
+    )
     calls = talk.say(tools=[WEATHER]).calls + talk.say(tools=[WEATHER]).calls
-    assert [json.loads(call.function.arguments)["city"] for call in calls] == ["Paris", "Rome"] * 2
+    assert [json.loads(call.function.arguments)["city"] for call in calls] == [
+        "Paris",
+        "Rome",
+    ] * 2
     assert len({call.id for call in calls}) == 4
     assert all(call.id for call in calls)
 
@@ -162,43 +201,64 @@ def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(
     assert "delete_everything" in str(shown.error)
 
 
-def test_a_call_that_is_lost_behind_a_preamble_is_an_error_too(server: ScriptedServer, talk: Talk) -> None:
-    preamble = ["<|channel|>", "comment", "ary", "<|message|>", "I look.", "<|end|>", "<|start|>"]
+def test_a_call_that_is_lost_behind_a_preamble_is_an_error_too(
+    server: ScriptedServer, talk: Talk
+) -> None:
+    preamble = [
+        "<|channel|>",
+        "comment",
+        "ary",
+        "<|message|>",
+        "I look.",
+        "<|end|>",
+        "<|start|>",
+    ]
     server.chat(reply(*preamble, "assistant", *harmony_call("delete_everything", "{}")))
     shown = talk.say(tools=[WEATHER])
     assert shown.pieces[0] == "I look."
     assert type(shown.error) is InvokeBadRequestError
 
 
-def test_a_call_whose_arguments_are_cut_off_is_an_error(server: ScriptedServer, talk: Talk) -> None:
+def test_a_call_whose_arguments_are_cut_off_is_an_error(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony_call("get_weather", '{"city": Paris')))
     shown = talk.say(tools=[WEATHER])
     assert shown.calls == []
     assert "not complete JSON" in str(shown.error)
 
 
-def test_tools_are_kept_from_a_model_whose_tool_calling_is_off(server: ScriptedServer, talk: Talk) -> None:
+def test_tools_are_kept_from_a_model_whose_tool_calling_is_off(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     talk.credentials["tool_calling"] = "false"
     talk.say(tools=[WEATHER])
     assert "tools" not in server.requests[0].json
 
 
-@pytest.mark.parametrize("older", [False, True], ids=["replayed <think>", "dropped by Dify"])
+@pytest.mark.parametrize(
+    "older", [False, True], ids=["replayed <think>", "dropped by Dify"]
+)
 def test_thinking_stays_with_its_call_while_the_loop_is_open(
     server: ScriptedServer, talk: Talk, older: bool
 ) -> None:
     server.chat(
         reply(
-            *harmony_call("get_weather", '{"city": "Paris"}', "Paris it is."), reply_id=f"chatcmpl-{older}"
+            *harmony_call("get_weather", '{"city": "Paris"}', "Paris it is."),
+            reply_id=f"chatcmpl-{older}",
         ),
         reply(*harmony("Sunny", "It is sunny.")),
     )
     question = UserPromptMessage(content="Weather?")
     shown = talk.say([question], tools=[WEATHER])
-    said = AssistantPromptMessage(content="" if older else shown.text, tool_calls=shown.calls)
+    said = AssistantPromptMessage(
+        content="" if older else shown.text, tool_calls=shown.calls
+    )
     result = ToolPromptMessage(content="18 degrees", tool_call_id=shown.calls[0].id)
-    assert talk.say([question, said, result], tools=[WEATHER]).text.endswith("It is sunny.")
+    assert talk.say([question, said, result], tools=[WEATHER]).text.endswith(
+        "It is sunny."
+    )
     sent = server.requests[1].json["messages"]
     assert isinstance(sent, list)
     assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
@@ -206,13 +266,17 @@ def test_thinking_stays_with_its_call_while_the_loop_is_open(
     assert "<think>" not in json.dumps(sent)
 
 
-def test_finished_turns_go_back_without_any_thinking(server: ScriptedServer, talk: Talk) -> None:
+def test_finished_turns_go_back_without_any_thinking(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     talk.say(
         [
             SystemPromptMessage(content="Be brief."),
             UserPromptMessage(content="Hi"),
-            AssistantPromptMessage(content="<think>\none\n</think>\n\n<think>\ntwo\n</think>\n\nHello"),
+            AssistantPromptMessage(
+                content="<think>\none\n</think>\n\n<think>\ntwo\n</think>\n\nHello"
+            ),
             UserPromptMessage(content="And?"),
         ]
     )
@@ -225,7 +289,9 @@ def test_finished_turns_go_back_without_any_thinking(server: ScriptedServer, tal
     ]
 
 
-def test_parameters_reach_the_server_under_its_names(server: ScriptedServer, talk: Talk) -> None:
+def test_parameters_reach_the_server_under_its_names(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     wishes: dict[str, Any] = {
         "temperature": 0.3,
@@ -242,7 +308,9 @@ def test_parameters_reach_the_server_under_its_names(server: ScriptedServer, tal
     assert body["chat_template_kwargs"] == {"reasoning_effort": "high"}
 
 
-def test_without_parameters_the_defaults_of_gpt_oss_apply(server: ScriptedServer, talk: Talk) -> None:
+def test_without_parameters_the_defaults_of_gpt_oss_apply(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     talk.say()
     body = server.requests[0].json
@@ -250,7 +318,9 @@ def test_without_parameters_the_defaults_of_gpt_oss_apply(server: ScriptedServer
     assert (body["model"], body["reasoning_effort"]) == ("default_model", "medium")
 
 
-def test_a_custom_model_is_asked_for_by_its_id(server: ScriptedServer, talk: Talk) -> None:
+def test_a_custom_model_is_asked_for_by_its_id(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "Yes")))
     talk.say(model="mlx-community/other")
     talk.credentials["model_id"] = "mlx-community/third"
@@ -272,7 +342,9 @@ def test_a_small_budget_thinks_briefly_out_of_sight_and_still_answers(
     assert shown.text == "Weather in Paris"
 
 
-def test_a_small_budget_still_limits_the_answer(server: ScriptedServer, talk: Talk) -> None:
+def test_a_small_budget_still_limits_the_answer(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "one two three four")))
     shown = talk.say(max_tokens=2)
     assert shown.text == "one two"
@@ -280,13 +352,17 @@ def test_a_small_budget_still_limits_the_answer(server: ScriptedServer, talk: Ta
     assert shown.usage.completion_tokens > 0
 
 
-def test_an_answer_of_just_the_small_budget_is_complete(server: ScriptedServer, talk: Talk) -> None:
+def test_an_answer_of_just_the_small_budget_is_complete(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "one two")))
     shown = talk.say(max_tokens=2)
     assert (shown.text, shown.finish_reason) == ("one two", "stop")
 
 
-def test_stop_words_cut_the_answer_and_not_the_thinking(server: ScriptedServer, talk: Talk) -> None:
+def test_stop_words_cut_the_answer_and_not_the_thinking(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Observation: hm", "Yes. Observation: no")))
     shown = talk.say(stop=["Observation:"])
     assert shown.text == "<think>\nObservation: hm\n</think>\n\nYes. "
@@ -309,7 +385,9 @@ def test_a_caller_that_does_not_stream_gets_everything_in_its_one_chunk(
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
-def test_a_json_reply_is_json_and_nothing_else(server: ScriptedServer, talk: Talk) -> None:
+def test_a_json_reply_is_json_and_nothing_else(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Let me count", '```json\n{"n": 3}\n```')))
     shown = talk.say(response_format="json_object")
     assert json.loads(shown.text) == {"n": 3}
@@ -342,7 +420,9 @@ def test_a_reply_that_does_not_fit_the_schema_is_an_error_that_names_the_place(
     assert "$.n" in str(shown.error)
 
 
-def test_a_reply_that_is_no_json_is_an_error(server: ScriptedServer, talk: Talk) -> None:
+def test_a_reply_that_is_no_json_is_an_error(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Let me count", "Three of them.")))
     shown = talk.say(response_format="json_object")
     assert shown.text == ""
@@ -371,16 +451,21 @@ def test_a_schema_that_is_none_is_refused_before_anything_is_sent(
     assert server.requests == []
 
 
-def test_a_schema_that_points_elsewhere_is_not_fetched(server: ScriptedServer, talk: Talk) -> None:
+def test_a_schema_that_points_elsewhere_is_not_fetched(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", '{"n": 3}')))
     shown = talk.say(
-        response_format="json_schema", json_schema=json.dumps({"$ref": f"{server.base_url}/schema.json"})
+        response_format="json_schema",
+        json_schema=json.dumps({"$ref": f"{server.base_url}/schema.json"}),
     )
     assert "does not hold" in str(shown.error)
     assert server.requests_to("/schema.json") == []
 
 
-def test_what_was_written_stays_when_the_stream_breaks_off(server: ScriptedServer, talk: Talk) -> None:
+def test_what_was_written_stays_when_the_stream_breaks_off(
+    server: ScriptedServer, talk: Talk
+) -> None:
     tokens = harmony("Two and two", "It is")
     server.chat([head(), *(text(token) for token in tokens)])
     shown = talk.say()
@@ -389,15 +474,21 @@ def test_what_was_written_stays_when_the_stream_breaks_off(server: ScriptedServe
     assert not any(chunk.delta.finish_reason for chunk in shown.chunks)
 
 
-def test_a_break_within_the_thinking_closes_the_block(server: ScriptedServer, talk: Talk) -> None:
+def test_a_break_within_the_thinking_closes_the_block(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat([head(), *(text(token) for token in harmony("Two and two", "It")[:6])])
     shown = talk.say()
     assert shown.text.endswith("\n</think>\n\n")
     assert type(shown.error) is InvokeConnectionError
 
 
-def test_max_tokens_that_end_within_the_thinking_are_named(server: ScriptedServer, talk: Talk) -> None:
-    server.chat(reply("<|channel|>", "analysis", "<|message|>", "Hm", finish_reason="length"))
+def test_max_tokens_that_end_within_the_thinking_are_named(
+    server: ScriptedServer, talk: Talk
+) -> None:
+    server.chat(
+        reply("<|channel|>", "analysis", "<|message|>", "Hm", finish_reason="length")
+    )
     shown = talk.say(max_tokens=1000)
     assert shown.text == "<think>\nHm\n</think>\n\n"
     assert shown.finish_reason == "length"
@@ -405,7 +496,9 @@ def test_max_tokens_that_end_within_the_thinking_are_named(server: ScriptedServe
     assert "max_tokens" in str(shown.error)
 
 
-def test_an_answer_cut_by_max_tokens_is_no_error(server: ScriptedServer, talk: Talk) -> None:
+def test_an_answer_cut_by_max_tokens_is_no_error(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat(reply(*harmony("Hm", "It is"), finish_reason="length"))
     shown = talk.say()
     assert (shown.finish_reason, shown.error) == ("length", None)
@@ -414,10 +507,19 @@ def test_an_answer_cut_by_max_tokens_is_no_error(server: ScriptedServer, talk: T
 ERRORS: dict[str, tuple[Script, type[InvokeError]]] = {
     "unauthorized": (page(401, "no"), InvokeAuthorizationError),
     "rate limited": (page(429, "slow down"), InvokeRateLimitError),
-    "wrong path": (page(404, "<html><body>nginx</body></html>", "text/html"), InvokeBadRequestError),
+    "wrong path": (
+        page(404, "<html><body>nginx</body></html>", "text/html"),
+        InvokeBadRequestError,
+    ),
     "bad gateway": (page(502, "bad gateway"), InvokeServerUnavailableError),
-    "error frame": ([head(), sse({"error": {"message": "boom"}})], InvokeServerUnavailableError),
-    "web page": (page(200, "<html><body>Login</body></html>", "text/html"), InvokeBadRequestError),
+    "error frame": (
+        [head(), sse({"error": {"message": "boom"}})],
+        InvokeServerUnavailableError,
+    ),
+    "web page": (
+        page(200, "<html><body>Login</body></html>", "text/html"),
+        InvokeBadRequestError,
+    ),
     "dead generation thread": ([head(), Reset()], InvokeServerUnavailableError),
 }
 
@@ -450,16 +552,23 @@ def test_settings_without_a_url_are_named(talk: Talk) -> None:
     assert "server URL" in str(shown.error)
 
 
-def test_a_reader_that_leaves_ends_the_generation(server: ScriptedServer, talk: Talk) -> None:
+def test_a_reader_that_leaves_ends_the_generation(
+    server: ScriptedServer, talk: Talk
+) -> None:
     server.chat([head(), *(text(token) for token in harmony("Hm", "It is")), Hang()])
     chunks = talk.chunks()
-    assert "<think>\n" in (next(chunks).delta.message.content, next(chunks).delta.message.content)
+    assert "<think>\n" in (
+        next(chunks).delta.message.content,
+        next(chunks).delta.message.content,
+    )
     chunks.close()
     assert server.requests[0].was_closed_by_client()
 
 
 def test_tokens_are_counted_without_a_network(talk: Talk) -> None:
-    messages: list[PromptMessage] = [UserPromptMessage(content="How is the weather in Paris today?")]
+    messages: list[PromptMessage] = [
+        UserPromptMessage(content="How is the weather in Paris today?")
+    ]
     plain = talk.model().get_num_tokens("gpt-oss-20b", {}, messages)
     with_tool = talk.model().get_num_tokens("gpt-oss-20b", {}, messages, [WEATHER])
     assert 5 < plain < 20

@@ -32,12 +32,21 @@ def chat(plugin: Plugin, base_url: str) -> Chat:
     return Chat(plugin, {"base_url": base_url})
 
 
-def validate(plugin: Plugin, model: str = "gpt-oss-20b", **credentials: object) -> Message:
-    return plugin.ask("validate_model_credentials", model_type="llm", model=model, credentials=credentials)
+def validate(
+    plugin: Plugin, model: str = "gpt-oss-20b", **credentials: object
+) -> Message:
+    return plugin.ask(
+        "validate_model_credentials",
+        model_type="llm",
+        model=model,
+        credentials=credentials,
+    )
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
-def test_save_accepts_a_server_that_works(plugin: Plugin, base_url: str, path: str) -> None:
+def test_save_accepts_a_server_that_works(
+    plugin: Plugin, base_url: str, path: str
+) -> None:
     credentials = {"base_url": base_url + path}
     for answer in (
         plugin.ask("validate_provider_credentials", credentials=credentials),
@@ -55,23 +64,32 @@ def refusal(answer: Message) -> str:
     return text
 
 
-def test_save_names_a_server_that_is_not_there_and_the_container_in_between(plugin: Plugin) -> None:
-    assert "host.docker.internal" in refusal(validate(plugin, base_url="http://localhost:9"))
+def test_save_names_a_server_that_is_not_there_and_the_container_in_between(
+    plugin: Plugin,
+) -> None:
+    assert "host.docker.internal" in refusal(
+        validate(plugin, base_url="http://localhost:9")
+    )
 
 
 def test_save_names_a_wrong_path(plugin: Plugin, base_url: str) -> None:
     assert "path" in refusal(validate(plugin, base_url=f"{base_url}/nowhere"))
 
 
-def test_save_names_an_unknown_model_and_the_nearest_ones(plugin: Plugin, server: ScriptedServer) -> None:
+def test_save_names_an_unknown_model_and_the_nearest_ones(
+    plugin: Plugin, server: ScriptedServer
+) -> None:
     server.models(models("mlx-community/gpt-oss-20b-MXFP4-Q8"))
     text = refusal(validate(plugin, "gpt-oss-20b-mxfp4", base_url=server.base_url))
     assert "gpt-oss-20b-mxfp4" in text
     assert "mlx-community/gpt-oss-20b-MXFP4-Q8" in text
-    assert server.requests_to("/v1/chat/completions") == []  # it would have begun a download
+    # It would have begun a download.
+    assert server.requests_to("/v1/chat/completions") == []
 
 
-def test_save_names_a_server_that_is_too_old(plugin: Plugin, server: ScriptedServer) -> None:
+def test_save_names_a_server_that_is_too_old(
+    plugin: Plugin, server: ScriptedServer
+) -> None:
     server.chat(page(404, "Not Found"))
     assert "mlx-lm" in refusal(validate(plugin, base_url=server.base_url))
 
@@ -88,7 +106,8 @@ def test_save_refuses_the_lossy_version_itself(plugin: Plugin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field_", "value"), [("context_size", "many"), ("idle_timeout", "-1"), ("base_url", "")]
+    ("field_", "value"),
+    [("context_size", "many"), ("idle_timeout", "-1"), ("base_url", "")],
 )
 def test_save_names_a_field_that_holds_nonsense(
     plugin: Plugin, base_url: str, field_: str, value: str
@@ -97,7 +116,9 @@ def test_save_names_a_field_that_holds_nonsense(
     assert "Enter" in text
 
 
-def test_the_schema_of_a_custom_model_holds_what_the_form_says(plugin: Plugin, base_url: str) -> None:
+def test_the_schema_of_a_custom_model_holds_what_the_form_says(
+    plugin: Plugin, base_url: str
+) -> None:
     credentials = {
         "base_url": base_url,
         "display_name": "Our model",
@@ -106,7 +127,12 @@ def test_the_schema_of_a_custom_model_holds_what_the_form_says(plugin: Plugin, b
         "effort": "high",
         "tool_calling": "false",
     }
-    answer = plugin.ask("get_ai_model_schemas", model_type="llm", model="our/model", credentials=credentials)
+    answer = plugin.ask(
+        "get_ai_model_schemas",
+        model_type="llm",
+        model="our/model",
+        credentials=credentials,
+    )
     schema = answer["data"]["model_schema"]  # type: ignore[index]
     rules = {rule["name"]: rule for rule in schema["parameter_rules"]}
     assert (schema["label"]["en_US"], schema["model"]) == ("Our model", "our/model")
@@ -117,9 +143,12 @@ def test_the_schema_of_a_custom_model_holds_what_the_form_says(plugin: Plugin, b
 
 
 @pytest.mark.parametrize(
-    "name", ["greeting_ja", "kyoto_ja", "characters", "literal_markers", "code", "table"]
+    "name",
+    ["greeting_ja", "kyoto_ja", "characters", "literal_markers", "code", "table"],
 )
-def test_a_chat_shows_the_thinking_folded_and_the_answer_clean(chat: Chat, name: str) -> None:
+def test_a_chat_shows_the_thinking_folded_and_the_answer_clean(
+    chat: Chat, name: str
+) -> None:
     known = TRANSCRIPTS[name]
     shown = chat.say(known.prompt)
     assert shown.error == ""
@@ -131,32 +160,48 @@ def test_a_chat_shows_the_thinking_folded_and_the_answer_clean(chat: Chat, name:
 
 def test_two_thoughts_are_one_block(chat: Chat) -> None:
     known = TRANSCRIPTS["two_thoughts"]
-    assert chat.say(known.prompt).text == f"<think>\n{known.thinking}\n</think>\n\n{known.answer}"
+    assert (
+        chat.say(known.prompt).text
+        == f"<think>\n{known.thinking}\n</think>\n\n{known.answer}"
+    )
 
 
 def test_an_answer_without_thinking_has_no_block(chat: Chat) -> None:
     assert chat.say(TRANSCRIPTS["no_thinking"].prompt).pieces[0] != "<think>\n"
-    assert chat.say(TRANSCRIPTS["bare_text"].prompt).text == TRANSCRIPTS["bare_text"].answer
+    assert (
+        chat.say(TRANSCRIPTS["bare_text"].prompt).text
+        == TRANSCRIPTS["bare_text"].answer
+    )
 
 
 def test_a_second_turn_works_although_dify_replays_the_thinking(chat: Chat) -> None:
     first = chat.say("Hello!")
     second = chat.say(
-        "Hello!", {"role": "assistant", "content": first.text}, TRANSCRIPTS["second_turn"].prompt
+        "Hello!",
+        {"role": "assistant", "content": first.text},
+        TRANSCRIPTS["second_turn"].prompt,
     )
     assert second.answer == TRANSCRIPTS["second_turn"].answer
 
 
-@pytest.mark.parametrize("dropped", [False, True], ids=["thinking replayed", "thinking dropped by Dify"])
+@pytest.mark.parametrize(
+    "dropped", [False, True], ids=["thinking replayed", "thinking dropped by Dify"]
+)
 @pytest.mark.parametrize(("question", "end"), AGENT_RUNS.items())
-def test_an_agent_runs_its_tools_and_answers(chat: Chat, question: str, end: str, dropped: bool) -> None:
+def test_an_agent_runs_its_tools_and_answers(
+    chat: Chat, question: str, end: str, dropped: bool
+) -> None:
     rounds = chat.run_agent(TRANSCRIPTS[question].prompt, content_is_dropped=dropped)
     assert [shown.error for shown in rounds] == [""] * len(rounds)
     assert rounds[-1].answer == TRANSCRIPTS[end].answer
     calls = [call for shown in rounds for call in shown.calls]
     assert len({call["id"] for call in calls}) == len(calls) > 0
-    assert [shown.finish_reason for shown in rounds] == ["tool_calls"] * (len(rounds) - 1) + ["stop"]
-    assert all(shown.text.count("<think>") == shown.text.count("</think>") for shown in rounds)
+    assert [shown.finish_reason for shown in rounds] == ["tool_calls"] * (
+        len(rounds) - 1
+    ) + ["stop"]
+    assert all(
+        shown.text.count("<think>") == shown.text.count("</think>") for shown in rounds
+    )
 
 
 def test_two_calls_in_one_reply_are_two_chunks(chat: Chat) -> None:
@@ -166,7 +211,9 @@ def test_two_calls_in_one_reply_are_two_chunks(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("name", ["unknown_tool", "broken_call"])
-def test_a_call_that_cannot_be_run_is_named_and_not_passed_on(chat: Chat, name: str) -> None:
+def test_a_call_that_cannot_be_run_is_named_and_not_passed_on(
+    chat: Chat, name: str
+) -> None:
     shown = chat.say(TRANSCRIPTS[name].prompt, tools=[WEATHER])
     assert shown.calls == []
     assert shown.error.startswith("InvokeBadRequestError: The model ")
@@ -180,14 +227,23 @@ def test_a_json_reply_is_json_alone(chat: Chat) -> None:
 
 def test_a_json_reply_is_held_to_its_schema(chat: Chat) -> None:
     prompt = TRANSCRIPTS["json"].prompt
-    fits = {"type": "object", "required": ["city"], "properties": {"population": {"type": "integer"}}}
+    fits = {
+        "type": "object",
+        "required": ["city"],
+        "properties": {"population": {"type": "integer"}},
+    }
     schema = json.dumps({"name": "llm_response", "schema": fits})
     assert (
-        json.loads(chat.say(prompt, response_format="json_schema", json_schema=schema).text)["city"]
+        json.loads(
+            chat.say(prompt, response_format="json_schema", json_schema=schema).text
+        )["city"]
         == "Paris"
     )
     schema = json.dumps({"type": "object", "required": ["mayor"]})
-    assert "mayor" in chat.say(prompt, response_format="json_schema", json_schema=schema).error
+    assert (
+        "mayor"
+        in chat.say(prompt, response_format="json_schema", json_schema=schema).error
+    )
 
 
 def test_a_title_comes_out_of_a_tiny_budget(chat: Chat) -> None:
@@ -195,9 +251,12 @@ def test_a_title_comes_out_of_a_tiny_budget(chat: Chat) -> None:
     assert json.loads(shown.text)["Your Output"] == "A toy chat 👋"
 
 
-def test_thinking_longer_than_a_tiny_budget_still_leaves_room_for_the_answer(chat: Chat) -> None:
+def test_thinking_longer_than_a_tiny_budget_still_leaves_room_for_the_answer(
+    chat: Chat,
+) -> None:
     known = TRANSCRIPTS["long_thinking"]
-    assert len(known.thinking) > 100 * 4  # more than the budget, at four characters a token
+    # More than the budget, at four characters a token.
+    assert len(known.thinking) > 100 * 4
     assert chat.say(known.prompt, max_tokens=100).text == known.answer
 
 
@@ -227,4 +286,6 @@ def test_a_caller_that_does_not_stream_gets_one_chunk(chat: Chat) -> None:
 
 
 def test_a_custom_model_that_the_server_does_not_have_is_an_error(chat: Chat) -> None:
-    assert chat.say("Hello!", model="nobody/nothing").error.startswith("InvokeBadRequestError: ")
+    assert chat.say("Hello!", model="nobody/nothing").error.startswith(
+        "InvokeBadRequestError: "
+    )

@@ -21,12 +21,18 @@ LOSSY = "0.26.3"
 
 def python_of(version: str) -> str:
     python = CACHE / f"mlx-lm-{version}" / "bin" / "python"
-    assert python.exists(), f"run `make {python.parent.parent.relative_to(CACHE.parent)}/.ready` first"
+    assert python.exists(), (
+        f"run `make {python.parent.parent.relative_to(CACHE.parent)}/.ready` first"
+    )
     return str(python)
 
 
 @pytest.fixture(
-    scope="session", params=[NEWEST, *(pytest.param(version, marks=pytest.mark.e2e) for version in WORKING)]
+    scope="session",
+    params=[
+        NEWEST,
+        *(pytest.param(version, marks=pytest.mark.e2e) for version in WORKING),
+    ],
 )
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -45,7 +45,9 @@ Step = bytes | Pause | Hang | Reset | Gate
 Script = Sequence[Step]
 
 
-def head(status: int = 200, content_type: str = "text/event-stream", **headers: str) -> bytes:
+def head(
+    status: int = 200, content_type: str = "text/event-stream", **headers: str
+) -> bytes:
     """A status line and headers as mlx_lm.server writes them: HTTP/1.0, no length, no chunks."""
     lines = [f"HTTP/1.0 {status} Scripted", "Server: BaseHTTP/0.6 Python/3.12.1"]
     lines.append(f"Content-type: {content_type}")
@@ -53,7 +55,9 @@ def head(status: int = 200, content_type: str = "text/event-stream", **headers: 
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def page(status: int, body: str | bytes, content_type: str = "text/plain", **headers: str) -> Script:
+def page(
+    status: int, body: str | bytes, content_type: str = "text/plain", **headers: str
+) -> Script:
     """A whole answer that is no stream: an error, an HTML page, JSON."""
     raw = body.encode() if isinstance(body, str) else body
     return [head(status, content_type, Content_Length=str(len(raw)), **headers) + raw]
@@ -87,7 +91,11 @@ def chunk(
     reply_id: str = "chatcmpl-1",
 ) -> bytes:
     """One chunk of a streamed chat completion."""
-    choice = {"index": 0, "finish_reason": finish_reason, "delta": {"role": "assistant", **delta}}
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "delta": {"role": "assistant", **delta},
+    }
     return sse(
         {
             "id": reply_id,
@@ -100,7 +108,9 @@ def chunk(
     )
 
 
-def text(content: str, fingerprint: str = FINGERPRINT, reply_id: str = "chatcmpl-1") -> bytes:
+def text(
+    content: str, fingerprint: str = FINGERPRINT, reply_id: str = "chatcmpl-1"
+) -> bytes:
     """A chunk that carries one token."""
     return chunk({"content": content}, None, fingerprint, reply_id)
 
@@ -153,14 +163,34 @@ def reply(
 def harmony(thinking: str, answer: str) -> list[str]:
     """Tokens of an ordinary Harmony reply: thinking, then the answer, word by word."""
     tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
-    tokens += ["<|start|>", "assistant", "<|channel|>", "final", "<|message|>", *_words(answer)]
+    tokens += [
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        *_words(answer),
+    ]
     return tokens
 
 
-def harmony_call(name: str, arguments: str, thinking: str = "I need a tool.") -> list[str]:
+def harmony_call(
+    name: str, arguments: str, thinking: str = "I need a tool."
+) -> list[str]:
     """Tokens of a reply that thinks, then calls a function; `<|call|>` itself never arrives."""
     tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
-    tokens += ["<|start|>", "assistant", "<|channel|>", "comment", "ary", " to", "=", "functions", ".", name]
+    tokens += [
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+        "comment",
+        "ary",
+        " to",
+        "=",
+        "functions",
+        ".",
+        name,
+    ]
     tokens += [" <|constrain|>", "json", "<|message|>", *_words(arguments)]
     return tokens
 

@@ -92,7 +92,9 @@ class ScriptedServer:
     def wait_for_requests(self, count: int = 1) -> Sequence[Request]:
         """Wait, with a bound, until so many requests have come."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.requests) >= count, PATIENCE), "no request came"
+            assert self._changed.wait_for(
+                lambda: len(self.requests) >= count, PATIENCE
+            ), "no request came"
             return list(self.requests)
 
     def __enter__(self) -> ScriptedServer:
@@ -100,7 +102,10 @@ class ScriptedServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
         self._listener.close()
@@ -116,7 +121,9 @@ class ScriptedServer:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=(connection,), daemon=True
+            ).start()
 
     def _serve(self, connection: socket.socket) -> None:
         if self._tls is not None:
@@ -144,7 +151,9 @@ class ScriptedServer:
 class _Performance:
     """Plays one script on one connection while a second thread watches for the client's close."""
 
-    def __init__(self, connection: socket.socket, request: Request, stopping: threading.Event) -> None:
+    def __init__(
+        self, connection: socket.socket, request: Request, stopping: threading.Event
+    ) -> None:
         self._connection = connection
         self._request = request
         self._stopping = stopping
@@ -193,8 +202,11 @@ class _Performance:
         self._connection.close()
 
     def _reset(self) -> None:
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.shutdown(socket.SHUT_RD)  # wakes the watcher, which would keep the socket alive
+        self._connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        # Wakes the watcher, which would keep the socket alive.
+        self._connection.shutdown(socket.SHUT_RD)
         self._watcher.join(PATIENCE)
         self._connection.close()
 

@@ -10,7 +10,11 @@ from dify_plugin import LargeLanguageModel
 from dify_plugin.entities.model import AIModelEntity
 from dify_plugin.entities.model.llm import LLMUsage
 from dify_plugin.entities.model.message import PromptMessage, PromptMessageTool
-from dify_plugin.errors.model import CredentialsValidateFailedError, InvokeBadRequestError, InvokeError
+from dify_plugin.errors.model import (
+    CredentialsValidateFailedError,
+    InvokeBadRequestError,
+    InvokeError,
+)
 
 from dify_plugin_mlx.convert import estimate_tokens, plan_reply
 from dify_plugin_mlx.reply import Chunks, stream_reply, whole_reply
@@ -39,7 +43,14 @@ class MlxHarmonyModel(LargeLanguageModel):
         except SettingsError as error:
             raise InvokeBadRequestError(str(error)) from None
         model_id = self._model_id(model, settings)
-        plan = plan_reply(model_id, settings, prompt_messages, model_parameters, tools or [], stop or [])
+        plan = plan_reply(
+            model_id,
+            settings,
+            prompt_messages,
+            model_parameters,
+            tools or [],
+            stop or [],
+        )
 
         def count(prompt: int, completion: int) -> LLMUsage:
             return self._calc_response_usage(model, credentials, prompt, completion)
@@ -47,7 +58,9 @@ class MlxHarmonyModel(LargeLanguageModel):
         chunks = stream_reply(model, settings.client(), plan, count)
         yield from chunks if stream else whole_reply(chunks)
 
-    def validate_credentials(self, model: str, credentials: Mapping[str, object]) -> None:
+    def validate_credentials(
+        self, model: str, credentials: Mapping[str, object]
+    ) -> None:
         try:
             settings = Settings.read(credentials)
             settings.client().check(self._model_id(model, settings))
@@ -56,8 +69,12 @@ class MlxHarmonyModel(LargeLanguageModel):
         except ServerError as error:
             raise CredentialsValidateFailedError(error.problem.text("en")) from None
 
-    def get_customizable_model_schema(self, model: str, credentials: Mapping[str, object]) -> AIModelEntity:
-        return custom_schema(self.predefined_models()[0], model, Settings.read(credentials))
+    def get_customizable_model_schema(
+        self, model: str, credentials: Mapping[str, object]
+    ) -> AIModelEntity:
+        return custom_schema(
+            self.predefined_models()[0], model, Settings.read(credentials)
+        )
 
     def get_num_tokens(
         self,

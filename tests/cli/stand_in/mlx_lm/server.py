@@ -21,7 +21,10 @@ REPLIES = (
     reply(*harmony("The tool knows.", "It is 21 °C.")),
 )
 
-TALK = [*REPLIES[:2], reply("<|channel|>", "final", "<|message|>", "こんにちは！😊 はい。")]
+TALK = [
+    *REPLIES[:2],
+    reply("<|channel|>", "final", "<|message|>", "こんにちは！😊 はい。"),
+]
 
 if __name__ == "__main__":
     mode = os.environ["STAND_IN"]
