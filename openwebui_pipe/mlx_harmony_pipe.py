@@ -653,9 +653,8 @@ class HarmonyParser:
         self._open_body = False  # HEADER: a body is open, this is but a candidate
         self._sink: _Sink = None  # BODY: where text goes if not to the call
         self._call: tuple[str, Arguments] | None = None
-        self._stripped: str | None = (
-            None  # BODY, stripped spelling: tail that may end it
-        )
+        # BODY, stripped spelling: tail that may end it.
+        self._stripped: str | None = None
         self._plain: _Sink = None  # the sink while text without "<" is just a delta
         self._calls = 0
         self._executable = False  # a call was made that the host will execute
@@ -2431,6 +2430,10 @@ PROBLEMS = {
     "only_reasoning": (
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
         "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
+    ),
+    "broken_call": (
+        "The model began a tool call and did not finish it. Ask again.",
+        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
     ),
     "empty": (
         "The model gave an empty answer. Ask again, perhaps in other words.",

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 PATIENCE = 30_000  # milliseconds: an upper bound for every wait, never a measure
 
@@ -19,9 +26,13 @@ expect.set_options(timeout=PATIENCE)
 def chromium() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     path = shutil.which("chromium")
-    assert path, "Chromium is missing: apt-get install chromium fonts-noto-cjk fonts-noto-color-emoji"
+    assert path, (
+        "Chromium is missing: apt-get install chromium fonts-noto-cjk fonts-noto-color-emoji"
+    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"]
+        )
         yield browser
         browser.close()
 
@@ -32,11 +43,14 @@ class Visit:
     `language` is the language that the person has chosen there. Pictures go to `shots`.
     """
 
-    def __init__(self, browser: Browser, base_url: str, shots: Path, language: str = "en-US") -> None:
+    def __init__(
+        self, browser: Browser, base_url: str, shots: Path, language: str = "en-US"
+    ) -> None:
         self.base_url = base_url
         self._shots = shots
         self.context: BrowserContext = browser.new_context(
-            viewport={"width": 1100, "height": 760}, permissions=["clipboard-read", "clipboard-write"]
+            viewport={"width": 1100, "height": 760},
+            permissions=["clipboard-read", "clipboard-write"],
         )
         self.context.set_default_timeout(PATIENCE)
         self.context.add_init_script(f"localStorage.setItem('locale', '{language}')")
@@ -73,7 +87,11 @@ class Visit:
 
     def function_row(self, name: str) -> Locator:
         """The function's line in the admin page."""
-        rows = self.page.locator("div").filter(has_text=name).filter(has=self.page.get_by_role("switch"))
+        rows = (
+            self.page.locator("div")
+            .filter(has_text=name)
+            .filter(has=self.page.get_by_role("switch"))
+        )
         return rows.last
 
     def switch_on(self, name: str) -> None:
@@ -85,21 +103,35 @@ class Visit:
 
     def open_valves(self, name: str) -> None:
         """Open the Valves of a function."""
-        self._open_form(self.function_row(name).get_by_role("button", name=re.compile("^(Valves|バルブ)$")))
+        self._open_form(
+            self.function_row(name).get_by_role(
+                "button", name=re.compile("^(Valves|バルブ)$")
+            )
+        )
 
     def open_own_valves(self) -> None:
         """Open the user's settings, behind the sliders beside the message box."""
         self._open_form(self.page.get_by_role("button", name="Valves", exact=True))
 
     def _open_form(self, button: Locator) -> None:
-        with self.page.expect_response(re.compile(r"/valves(/user)?/spec$")):  # the last thing to be loaded
+        with self.page.expect_response(
+            re.compile(r"/valves(/user)?/spec$")
+        ):  # the last thing to be loaded
             button.click()
 
     def fill_valves(self, valves: dict[str, str]) -> None:
         """Fill in the form of Valves or UserValves that is open, by their shown titles, and save it."""
-        form = self.page.locator("form").filter(has=self.page.get_by_role("button", name="Save")).last
+        form = (
+            self.page.locator("form")
+            .filter(has=self.page.get_by_role("button", name="Save"))
+            .last
+        )
         for title, value in valves.items():
-            field = form.locator("div.w-full.justify-between:has(> div)").filter(has_text=title).first
+            field = (
+                form.locator("div.w-full.justify-between:has(> div)")
+                .filter(has_text=title)
+                .first
+            )
             expect(field).to_be_visible()
             if field.get_by_role("button", name="Default").count():
                 field.get_by_role("button", name="Default").first.click()
@@ -122,7 +154,9 @@ class Visit:
         self.open(f"/?models={model}")
         expect(self.page.locator("#chat-input")).to_be_visible()
         expect(
-            self.page.get_by_role("button", name=re.compile("Selected model|選択したモデル"))
+            self.page.get_by_role(
+                "button", name=re.compile("Selected model|選択したモデル")
+            )
         ).to_be_visible()
 
     def use_tool(self, name: str) -> None:
@@ -147,11 +181,15 @@ class Visit:
     @property
     def stop_button(self) -> Locator:
         """Without a label in 0.6."""
-        return self.page.locator("[aria-label=Stop], [aria-label=停止], form button.bg-white.rounded-full")
+        return self.page.locator(
+            "[aria-label=Stop], [aria-label=停止], form button.bg-white.rounded-full"
+        )
 
     def finished_answer(self, number: int) -> Locator:
         """The reply of that number (from 0), once it is complete: only then it can be read aloud."""
-        expect(self.page.locator("#messages-container [id^=speak-button-]")).to_have_count(number + 1)
+        expect(
+            self.page.locator("#messages-container [id^=speak-button-]")
+        ).to_have_count(number + 1)
         expect(self.stop_button).to_have_count(0)
         return self.answers.nth(number)
 

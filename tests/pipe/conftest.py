@@ -13,7 +13,9 @@ from tests.pipe.host import Host, load_as_in_0_6_20, load_as_in_0_12_4
 from tests.server import ScriptedServer
 
 
-@pytest.fixture(scope="session", params=["source", "bundle as in 0.6.20", "bundle as in 0.12.4"])
+@pytest.fixture(
+    scope="session", params=["source", "bundle as in 0.6.20", "bundle as in 0.12.4"]
+)
 def module(request: pytest.FixtureRequest) -> Any:
     """What holds `Pipe`: the source module, or the bundle as a host has it."""
     if request.param == "source":

@@ -48,7 +48,9 @@ def frontmatter_of(content: str) -> dict[str, str]:
     return found
 
 
-def load_as_in_0_6_20(content: str, function_id: str = "mlx_harmony") -> types.ModuleType:
+def load_as_in_0_6_20(
+    content: str, function_id: str = "mlx_harmony"
+) -> types.ModuleType:
     """Execute a function without postponed annotations."""
     module = types.ModuleType(f"function_{function_id}")
     sys.modules[module.__name__] = module
@@ -56,7 +58,9 @@ def load_as_in_0_6_20(content: str, function_id: str = "mlx_harmony") -> types.M
     return module
 
 
-def load_as_in_0_12_4(content: str, function_id: str = "mlx_harmony") -> types.ModuleType:
+def load_as_in_0_12_4(
+    content: str, function_id: str = "mlx_harmony"
+) -> types.ModuleType:
     """Execute a function with postponed annotations, under a name of its own."""
     module = types.ModuleType(f"function_{function_id}_{uuid.uuid4().hex}")
     sys.modules[module.__name__] = module
@@ -69,7 +73,9 @@ def load_as_in_0_12_4(content: str, function_id: str = "mlx_harmony") -> types.M
 
 
 def _execute(content: str, module: types.ModuleType, flags: int) -> None:
-    code = compile(rewritten(content), "<string>", "exec", flags=flags, dont_inherit=True)
+    code = compile(
+        rewritten(content), "<string>", "exec", flags=flags, dont_inherit=True
+    )
     exec(code, module.__dict__)
 
 
@@ -109,27 +115,48 @@ class Host:
         pipe: Callable[..., Awaitable[Any]] = self.function.pipe
         assert inspect.iscoroutinefunction(pipe)
         own = given.pop("user_valves", None)
-        user = {"id": "1", "name": "Aiko", "role": "user"} | ({"valves": own} if own is not None else {})
-        extra = {"__user__": user, "__event_emitter__": self.emit, "__metadata__": {}, "__request__": None}
+        user = {"id": "1", "name": "Aiko", "role": "user"} | (
+            {"valves": own} if own is not None else {}
+        )
+        extra = {
+            "__user__": user,
+            "__event_emitter__": self.emit,
+            "__metadata__": {},
+            "__request__": None,
+        }
         names = inspect.signature(pipe).parameters
         body = {"model": "mlx_harmony.default_model", "stream": True, **body}
-        return await pipe(**{"body": body} | {k: v for k, v in (extra | given).items() if k in names})
+        return await pipe(
+            **{"body": body} | {k: v for k, v in (extra | given).items() if k in names}
+        )
 
     def chat(self, text: str = "Hello", **rest: Any) -> list[dict[str, Any]]:
         """The chunks of a streamed reply to one message."""
         given = {
-            name: rest.pop(name) for name in list(rest) if name.startswith("__") or name == "user_valves"
+            name: rest.pop(name)
+            for name in list(rest)
+            if name.startswith("__") or name == "user_valves"
         }
-        chunks = asyncio.run(self.call({"messages": [{"role": "user", "content": text}], **rest}, **given))
+        chunks = asyncio.run(
+            self.call(
+                {"messages": [{"role": "user", "content": text}], **rest}, **given
+            )
+        )
         assert isinstance(chunks, list)
         return chunks
 
     def complete(self, text: str = "Hello", **rest: Any) -> dict[str, Any]:
         """The one answer to a request that does not stream."""
         given = {
-            name: rest.pop(name) for name in list(rest) if name.startswith("__") or name == "user_valves"
+            name: rest.pop(name)
+            for name in list(rest)
+            if name.startswith("__") or name == "user_valves"
         }
-        body = {"messages": [{"role": "user", "content": text}], "stream": False, **rest}
+        body = {
+            "messages": [{"role": "user", "content": text}],
+            "stream": False,
+            **rest,
+        }
         answer = asyncio.run(self.call(body, **given))
         assert isinstance(answer, dict)
         return answer

@@ -43,7 +43,11 @@ ENVIRONMENT = {
 
 def uv() -> str:
     """The uv that made this environment, or the one on the path."""
-    found = os.environ.get("UV") or shutil.which("uv") or shutil.which(ROOT / ".tools" / "bin" / "uv")
+    found = (
+        os.environ.get("UV")
+        or shutil.which("uv")
+        or shutil.which(ROOT / ".tools" / "bin" / "uv")
+    )
     assert found, "uv is needed to install Open WebUI: run this through make, or set UV"
     return found
 
@@ -69,9 +73,13 @@ def install(version: str) -> Path:
         ]
         # Open WebUI wants a Python below 3.13.
         base = sys.executable if sys.version_info < (3, 13) else "3.12"
-        subprocess.run([uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True)
+        subprocess.run(
+            [uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True
+        )
         for name in (REQUIREMENTS[version], REQUIREMENTS[version] + "-app"):
-            subprocess.run([*pip, "-r", str(ROOT / "requirements" / f"{name}.txt")], check=True)
+            subprocess.run(
+                [*pip, "-r", str(ROOT / "requirements" / f"{name}.txt")], check=True
+            )
         ready.touch()
     return home
 
@@ -106,10 +114,23 @@ class OpenWebUi:
         home = install(self.version)
         self._data.mkdir(parents=True, exist_ok=True)
         keep = {
-            name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "HOME", "LANG", "TMPDIR")
         }
-        environment = keep | ENVIRONMENT | {"DATA_DIR": str(self._data), "CORS_ALLOW_ORIGIN": self.base_url}
-        command = [str(home / "bin" / "open-webui"), "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        environment = (
+            keep
+            | ENVIRONMENT
+            | {"DATA_DIR": str(self._data), "CORS_ALLOW_ORIGIN": self.base_url}
+        )
+        command = [
+            str(home / "bin" / "open-webui"),
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         self._log = self.log_path.open("wb")
         self._process = subprocess.Popen(
             command,
@@ -119,15 +140,22 @@ class OpenWebUi:
             stderr=subprocess.STDOUT,
         )
         self._wait_until_healthy()
-        answer = self.post("/api/v1/auths/signin", {"email": "admin@localhost", "password": "any"})
+        answer = self.post(
+            "/api/v1/auths/signin", {"email": "admin@localhost", "password": "any"}
+        )
         self.key = str(answer["token"])
         self._session.headers["Authorization"] = f"Bearer {self.key}"
         # Without this every page opens with the news of the release.
-        self.post("/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}})
+        self.post(
+            "/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}}
+        )
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._process:
             self._process.terminate()
@@ -147,7 +175,9 @@ class OpenWebUi:
                     return
             except requests.ConnectionError:
                 time.sleep(0.3)
-        raise AssertionError(f"Open WebUI did not start:\n{self.log_path.read_text('utf-8')[-3000:]}")
+        raise AssertionError(
+            f"Open WebUI did not start:\n{self.log_path.read_text('utf-8')[-3000:]}"
+        )
 
     def get(self, path: str) -> Any:
         answer = self._session.get(self.base_url + path, timeout=PATIENCE)
@@ -162,12 +192,22 @@ class OpenWebUi:
     def stream(self, body: dict[str, object]) -> requests.Response:
         """A chat request as API clients send it; read or close the answer."""
         return self._session.post(
-            self.base_url + "/api/chat/completions", json=body, stream=True, timeout=PATIENCE
+            self.base_url + "/api/chat/completions",
+            json=body,
+            stream=True,
+            timeout=PATIENCE,
         )
 
-    def install_function(self, function_id: str, name: str, content: str, **valves: object) -> None:
+    def install_function(
+        self, function_id: str, name: str, content: str, **valves: object
+    ) -> None:
         """Save a function, switch it on and set its Valves, without a browser."""
-        form = {"id": function_id, "name": name, "content": content, "meta": {"description": name}}
+        form = {
+            "id": function_id,
+            "name": name,
+            "content": content,
+            "meta": {"description": name},
+        }
         self.post("/api/v1/functions/create", form)
         self.post(f"/api/v1/functions/id/{function_id}/toggle")
         self.set_valves(function_id, **valves)
@@ -177,7 +217,9 @@ class OpenWebUi:
 
     def valves(self, function_id: str) -> dict[str, object]:
         """The Valves that were set."""
-        found: dict[str, object] = self.get(f"/api/v1/functions/id/{function_id}/valves")
+        found: dict[str, object] = self.get(
+            f"/api/v1/functions/id/{function_id}/valves"
+        )
         return found
 
     def delete(self, path: str) -> None:
@@ -185,8 +227,14 @@ class OpenWebUi:
 
     def models(self) -> dict[str, str]:
         """Ids and names of the models that the signed-in user sees."""
-        return {model["id"]: model["name"] for model in self.get("/api/models?refresh=true")["data"]}
+        return {
+            model["id"]: model["name"]
+            for model in self.get("/api/models?refresh=true")["data"]
+        }
 
     def chats(self) -> list[Any]:
         """All chats, newest first, with their messages."""
-        return [self.get(f"/api/v1/chats/{chat['id']}") for chat in self.get("/api/v1/chats/")]
+        return [
+            self.get(f"/api/v1/chats/{chat['id']}")
+            for chat in self.get("/api/v1/chats/")
+        ]

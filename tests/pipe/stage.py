@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
+from harmony_core.cli.toy_server import TOY_MODEL, ToyServer, free_port, toy_server
 from tests.pipe.openwebui import CACHE, PATIENCE
 from toy.transcripts import Transcript, load_transcripts
 
@@ -25,8 +26,17 @@ class Mac:
         self._running = ExitStack()
 
     def switch_on(self) -> ToyServer:
-        command = [str(CACHE / "mlx-lm-newest" / "bin" / "python"), "-m", "mlx_lm.server"]
-        return self._running.enter_context(toy_server(command, port=self.port))
+        command = [
+            str(CACHE / "mlx-lm-newest" / "bin" / "python"),
+            "-m",
+            "mlx_lm.server",
+        ]
+        model = Path(
+            os.path.relpath(TOY_MODEL)
+        )  # the built-in connection shows it as the model's name
+        return self._running.enter_context(
+            toy_server(command, model=model, port=self.port)
+        )
 
     def switch_off(self) -> None:
         self._running.close()
@@ -34,7 +44,9 @@ class Mac:
     def connections(self) -> int:
         """How many clients the server is connected to at the moment (Linux)."""
         local, established = f":{self.port:04X}", "01"
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        rows = [
+            line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        ]
         return sum(row[1].endswith(local) and row[3] == established for row in rows)
 
 

@@ -23,7 +23,12 @@ from openwebui_pipe.bundle import (
     main,
 )
 from openwebui_pipe.valves import PipeUserValves, PipeValves
-from tests.pipe.host import frontmatter_of, load_as_in_0_6_20, load_as_in_0_12_4, rewritten
+from tests.pipe.host import (
+    frontmatter_of,
+    load_as_in_0_6_20,
+    load_as_in_0_12_4,
+    rewritten,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +40,16 @@ def test_what_is_committed_is_what_the_sources_give() -> None:
     assert main(["--check"]) is None
 
 
-def test_a_changed_byte_is_noticed_and_mended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_changed_byte_is_noticed_and_mended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     stale = tmp_path / TARGET.name
     stale.write_bytes(b"")
     monkeypatch.setattr("openwebui_pipe.bundle.generated", lambda: {stale: b"new"})
-    assert main(["--check"]) == f"Stale: {TARGET.name}. Run python -m openwebui_pipe.bundle and commit."
+    assert (
+        main(["--check"])
+        == f"Stale: {TARGET.name}. Run python -m openwebui_pipe.bundle and commit."
+    )
     assert main([]) is None
     assert main(["--check"]) is None
     assert stale.read_bytes() == b"new"
@@ -69,7 +79,9 @@ def test_the_host_reads_the_frontmatter(text: str) -> None:
 
 
 @pytest.mark.parametrize("load", [load_as_in_0_6_20, load_as_in_0_12_4])
-def test_it_loads_in_both_ways_and_knows_its_settings(text: str, load: Callable[..., Any]) -> None:
+def test_it_loads_in_both_ways_and_knows_its_settings(
+    text: str, load: Callable[..., Any]
+) -> None:
     module = load(text, "bundle_test")
     assert not hasattr(module, "Filter")
     assert not hasattr(module, "Action")
@@ -78,19 +90,39 @@ def test_it_loads_in_both_ways_and_knows_its_settings(text: str, load: Callable[
     assert pipe.UserValves().model_dump() == PipeUserValves().model_dump()
 
 
-def test_nothing_of_the_project_is_imported_and_nothing_is_defined_twice(text: str) -> None:
+def test_nothing_of_the_project_is_imported_and_nothing_is_defined_twice(
+    text: str,
+) -> None:
     tree = ast.parse(text)
-    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     names = [node.module or "" for node in imported if isinstance(node, ast.ImportFrom)]
-    names += [alias.name for node in imported if isinstance(node, ast.Import) for alias in node.names]
-    assert not [name for name in names if name.startswith(("harmony_core", "openwebui_pipe", "."))]
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    names += [
+        alias.name
+        for node in imported
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
+    assert not [
+        name
+        for name in names
+        if name.startswith(("harmony_core", "openwebui_pipe", "."))
+    ]
+    defined = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
     assert len(defined) == len(set(defined))
 
 
 def test_comments_and_docstrings_of_the_core_are_kept(text: str) -> None:
     assert "# Theory of operation. Text goes through two layers." in text
-    assert "# aiohttp's own resolver" in text or "aiohttp's own resolver does not know" in text
+    assert (
+        "# aiohttp's own resolver" in text
+        or "aiohttp's own resolver does not know" in text
+    )
 
 
 def test_every_setting_and_every_choice_has_a_japanese_label() -> None:
@@ -99,10 +131,14 @@ def test_every_setting_and_every_choice_has_a_japanese_label() -> None:
     for prefix, valves in (("valves", PipeValves), ("user_valves", PipeUserValves)):
         for name, spec in valves.model_json_schema()["properties"].items():
             wanted |= {f"{prefix}.{name}.title", f"{prefix}.{name}.description"}
-            wanted |= {f"{prefix}.{name}.enum.{choice}" for choice in spec.get("enum", [])}
+            wanted |= {
+                f"{prefix}.{name}.enum.{choice}" for choice in spec.get("enum", [])
+            }
     assert set(japanese) == wanted
     assert all(
-        any("ぁ" <= sign <= "鿿" for sign in label) for key, label in japanese.items() if key != "name"
+        any("ぁ" <= sign <= "鿿" for sign in label)
+        for key, label in japanese.items()
+        if key != "name"
     )
 
 
@@ -116,7 +152,9 @@ def test_the_export_is_one_function_as_the_import_wants_it(text: str) -> None:
     assert json.loads(EXPORT.read_text("utf-8"))[0]["content"] == text
 
 
-ENTRY_TEXT = '"""\ntitle: Test\n"""\n\nfrom harmony_core.part import one\n\nresult = one()\n'
+ENTRY_TEXT = (
+    '"""\ntitle: Test\n"""\n\nfrom harmony_core.part import one\n\nresult = one()\n'
+)
 
 
 def project(folder: Path, part: str, entry: str = ENTRY_TEXT, **others: str) -> Path:
@@ -129,7 +167,9 @@ def project(folder: Path, part: str, entry: str = ENTRY_TEXT, **others: str) -> 
     return folder
 
 
-def test_modules_stand_in_import_order_with_their_imports_merged(tmp_path: Path) -> None:
+def test_modules_stand_in_import_order_with_their_imports_merged(
+    tmp_path: Path,
+) -> None:
     root = project(
         tmp_path,
         '"""Part."""\n\nimport re\nfrom json import dumps\n\nfrom .base import base\n\n\n'
@@ -137,7 +177,11 @@ def test_modules_stand_in_import_order_with_their_imports_merged(tmp_path: Path)
         base='"""Base."""\n\nfrom json import loads\n\n\ndef base(x):\n    return loads(str(x))  # kept\n',
     )
     text = bundle(root=root)
-    assert text.index("def base") < text.index("# why\ndef one") < text.index("result = one()")
+    assert (
+        text.index("def base")
+        < text.index("# why\ndef one")
+        < text.index("result = one()")
+    )
     assert text.count("import re\n") == 1
     assert "from json import dumps, loads\n" in text
     assert "# kept" in text
@@ -149,13 +193,21 @@ REFUSED = {
     "a star": ("one = 1\n", "from harmony_core.part import *\n", "star"),
     "an alias": ("one = 1\n", "from harmony_core.part import one as uno\n", "alias"),
     "a plain import": ("one = 1\n", "import harmony_core.part\n", "import NAME"),
-    "an import of the package": ("one = 1\n", "from harmony_core import part\n", "not a module"),
+    "an import of the package": (
+        "one = 1\n",
+        "from harmony_core import part\n",
+        "not a module",
+    ),
     "an import within a function": (
         "one = 1\n",
         "def f():\n    from harmony_core.part import one\n\n    return one\n",
         "top level",
     ),
-    "a name that is taken": ("one = 1\n", "from harmony_core.part import one\n\none = 2\n", "taken"),
+    "a name that is taken": (
+        "one = 1\n",
+        "from harmony_core.part import one\n\none = 2\n",
+        "taken",
+    ),
     "a name that an import takes": (
         "from json import loads\n\none = loads\n",
         "from harmony_core.part import one\n\n\ndef loads():\n    return one\n",
@@ -166,9 +218,21 @@ REFUSED = {
         "from pickle import loads\n\nfrom harmony_core.part import one\n\ntwo = one(loads)\n",
         "taken",
     ),
-    "a builtin that is hidden": ("id = 1\none = 1\n", "from harmony_core.part import one\n", "builtin"),
-    "a package that the host need not have": ("import numpy\n\none = 1\n", ENTRY_TEXT, "numpy"),
-    "a circle": ("from openwebui_pipe.pipe import result\n\none = result\n", ENTRY_TEXT, "circle"),
+    "a builtin that is hidden": (
+        "id = 1\none = 1\n",
+        "from harmony_core.part import one\n",
+        "builtin",
+    ),
+    "a package that the host need not have": (
+        "import numpy\n\none = 1\n",
+        ENTRY_TEXT,
+        "numpy",
+    ),
+    "a circle": (
+        "from openwebui_pipe.pipe import result\n\none = result\n",
+        ENTRY_TEXT,
+        "circle",
+    ),
     **{words: (f'one = "{words}"\n', ENTRY_TEXT, "rewrite") for words in REWRITTEN},
 }
 

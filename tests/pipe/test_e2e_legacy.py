@@ -19,7 +19,9 @@ from tests.pipe.stage import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif("OPENWEBUI_LEGACY" not in os.environ, reason="run by make e2e-legacy"),
+    pytest.mark.skipif(
+        "OPENWEBUI_LEGACY" not in os.environ, reason="run by make e2e-legacy"
+    ),
 ]
 
 SHOTS = CACHE / "artefacts" / "legacy"
@@ -37,7 +39,9 @@ def mac() -> Iterator[Mac]:
 def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWebUi]:
     with OpenWebUi("0.6.20", tmp_path_factory.mktemp("openwebui")) as running:
         text = TARGET.read_text("utf-8")
-        running.install_function("mlx_harmony", "MLX Harmony", text, BASE_URL=mac.base_url)
+        running.install_function(
+            "mlx_harmony", "MLX Harmony", text, BASE_URL=mac.base_url
+        )
         assert running.models()[MODEL] == "gpt-oss (MLX)"
         yield running
 
@@ -52,12 +56,16 @@ def browser() -> Iterator[Browser]:
 def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
     someone = Visit(browser, webui.base_url, SHOTS)
     someone.open(f"/?models={MODEL}")
-    expect(someone.page.get_by_role("button", name="Select a model")).to_contain_text("gpt-oss (MLX)")
+    expect(someone.page.get_by_role("button", name="Select a model")).to_contain_text(
+        "gpt-oss (MLX)"
+    )
     yield someone
     someone.close()
 
 
-def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(visit: Visit) -> None:
+def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(
+    visit: Visit,
+) -> None:
     visit.ask("Hello!")
     first = visit.finished_answer(0)
     expect(first).to_contain_text(plain(TRANSCRIPTS["greeting"]))
@@ -71,7 +79,9 @@ def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(visit: Visit)
 
 
 def test_the_title_and_the_tags_are_clean(webui: OpenWebUi) -> None:
-    chat = until(lambda: next((chat for chat in webui.chats() if chat["meta"].get("tags")), None))
+    chat = until(
+        lambda: next((chat for chat in webui.chats() if chat["meta"].get("tags")), None)
+    )
     assert chat["title"] == "👋 A Toy Chat"
     assert sorted(chat["meta"]["tags"]) == ["harmony", "toy"]
 
@@ -87,18 +97,27 @@ def test_stop_stops_the_model_at_once(visit: Visit, mac: Mac) -> None:
     visit.shot("02-stopped")
 
 
-def test_a_dead_server_is_told_and_the_chat_goes_on_after_a_restart(visit: Visit, mac: Mac) -> None:
+def test_a_dead_server_is_told_and_the_chat_goes_on_after_a_restart(
+    visit: Visit, mac: Mac
+) -> None:
     visit.ask(prompt("long_story"))
     expect(visit.answers.last).to_contain_text("lighthouse")
     mac.switch_off()
-    expect(visit.answers.last).to_contain_text("The connection broke off before the reply was complete.")
+    expect(visit.answers.last).to_contain_text(
+        "The connection broke off before the reply was complete."
+    )
     expect(visit.stop_button).to_have_count(0)
     visit.shot("03-broken-off")
     visit.ask("Hello!")
-    expect(visit.answers.last).to_contain_text(f"The connection to {mac.base_url} was refused.")
+    expect(visit.answers.last).to_contain_text(
+        f"The connection to {mac.base_url} was refused."
+    )
     visit.shot("04-refused")
     mac.switch_on()
     # 0.6 takes no new message behind one that failed as a whole.
-    visit.page.locator(".regenerate-response-button").last.evaluate("button => button.click()")
+    visit.page.locator(".regenerate-response-button").last.evaluate(
+        "button => button.click()"
+    )
     expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    expect(visit.answers.last).not_to_contain_text(TRANSCRIPTS["greeting"].thinking)
     visit.shot("05-after-the-restart")

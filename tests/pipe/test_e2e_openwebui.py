@@ -58,7 +58,9 @@ def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWe
         "OPENAI_API_BASE_URLS": f"{mac.base_url}/v1",
         "OPENAI_API_KEYS": "-",
     }
-    with OpenWebUi("0.12.4", tmp_path_factory.mktemp("openwebui"), **built_in) as running:
+    with OpenWebUi(
+        "0.12.4", tmp_path_factory.mktemp("openwebui"), **built_in
+    ) as running:
         yield running
 
 
@@ -78,18 +80,26 @@ def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
 def test_pasting_switching_on_and_setting_the_address_is_all_it_takes(
     visit: Visit, webui: OpenWebUi, mac: Mac
 ) -> None:
-    visit.paste_function("MLX Harmony", "gpt-oss on mlx_lm.server", TARGET.read_text("utf-8"))
+    visit.paste_function(
+        "MLX Harmony", "gpt-oss on mlx_lm.server", TARGET.read_text("utf-8")
+    )
     visit.switch_on("MLX Harmony")
     visit.shot("01-switched-on")
     visit.open_valves("MLX Harmony")
     visit.shot("02-valves")
-    visit.fill_valves({"Base URL": mac.base_url, "Model Filter": "toy"})
+    visit.fill_valves(
+        {"Base URL": mac.base_url, "Model Filter": "toy", "Temperature": "0"}
+    )
     expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
     assert pipe_models(webui) == ["model"]
 
 
-def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(visit: Visit, webui: OpenWebUi) -> None:
-    webui.set_valves("mlx_harmony", **webui.valves("mlx_harmony") | {"MODEL_FILTER": "gpt-oss"})
+def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(
+    visit: Visit, webui: OpenWebUi
+) -> None:
+    webui.set_valves(
+        "mlx_harmony", **webui.valves("mlx_harmony") | {"MODEL_FILTER": "gpt-oss"}
+    )
     assert pipe_models(webui) == ["gpt-oss (MLX)"]
     visit.new_chat(MODEL)
     visit.ask("Hello!")
@@ -113,7 +123,9 @@ def test_title_tags_and_follow_ups_are_clean(webui: OpenWebUi) -> None:
     assert "analysis" not in str(chat["chat"]["messages"][-1].get("followUps"))
 
 
-def test_japanese_stays_intact_for_a_japanese_user(browser: Browser, webui: OpenWebUi) -> None:
+def test_japanese_stays_intact_for_a_japanese_user(
+    browser: Browser, webui: OpenWebUi
+) -> None:
     visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
     visit.new_chat(MODEL)
     visit.ask("こんにちは！")
@@ -136,8 +148,15 @@ def test_literal_tags_and_markers_are_shown_as_text(visit: Visit) -> None:
     visit.shot("07-literal-markers")
 
 
-def test_a_tool_is_called_and_its_result_is_told(visit: Visit, webui: OpenWebUi) -> None:
-    form = {"id": "weather", "name": "Weather", "content": WEATHER_TOOL, "meta": {"description": "Weather"}}
+def test_a_tool_is_called_and_its_result_is_told(
+    visit: Visit, webui: OpenWebUi
+) -> None:
+    form = {
+        "id": "weather",
+        "name": "Weather",
+        "content": WEATHER_TOOL,
+        "meta": {"description": "Weather"},
+    }
     webui.post("/api/v1/tools/create", form)
     visit.new_chat(MODEL)
     visit.use_tool("Weather")
@@ -145,7 +164,9 @@ def test_a_tool_is_called_and_its_result_is_told(visit: Visit, webui: OpenWebUi)
     expect(visit.finished_answer(0)).to_contain_text("In Tokyo it is sunny at 21 °C.")
     visit.shot("08-tool")
     visit.ask(prompt("two_calls"))
-    expect(visit.finished_answer(1)).to_contain_text(plain(TRANSCRIPTS["two_calls_answer"]))
+    expect(visit.finished_answer(1)).to_contain_text(
+        plain(TRANSCRIPTS["two_calls_answer"])
+    )
     visit.shot("09-two-tools")
 
 
@@ -172,10 +193,14 @@ def test_a_dead_server_is_told_in_the_chat_and_the_chat_goes_on_after_a_restart(
     mac.switch_off()
     broken = visit.finished_answer(0)
     expect(broken).to_contain_text("lighthouse")
-    expect(broken).to_contain_text("The connection broke off before the reply was complete.")
+    expect(broken).to_contain_text(
+        "The connection broke off before the reply was complete."
+    )
     visit.shot("11-broken-off")
     visit.ask("Hello!")
-    expect(visit.finished_answer(1)).to_contain_text(f"The connection to {mac.base_url} was refused.")
+    expect(visit.finished_answer(1)).to_contain_text(
+        f"The connection to {mac.base_url} was refused."
+    )
     visit.shot("12-refused")
     mac.switch_on()
     visit.ask("Hello!")
@@ -188,6 +213,7 @@ def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.open_own_valves()
     visit.fill_valves({"Thinking": "hide", "Reasoning Effort": "low"})
     expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
+    visit.page.get_by_role("button", name="Close", exact=True).click()
     visit.ask("Hello!")
     answer = visit.finished_answer(0)
     expect(answer).to_contain_text(plain(TRANSCRIPTS["greeting"]))
@@ -195,17 +221,25 @@ def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.shot("14-thinking-hidden")
 
 
-def test_the_built_in_connection_shows_what_the_pipe_is_for(visit: Visit, webui: OpenWebUi) -> None:
-    (model,) = [model for model in webui.models() if not model.startswith("mlx_harmony")]
+def test_the_built_in_connection_shows_what_the_pipe_is_for(
+    visit: Visit, webui: OpenWebUi
+) -> None:
+    (model,) = [
+        model for model in webui.models() if not model.startswith("mlx_harmony")
+    ]
     visit.new_chat(quote(model))
     visit.ask("Hello!")
     expect(visit.finished_answer(0)).to_contain_text("<|channel|>analysis<|message|>")
     visit.ask(prompt("second_turn"))
-    expect(visit.finished_answer(1)).not_to_contain_text(plain(TRANSCRIPTS["second_turn"]))
+    expect(visit.finished_answer(1)).not_to_contain_text(
+        plain(TRANSCRIPTS["second_turn"])
+    )
     visit.shot("15-built-in-connection")
 
 
-def test_the_json_import_brings_japanese_labels(browser: Browser, webui: OpenWebUi) -> None:
+def test_the_json_import_brings_japanese_labels(
+    browser: Browser, webui: OpenWebUi
+) -> None:
     webui.delete("/api/v1/functions/id/mlx_harmony/delete")
     visit = Visit(browser, webui.base_url, SHOTS, language="ja-JP")
     visit.import_functions(EXPORT)
@@ -224,7 +258,11 @@ def assert_no_markup(visit: Visit) -> None:
 
 def pipe_models(webui: OpenWebUi) -> list[str]:
     """The names of the pipe's models."""
-    return [name for model, name in webui.models().items() if model.startswith("mlx_harmony.")]
+    return [
+        name
+        for model, name in webui.models().items()
+        if model.startswith("mlx_harmony.")
+    ]
 
 
 def newest_chat(webui: OpenWebUi, ready: Callable[[Any], object]) -> Any:

@@ -72,7 +72,9 @@ def test_each_loop_has_its_own_lanes_and_nothing_is_left_of_them() -> None:
     assert len(lanes._loops) == 0
 
 
-async def _wait(lanes: Lanes, server: str, order: list[Any], settle: float = 0, patience: float = 20) -> None:
+async def _wait(
+    lanes: Lanes, server: str, order: list[Any], settle: float = 0, patience: float = 20
+) -> None:
     await lanes.until_quiet(server, settle, patience)
     order.append("task")
 

@@ -20,7 +20,9 @@ CACHE = [
 ]
 
 
-def test_the_servers_gpt_oss_models_are_listed_under_short_names(host: Host, server: ScriptedServer) -> None:
+def test_the_servers_gpt_oss_models_are_listed_under_short_names(
+    host: Host, server: ScriptedServer
+) -> None:
     server.models(models(*CACHE))
     assert asyncio.run(host.models()) == {
         "mlx-community/gpt-oss-20b-MXFP4": "gpt-oss-20b-MXFP4",
@@ -41,12 +43,20 @@ def test_the_servers_gpt_oss_models_are_listed_under_short_names(host: Host, ser
         ("nothing", []),
     ],
 )
-def test_the_filter_takes_parts_of_names_and_globs(patterns: str, found: list[str]) -> None:
+def test_the_filter_takes_parts_of_names_and_globs(
+    patterns: str, found: list[str]
+) -> None:
     assert wanted_models(CACHE, patterns) == found
 
 
 def test_equal_names_are_told_apart_by_what_precedes_them() -> None:
-    ids = ["a/gpt-oss-20b", "b/gpt-oss-20b", "/Users/aiko/models/gpt-oss-20b/", "plain", "C:\\models\\other"]
+    ids = [
+        "a/gpt-oss-20b",
+        "b/gpt-oss-20b",
+        "/Users/aiko/models/gpt-oss-20b/",
+        "plain",
+        "C:\\models\\other",
+    ]
     assert short_names(ids) == {
         "a/gpt-oss-20b": "gpt-oss-20b (a)",
         "b/gpt-oss-20b": "gpt-oss-20b (b)",
@@ -56,7 +66,9 @@ def test_equal_names_are_told_apart_by_what_precedes_them() -> None:
     }
 
 
-def test_the_list_is_not_asked_for_on_every_page_load(host: Host, server: ScriptedServer) -> None:
+def test_the_list_is_not_asked_for_on_every_page_load(
+    host: Host, server: ScriptedServer
+) -> None:
     server.models(models(*CACHE))
     assert asyncio.run(host.models()) == asyncio.run(host.models())
     assert len(server.requests) == 1
@@ -82,7 +94,8 @@ def test_while_the_server_is_down_its_last_list_stands(
 
 
 @pytest.mark.parametrize(
-    "script", [page(404, "Not Found"), page(200, "{}"), page(200, "<html>"), [b""], [Hang()]]
+    "script",
+    [page(404, "Not Found"), page(200, "{}"), page(200, "<html>"), [b""], [Hang()]],
 )
 def test_without_a_list_there_is_one_entry_for_the_servers_own_model(
     host: Host, server: ScriptedServer, script: list[bytes]
@@ -92,7 +105,9 @@ def test_without_a_list_there_is_one_entry_for_the_servers_own_model(
 
 
 def test_a_wrong_address_has_that_entry_too(host_with: Callable[..., Host]) -> None:
-    assert asyncio.run(host_with(BASE_URL="http://[").models()) == {"default_model": "gpt-oss (MLX)"}
+    assert asyncio.run(host_with(BASE_URL="http://[").models()) == {
+        "default_model": "gpt-oss (MLX)"
+    }
     assert asyncio.run(host_with(BASE_URL="http://127.0.0.1:1").models()) == {
         "default_model": "gpt-oss (MLX)"
     }

@@ -21,7 +21,12 @@ from tests.server import ScriptedServer, reply
         ("low", "high", {}, "high"),
         ("low", "medium", {"reasoning_effort": "high"}, "high"),
         ("low", "medium", {"reasoning_effort": "HIGH "}, "high"),
-        ("low", "medium", {"chat_template_kwargs": {"reasoning_effort": "high"}}, "high"),
+        (
+            "low",
+            "medium",
+            {"chat_template_kwargs": {"reasoning_effort": "high"}},
+            "high",
+        ),
         ("low", "medium", {"reasoning_effort": "xhigh"}, "medium"),
         ("low", "inherit", {"reasoning_effort": None}, "low"),
     ],
@@ -50,33 +55,61 @@ def test_numbers_come_from_the_valves_unless_the_request_has_them(
     host.chat()
     host.chat(max_tokens=200, temperature=0, top_p=0.9, top_k=40, seed=7)
     first, second = (request.json for request in server.requests)
-    assert (first["max_tokens"], first["temperature"], first["top_p"]) == (100, 0.5, 1.0)
-    assert (second["max_tokens"], second["temperature"], second["top_p"]) == (200, 0, 0.9)
+    assert (first["max_tokens"], first["temperature"], first["top_p"]) == (
+        100,
+        0.5,
+        1.0,
+    )
+    assert (second["max_tokens"], second["temperature"], second["top_p"]) == (
+        200,
+        0,
+        0.9,
+    )
     assert (second["top_k"], second["seed"]) == (40, 7)
 
 
 def test_parameters_of_ones_own_go_along(host: Host, server: ScriptedServer) -> None:
     server.chat(reply("Hello"))
-    host.chat(chat_template_kwargs={"builtin_tools": ["browser"]}, repetition_penalty=1.1, user={"id": 1})
+    host.chat(
+        chat_template_kwargs={"builtin_tools": ["browser"]},
+        repetition_penalty=1.1,
+        user={"id": 1},
+    )
     sent = server.requests[0].json
-    assert sent["chat_template_kwargs"] == {"reasoning_effort": "medium", "builtin_tools": ["browser"]}
+    assert sent["chat_template_kwargs"] == {
+        "reasoning_effort": "medium",
+        "builtin_tools": ["browser"],
+    }
     assert sent["repetition_penalty"] == 1.1
     assert "user" not in sent
 
 
 @pytest.mark.parametrize(
-    "own", [None, {}, {"REASONING_EFFORT": "low"}, types.SimpleNamespace(THINKING="hide")]
+    "own",
+    [None, {}, {"REASONING_EFFORT": "low"}, types.SimpleNamespace(THINKING="hide")],
 )
-def test_user_valves_of_any_shape_are_read(host: Host, server: ScriptedServer, own: Any) -> None:
+def test_user_valves_of_any_shape_are_read(
+    host: Host, server: ScriptedServer, own: Any
+) -> None:
     server.chat(reply("Hello"))
     assert joined(host.chat(user_valves=own)) == "Hello"
 
 
 def test_odd_bodies_do_not_break_the_pipe(host: Host, server: ScriptedServer) -> None:
     server.chat(reply("Hello"))
-    odd = {"messages": None, "tools": {}, "stop": 5, "max_tokens": "many", "temperature": None, "model": None}
+    odd = {
+        "messages": None,
+        "tools": {},
+        "stop": 5,
+        "max_tokens": "many",
+        "temperature": None,
+        "model": None,
+    }
     assert joined(host.chat(**odd)) == "Hello"
-    assert joined(host.chat(__user__=None, __metadata__=None, __event_emitter__=None)) == "Hello"
+    assert (
+        joined(host.chat(__user__=None, __metadata__=None, __event_emitter__=None))
+        == "Hello"
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,13 +139,23 @@ def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
     properties = PipeValves.model_json_schema()["properties"]
     assert properties["TOOLS"]["enum"] == ["user-selected", "all", "off"]
     assert properties["REASONING_EFFORT"]["enum"] == ["low", "medium", "high"]
-    assert PipeUserValves.model_json_schema()["properties"]["THINKING"]["enum"] == ["inherit", "fold", "hide"]
+    assert PipeUserValves.model_json_schema()["properties"]["THINKING"]["enum"] == [
+        "inherit",
+        "fold",
+        "hide",
+    ]
     assert all(entry["description"] for entry in properties.values())
 
 
 @pytest.mark.parametrize(
     ("version", "masked"),
-    [("0.6.20", False), ("0.7.2", False), ("0.8.0", True), ("0.12.4", True), ("?", False)],
+    [
+        ("0.6.20", False),
+        ("0.7.2", False),
+        ("0.8.0", True),
+        ("0.12.4", True),
+        ("?", False),
+    ],
 )
 def test_the_key_is_masked_only_where_the_host_has_an_input_for_that(
     monkeypatch: pytest.MonkeyPatch, version: str, masked: bool
@@ -127,17 +170,32 @@ def test_the_key_is_masked_only_where_the_host_has_an_input_for_that(
 def tool(name: str) -> dict[str, Any]:
     return {
         "type": "function",
-        "function": {"name": name, "description": "x", "parameters": {"type": "object"}},
+        "function": {
+            "name": name,
+            "description": "x",
+            "parameters": {"type": "object"},
+        },
     }
 
 
-BUILTIN, ASKED, OWN, CLIENT = "search_notes", "search_web", "get_weather", "from_an_api_client"
-KNOWN = {name: {"type": "builtin"} for name in (BUILTIN, ASKED)} | {OWN: {"tool_id": "weather"}}
+BUILTIN, ASKED, OWN, CLIENT = (
+    "search_notes",
+    "search_web",
+    "get_weather",
+    "from_an_api_client",
+)
+KNOWN = {name: {"type": "builtin"} for name in (BUILTIN, ASKED)} | {
+    OWN: {"tool_id": "weather"}
+}
 
 
 @pytest.mark.parametrize(
     ("policy", "sent"),
-    [("user-selected", [ASKED, OWN, CLIENT]), ("all", [BUILTIN, ASKED, OWN, CLIENT]), ("off", [])],
+    [
+        ("user-selected", [ASKED, OWN, CLIENT]),
+        ("all", [BUILTIN, ASKED, OWN, CLIENT]),
+        ("off", []),
+    ],
 )
 def test_built_in_tools_that_nobody_chose_are_left_out(
     host_with: Callable[..., Host], server: ScriptedServer, policy: str, sent: list[str]
@@ -149,7 +207,9 @@ def test_built_in_tools_that_nobody_chose_are_left_out(
     assert [entry["function"]["name"] for entry in tools] == sent
 
 
-def test_attached_knowledge_keeps_the_tools_that_read_it(host: Host, server: ScriptedServer) -> None:
+def test_attached_knowledge_keeps_the_tools_that_read_it(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("Hello"))
     names = ["list_knowledge", "query_knowledge_files", "search_chats"]
     known = {name: {"type": "builtin"} for name in names}

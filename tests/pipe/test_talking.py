@@ -36,17 +36,25 @@ WEATHER = {
 }
 
 
-def test_thinking_comes_first_and_apart_from_the_answer(host: Host, server: ScriptedServer) -> None:
+def test_thinking_comes_first_and_apart_from_the_answer(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(*harmony("She greets me.", "こんにちは 🎉")))
     chunks = host.chat()
     assert joined(chunks, "reasoning_content") == "She greets me."
     assert joined(chunks) == "こんにちは 🎉"
     kinds = [next(iter(delta), "") for delta in deltas(chunks)]
-    assert kinds.index("content") > max(i for i, kind in enumerate(kinds) if kind == "reasoning_content")
+    assert kinds.index("content") > max(
+        i for i, kind in enumerate(kinds) if kind == "reasoning_content"
+    )
 
 
-def test_the_end_tells_the_true_finish_reason_and_then_the_usage(host: Host, server: ScriptedServer) -> None:
-    server.chat([head(), text("Hello"), chunk({}, "length"), _cached_usage(68, 9, 64), DONE])
+def test_the_end_tells_the_true_finish_reason_and_then_the_usage(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(
+        [head(), text("Hello"), chunk({}, "length"), _cached_usage(68, 9, 64), DONE]
+    )
     *_, finish, figures = host.chat()
     assert finish["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "length"}
     assert figures["choices"] == []
@@ -63,7 +71,9 @@ def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
 ) -> None:
     server.chat(reply(*harmony("So.", "Hello")))
     chunks = host.chat(model="mlx_harmony.mlx-community/gpt-oss-20b")
-    assert {chunk["model"] for chunk in chunks} == {"mlx_harmony.mlx-community/gpt-oss-20b"}
+    assert {chunk["model"] for chunk in chunks} == {
+        "mlx_harmony.mlx-community/gpt-oss-20b"
+    }
     assert len({chunk["id"] for chunk in chunks}) == 1
     assert server.requests[0].json["model"] == "mlx-community/gpt-oss-20b"
 
@@ -77,7 +87,9 @@ def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
     async def watch() -> list[str]:
         host.function.valves = host.function.Valves(**host.valves)
         seen = []
-        async for piece in await host.start({"messages": [{"role": "user", "content": "Hi"}]}):
+        async for piece in await host.start(
+            {"messages": [{"role": "user", "content": "Hi"}]}
+        ):
             seen.append(joined([piece]))
             gate.open()
         return seen
@@ -85,7 +97,9 @@ def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
     assert asyncio.run(watch())[0] == "First"
 
 
-def test_tokens_that_arrive_together_leave_together(host: Host, server: ScriptedServer) -> None:
+def test_tokens_that_arrive_together_leave_together(
+    host: Host, server: ScriptedServer
+) -> None:
     tokens = b"".join(text(f" {number}") for number in range(500))
     server.chat([head() + tokens + chunk({}, "stop") + DONE])
     chunks = host.chat()
@@ -93,21 +107,34 @@ def test_tokens_that_arrive_together_leave_together(host: Host, server: Scripted
     assert len(chunks) < 100
 
 
-def test_a_request_that_does_not_stream_gets_one_completion(host: Host, server: ScriptedServer) -> None:
+def test_a_request_that_does_not_stream_gets_one_completion(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(*harmony("Easy.", "Four.")))
     answer = host.complete("2 + 2?")
     assert answer["object"] == "chat.completion"
     message = {"role": "assistant", "content": "Four.", "reasoning_content": "Easy."}
-    assert answer["choices"] == [{"index": 0, "message": message, "finish_reason": "stop"}]
+    assert answer["choices"] == [
+        {"index": 0, "message": message, "finish_reason": "stop"}
+    ]
     assert answer["usage"]["prompt_tokens"] == 68
 
 
 @pytest.mark.parametrize(
     ("valve", "own", "shown"),
-    [("fold", "inherit", True), ("hide", "inherit", False), ("fold", "hide", False), ("hide", "fold", True)],
+    [
+        ("fold", "inherit", True),
+        ("hide", "inherit", False),
+        ("fold", "hide", False),
+        ("hide", "fold", True),
+    ],
 )
 def test_thinking_is_hidden_where_the_user_or_else_the_admin_says_so(
-    host_with: Callable[..., Host], server: ScriptedServer, valve: str, own: str, shown: bool
+    host_with: Callable[..., Host],
+    server: ScriptedServer,
+    valve: str,
+    own: str,
+    shown: bool,
 ) -> None:
     server.chat(reply(*harmony("Secret.", "Open.")))
     host = host_with(THINKING=valve)
@@ -116,7 +143,9 @@ def test_thinking_is_hidden_where_the_user_or_else_the_admin_says_so(
     assert joined(chunks) == "Open."
 
 
-def test_stopping_closes_the_connection_to_the_server(host: Host, server: ScriptedServer) -> None:
+def test_stopping_closes_the_connection_to_the_server(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), text("Once"), Hang()])
     asyncio.run(_stop_after(host, texts=1))
     assert server.requests[0].was_closed_by_client()
@@ -142,7 +171,9 @@ def test_stopping_while_the_prompt_is_read_closes_the_connection_too(
     assert host.statuses[-1] == ""
 
 
-def test_leaving_the_generator_closes_the_connection_too(host: Host, server: ScriptedServer) -> None:
+def test_leaving_the_generator_closes_the_connection_too(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), text("Once"), Hang()])
 
     async def leave() -> None:
@@ -158,15 +189,30 @@ def test_leaving_the_generator_closes_the_connection_too(host: Host, server: Scr
 def test_the_status_line_follows_the_server_and_is_gone_before_the_text(
     host: Host, server: ScriptedServer
 ) -> None:
-    server.chat([head(), keepalive(62, 100), keepalive(64, 100), text("Hello"), chunk({}, "stop"), DONE])
+    server.chat(
+        [
+            head(),
+            keepalive(62, 100),
+            keepalive(64, 100),
+            text("Hello"),
+            chunk({}, "stop"),
+            DONE,
+        ]
+    )
     host.chat()
     assert host.statuses == ["Waiting for the server", "Reading the prompt 62 %", ""]
 
 
-def test_the_status_line_is_japanese_where_the_browser_is(host: Host, server: ScriptedServer) -> None:
+def test_the_status_line_is_japanese_where_the_browser_is(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), keepalive(62, 100), text("Hello"), chunk({}, "stop"), DONE])
     host.chat(__metadata__={"variables": {"{{USER_LANGUAGE}}": "ja-JP"}})
-    assert host.statuses == ["サーバーの応答を待っています", "プロンプトを読み込み中 62 %", ""]
+    assert host.statuses == [
+        "サーバーの応答を待っています",
+        "プロンプトを読み込み中 62 %",
+        "",
+    ]
 
 
 def test_hidden_thinking_is_announced_in_the_status_line(
@@ -179,11 +225,24 @@ def test_hidden_thinking_is_announced_in_the_status_line(
     assert host.statuses[-1] == ""
 
 
-def test_tool_calls_are_native_with_the_thinking_before_them(host: Host, server: ScriptedServer) -> None:
+def test_tool_calls_are_native_with_the_thinking_before_them(
+    host: Host, server: ScriptedServer
+) -> None:
     tokens = harmony_call("get_weather", '{"city": "Paris"}', "I need the weather.")
-    server.chat(reply(*tokens, "<|call|>", "<|start|>", "assistant", *_call_header(), '{"city": "東京"}'))
+    server.chat(
+        reply(
+            *tokens,
+            "<|call|>",
+            "<|start|>",
+            "assistant",
+            *_call_header(),
+            '{"city": "東京"}',
+        )
+    )
     chunks = host.chat(tools=[WEATHER])
-    with_details, with_calls = [d for d in deltas(chunks) if "reasoning_details" in d or "tool_calls" in d]
+    with_details, with_calls = [
+        d for d in deltas(chunks) if "reasoning_details" in d or "tool_calls" in d
+    ]
     assert with_details["reasoning_details"][0]["text"] == "I need the weather."
     calls = with_calls["tool_calls"]
     assert [call["index"] for call in calls] == [0, 1]
@@ -192,12 +251,18 @@ def test_tool_calls_are_native_with_the_thinking_before_them(host: Host, server:
         {"city": "Paris"},
         {"city": "東京"},
     ]
-    assert [c["finish_reason"] for chunk in chunks for c in chunk.get("choices", [])][-1] == "tool_calls"
+    assert [c["finish_reason"] for chunk in chunks for c in chunk.get("choices", [])][
+        -1
+    ] == "tool_calls"
 
 
-def test_ids_of_tool_calls_differ_between_rounds(host: Host, server: ScriptedServer) -> None:
+def test_ids_of_tool_calls_differ_between_rounds(
+    host: Host, server: ScriptedServer
+) -> None:
     tokens = harmony_call("get_weather", "{}")
-    server.chat(reply(*tokens, reply_id="chatcmpl-1"), reply(*tokens, reply_id="chatcmpl-2"))
+    server.chat(
+        reply(*tokens, reply_id="chatcmpl-1"), reply(*tokens, reply_id="chatcmpl-2")
+    )
     ids = [
         d["tool_calls"][0]["id"]
         for _ in range(2)
@@ -207,14 +272,18 @@ def test_ids_of_tool_calls_differ_between_rounds(host: Host, server: ScriptedSer
     assert len(set(ids)) == 2
 
 
-def test_a_call_to_an_undeclared_tool_is_never_passed_on(host: Host, server: ScriptedServer) -> None:
+def test_a_call_to_an_undeclared_tool_is_never_passed_on(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(*harmony_call("delete_everything", "{}")))
     chunks = host.chat(tools=[WEATHER])
     assert not any("tool_calls" in delta for delta in deltas(chunks))
     assert "delete_everything" in error_of(chunks)
 
 
-def test_the_second_tool_round_sends_call_result_and_thinking(host: Host, server: ScriptedServer) -> None:
+def test_the_second_tool_round_sends_call_result_and_thinking(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("It rains."))
     function = {"name": "get_weather", "arguments": "{}"}
     host.chat(
@@ -224,8 +293,12 @@ def test_the_second_tool_round_sends_call_result_and_thinking(host: Host, server
             {
                 "role": "assistant",
                 "content": "",
-                "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
-                "reasoning_details": [{"type": "reasoning.text", "text": "I look it up.", "index": 0}],
+                "tool_calls": [
+                    {"id": "call_1", "type": "function", "function": function}
+                ],
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "I look it up.", "index": 0}
+                ],
             },
             {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
         ],
@@ -236,12 +309,21 @@ def test_the_second_tool_round_sends_call_result_and_thinking(host: Host, server
     assert result["content"] == "rain"
 
 
-def test_an_image_is_left_out_and_said_so_once(host: Host, server: ScriptedServer) -> None:
+def test_an_image_is_left_out_and_said_so_once(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("I see."))
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    question = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    question = {
+        "role": "user",
+        "content": [{"type": "text", "text": "What is this?"}, image],
+    }
     host.chat(messages=[question])
-    notes = [event["data"]["content"] for event in host.events if event["type"] == "notification"]
+    notes = [
+        event["data"]["content"]
+        for event in host.events
+        if event["type"] == "notification"
+    ]
     assert len(notes) == 1
     assert "text only" in notes[0]
     assert "What is this?" in json.dumps(_sent(server)["messages"])
@@ -249,12 +331,18 @@ def test_an_image_is_left_out_and_said_so_once(host: Host, server: ScriptedServe
 
     host.events.clear()
     host.chat(
-        messages=[question, {"role": "assistant", "content": "I see."}, {"role": "user", "content": "And?"}]
+        messages=[
+            question,
+            {"role": "assistant", "content": "I see."},
+            {"role": "user", "content": "And?"},
+        ]
     )
     assert not [event for event in host.events if event["type"] == "notification"]
 
 
-def test_the_second_turn_sends_no_markup_of_the_first(host: Host, server: ScriptedServer) -> None:
+def test_the_second_turn_sends_no_markup_of_the_first(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("Again."))
     raw = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello"
     turns = [
@@ -263,7 +351,11 @@ def test_the_second_turn_sends_no_markup_of_the_first(host: Host, server: Script
         {"role": "user", "content": "More"},
     ]
     host.chat(messages=turns)
-    assert [message["content"] for message in _sent(server)["messages"]] == ["Hi", "Hello", "More"]
+    assert [message["content"] for message in _sent(server)["messages"]] == [
+        "Hi",
+        "Hello",
+        "More",
+    ]
 
 
 def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> None:
@@ -284,7 +376,9 @@ def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> Non
     assert asyncio.run(both()) == ["one one", "two two"]
 
 
-def test_a_long_history_is_cleaned_outside_the_loop(host: Host, server: ScriptedServer) -> None:
+def test_a_long_history_is_cleaned_outside_the_loop(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("Yes."))
     threads: set[int] = set()
 
@@ -295,17 +389,35 @@ def test_a_long_history_is_cleaned_outside_the_loop(host: Host, server: Scripted
             return super().get(key, default)
 
     first = Watched(role="user", content="word " * 10_000)
-    host.chat(messages=[first, {"role": "assistant", "content": "Hm."}, {"role": "user", "content": "So?"}])
+    host.chat(
+        messages=[
+            first,
+            {"role": "assistant", "content": "Hm."},
+            {"role": "user", "content": "So?"},
+        ]
+    )
     assert threads
     assert threading.get_ident() not in threads
 
 
 def _call_header() -> list[str]:
-    return ["<|channel|>", "comment", "ary", " to", "=", "functions", ".", "get_weather", "<|message|>"]
+    return [
+        "<|channel|>",
+        "comment",
+        "ary",
+        " to",
+        "=",
+        "functions",
+        ".",
+        "get_weather",
+        "<|message|>",
+    ]
 
 
 def _cached_usage(prompt: int, completion: int, cached: int) -> bytes:
-    return usage(prompt, completion).replace(b'"cached_tokens": 0', f'"cached_tokens": {cached}'.encode())
+    return usage(prompt, completion).replace(
+        b'"cached_tokens": 0', f'"cached_tokens": {cached}'.encode()
+    )
 
 
 def _sent(server: ScriptedServer) -> dict[str, Any]:

@@ -14,20 +14,32 @@ from tests.server import DONE, Gate, ScriptedServer, chunk, harmony, head, reply
 TITLE = '{"title": "挨拶"}'
 
 
-def test_a_title_is_made_with_low_effort_and_without_thinking(host: Host, server: ScriptedServer) -> None:
+def test_a_title_is_made_with_low_effort_and_without_thinking(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(*harmony("A short title.", TITLE)))
     answer = host.complete(__task__="title_generation", reasoning_effort="high")
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": TITLE}
-    assert server.requests[0].json["chat_template_kwargs"] == {"reasoning_effort": "low"}
+    assert server.requests[0].json["chat_template_kwargs"] == {
+        "reasoning_effort": "low"
+    }
 
 
-def test_a_task_may_think_as_the_admin_says(host_with: Callable[..., Host], server: ScriptedServer) -> None:
+def test_a_task_may_think_as_the_admin_says(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
     server.chat(reply(TITLE))
-    host_with(TASKS="normal", REASONING_EFFORT="high").complete(__task__="tags_generation")
-    assert server.requests[0].json["chat_template_kwargs"] == {"reasoning_effort": "high"}
+    host_with(TASKS="normal", REASONING_EFFORT="high").complete(
+        __task__="tags_generation"
+    )
+    assert server.requests[0].json["chat_template_kwargs"] == {
+        "reasoning_effort": "high"
+    }
 
 
-def test_the_budget_of_a_task_leaves_room_for_thinking(host: Host, server: ScriptedServer) -> None:
+def test_the_budget_of_a_task_leaves_room_for_thinking(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(TITLE))
     host.complete(__task__="title_generation", max_tokens=50)
     host.complete(__task__="title_generation", max_completion_tokens=50)
@@ -41,7 +53,8 @@ def test_a_task_emits_no_events(host: Host, server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [reply("<|channel|>", "analysis", "<|message|>", "Hm"), reply(" "), [head()]]
+    "script",
+    [reply("<|channel|>", "analysis", "<|message|>", "Hm"), reply(" "), [head()]],
 )
 def test_a_task_without_an_answer_is_an_error_that_open_webui_has_a_way_out_of(
     host: Host, server: ScriptedServer, script: Any
@@ -52,14 +65,26 @@ def test_a_task_without_an_answer_is_an_error_that_open_webui_has_a_way_out_of(
     assert "choices" not in answer
 
 
-def test_tasks_can_be_left_out_altogether(host_with: Callable[..., Host], server: ScriptedServer) -> None:
-    assert "TASKS" in host_with(TASKS="off").complete(__task__="title_generation")["error"]["message"]
+def test_tasks_can_be_left_out_altogether(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    assert (
+        "TASKS"
+        in host_with(TASKS="off").complete(__task__="title_generation")["error"][
+            "message"
+        ]
+    )
     assert server.requests == []
 
 
-def test_a_task_waits_until_the_answer_has_streamed(host: Host, server: ScriptedServer) -> None:
+def test_a_task_waits_until_the_answer_has_streamed(
+    host: Host, server: ScriptedServer
+) -> None:
     gate = Gate()
-    server.chat([head(), text("Hello"), gate, text(" there"), chunk({}, "stop"), DONE], reply(TITLE))
+    server.chat(
+        [head(), text("Hello"), gate, text(" there"), chunk({}, "stop"), DONE],
+        reply(TITLE),
+    )
 
     async def answer_and_title() -> list[str]:
         host.function.valves = host.function.Valves(**host.valves)
@@ -67,19 +92,29 @@ def test_a_task_waits_until_the_answer_has_streamed(host: Host, server: Scripted
         # As in Open WebUI 0.12, the title is asked for a moment before the answer.
         title = asyncio.create_task(_title(host, order))
         await asyncio.sleep(0)
-        async for _ in await host.start({"messages": [{"role": "user", "content": "Hi"}]}):
+        async for _ in await host.start(
+            {"messages": [{"role": "user", "content": "Hi"}]}
+        ):
             if not gate.event.is_set():
-                await asyncio.sleep(0.8)  # longer than a task settles: it would have come by now
+                await asyncio.sleep(
+                    0.8
+                )  # longer than a task settles: it would have come by now
                 order.append(f"requests while answering: {len(server.requests)}")
                 gate.open()
         order.append("answer")
         await title
         return order
 
-    assert asyncio.run(answer_and_title()) == ["requests while answering: 1", "answer", "title"]
+    assert asyncio.run(answer_and_title()) == [
+        "requests while answering: 1",
+        "answer",
+        "title",
+    ]
 
 
-def test_a_stopped_answer_lets_the_tasks_go_on(host: Host, server: ScriptedServer) -> None:
+def test_a_stopped_answer_lets_the_tasks_go_on(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), text("Hello"), Gate()], reply(TITLE))
 
     async def stop_then_title() -> list[str]:
@@ -95,7 +130,9 @@ def test_a_stopped_answer_lets_the_tasks_go_on(host: Host, server: ScriptedServe
     assert asyncio.run(stop_then_title()) == ["title"]
 
 
-def test_a_cancelled_task_leaves_nothing_behind(host: Host, server: ScriptedServer) -> None:
+def test_a_cancelled_task_leaves_nothing_behind(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply("Hello"))
 
     async def cancel_then_chat() -> Any:
@@ -118,6 +155,8 @@ def test_a_task_that_streams_is_an_answer(host: Host, server: ScriptedServer) ->
 
 
 async def _title(host: Host, order: list[str]) -> None:
-    answer = await host.start({"messages": [], "stream": False}, __task__="title_generation")
+    answer = await host.start(
+        {"messages": [], "stream": False}, __task__="title_generation"
+    )
     assert answer["choices"][0]["message"]["content"] == TITLE
     order.append("title")

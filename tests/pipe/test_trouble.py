@@ -31,24 +31,40 @@ TROUBLES: dict[str, tuple[Sequence[Step], str, str]] = {
     "an old mlx-lm": (page(404, "Not Found"), "", "upgrade"),
     "a proxy without the right key": (page(401, "no"), "", "key"),
     "a redirect": (page(301, "", Location="https://elsewhere/"), "", "elsewhere"),
-    "a web page instead of a stream": (page(200, "<!doctype html><p>Router", "text/html"), "", "page"),
+    "a web page instead of a stream": (
+        page(200, "<!doctype html><p>Router", "text/html"),
+        "",
+        "page",
+    ),
     "an error frame": (
         [head(), text("Half"), sse({"error": {"message": "out of memory"}}), DONE],
         "Half",
         "memory",
     ),
     "a stream that breaks off": ([head(), text("Half")], "Half", "broke off"),
-    "a connection that is reset": ([head(), text("Half"), Reset()], "Half", "broke off"),
+    "a connection that is reset": (
+        [head(), text("Half"), Reset()],
+        "Half",
+        "broke off",
+    ),
     "a reply without a byte": ([head()], "", "mlx_lm.server"),
     "no status line": ([b""], "", "log"),
-    "only thinking": (reply("<|channel|>", "analysis", "<|message|>", "Hm"), "", "thought"),
+    "only thinking": (
+        reply("<|channel|>", "analysis", "<|message|>", "Hm"),
+        "",
+        "thought",
+    ),
     "thinking cut off": (
         reply("<|channel|>", "analysis", "<|message|>", "Hm", finish_reason="length"),
         "",
         "8192",
     ),
     "nothing at all": (reply(), "", "empty"),
-    "a template that refuses": (json_page({"error": "Message has tool role, but ..."}, 404), "", "template"),
+    "a template that refuses": (
+        json_page({"error": "Message has tool role, but ..."}, 404),
+        "",
+        "template",
+    ),
 }
 
 
@@ -74,14 +90,22 @@ def test_a_server_that_is_not_there_is_named(host_with: Callable[..., Host]) -> 
     assert url in error_of(host_with(BASE_URL=url).chat())
 
 
-@pytest.mark.parametrize("url", ["", "http://", "http://[", "no such host.invalid", "http://host:port"])
-def test_an_address_that_is_none_is_told(host_with: Callable[..., Host], url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["", "http://", "http://[", "no such host.invalid", "http://host:port"]
+)
+def test_an_address_that_is_none_is_told(
+    host_with: Callable[..., Host], url: str
+) -> None:
     assert error_of(host_with(BASE_URL=url).chat())
 
 
-def test_errors_are_japanese_where_the_browser_is(host_with: Callable[..., Host]) -> None:
+def test_errors_are_japanese_where_the_browser_is(
+    host_with: Callable[..., Host],
+) -> None:
     host = host_with(BASE_URL=f"http://127.0.0.1:{_closed_port()}")
-    assert "接続" in error_of(host.chat(__metadata__={"variables": {"{{USER_LANGUAGE}}": "ja"}}))
+    assert "接続" in error_of(
+        host.chat(__metadata__={"variables": {"{{USER_LANGUAGE}}": "ja"}})
+    )
 
 
 def test_a_silent_server_is_given_up_after_the_first_byte_timeout(
@@ -109,12 +133,18 @@ def test_a_reply_that_stalls_is_given_up_and_what_came_is_kept(
     assert server.requests[0].was_closed_by_client()
 
 
-def test_an_unknown_model_is_told_with_the_nearest_names(host: Host, server: ScriptedServer) -> None:
-    server.chat(json_page({"error": "Repository Not Found for url"}, 404)).models(models("org/gpt-oss-20b"))
+def test_an_unknown_model_is_told_with_the_nearest_names(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(json_page({"error": "Repository Not Found for url"}, 404)).models(
+        models("org/gpt-oss-20b")
+    )
     assert "org/gpt-oss-20b" in error_of(host.chat(model="mlx_harmony.org/gpt-oss-20"))
 
 
-def test_the_lossy_version_of_mlx_lm_is_named(host: Host, server: ScriptedServer) -> None:
+def test_the_lossy_version_of_mlx_lm_is_named(
+    host: Host, server: ScriptedServer
+) -> None:
     old = "0.26.3-0.26.5-macOS-15"
     server.chat(reply("Hello", completion_tokens=40, fingerprint=old))
     chunks = host.chat()
@@ -142,14 +172,18 @@ def test_a_request_that_does_not_stream_gets_the_error_in_its_answer(
     assert "broke off" in answer["error"]["message"]
 
 
-def test_no_key_is_ever_told(host_with: Callable[..., Host], server: ScriptedServer) -> None:
+def test_no_key_is_ever_told(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
     server.chat(page(401, "Bearer s3cret is wrong"))
     chunks = host_with(API_KEY="s3cret").chat()
     assert server.requests[0].headers["authorization"] == "Bearer s3cret"
     assert "s3cret" not in json.dumps(chunks)
 
 
-def test_a_failing_event_emitter_does_not_stop_the_answer(host: Host, server: ScriptedServer) -> None:
+def test_a_failing_event_emitter_does_not_stop_the_answer(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat(reply(*harmony("Hm.", "Hello")))
 
     async def broken(event: Any) -> None:
@@ -167,14 +201,18 @@ def test_a_defect_becomes_an_error_and_a_traceback_in_the_log(
     assert "Traceback" in caplog.text
 
 
-def test_the_conversation_goes_on_after_an_error(host: Host, server: ScriptedServer) -> None:
+def test_the_conversation_goes_on_after_an_error(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), text("Half")], reply("Whole"))
     assert error_of(host.chat())
     turns = [{"role": "user", "content": "One"}, {"role": "user", "content": "Two"}]
     assert joined(host.chat(messages=turns)) == "Whole"
 
 
-def test_a_stop_word_ends_the_answer_and_the_generation(host: Host, server: ScriptedServer) -> None:
+def test_a_stop_word_ends_the_answer_and_the_generation(
+    host: Host, server: ScriptedServer
+) -> None:
     server.chat([head(), text("one"), text(" END"), text(" two"), Hang()])
     assert joined(host.chat(stop=["END"])).strip() == "one"
     assert server.requests[0].was_closed_by_client()
@@ -182,7 +220,16 @@ def test_a_stop_word_ends_the_answer_and_the_generation(host: Host, server: Scri
 
 
 def test_an_empty_delta_is_not_the_end(host: Host, server: ScriptedServer) -> None:
-    server.chat([head(), text(""), chunk({"content": None}), text("Hello"), chunk({}, "stop"), DONE])
+    server.chat(
+        [
+            head(),
+            text(""),
+            chunk({"content": None}),
+            text("Hello"),
+            chunk({}, "stop"),
+            DONE,
+        ]
+    )
     assert joined(host.chat()) == "Hello"
 
 
