@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+
 from harmony_core.chat import ChatStream
 from harmony_core.errors import Cause, Failure, Phase, cause_of, explain_failure
 from harmony_core.events import Event

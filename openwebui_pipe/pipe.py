@@ -18,7 +18,6 @@ from typing import Final
 from harmony_core.jsontext import Json, JsonObject
 from harmony_core.profile import EFFORTS
 from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
-
 from openwebui_pipe.choices import short_names, tools_to_send, wanted_models
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
 from openwebui_pipe.exchange import Exchange, Limits, http_session, listed_models

@@ -9,7 +9,6 @@ from typing import Final
 from harmony_core.events import Progress
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import Language
-
 from openwebui_pipe.phrases import phrase
 
 log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 import aiohttp
+
 from harmony_core.errors import explain_reply
 from harmony_core.events import (
     AnswerDelta,
@@ -19,7 +20,6 @@ from harmony_core.events import (
 )
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import Language
-
 from openwebui_pipe.chunks import ChunkMaker, error_chunk, merge_deltas
 from openwebui_pipe.exchange import Exchange, ServerTrouble
 from openwebui_pipe.phrases import phrase

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Annotated, Final, Literal
 
-from harmony_core.profile import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,6 +15,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic.config import JsonDict
+
+from harmony_core.profile import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
 
 
 def secret_input() -> JsonDict | None:

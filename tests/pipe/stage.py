@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harmony_core.cli.toy_server import TOY_MODEL, ToyServer, free_port, toy_server
+from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
 from tests.pipe.openwebui import CACHE, PATIENCE
 from toy.transcripts import Transcript, load_transcripts
 
@@ -31,12 +30,7 @@ class Mac:
             "-m",
             "mlx_lm.server",
         ]
-        model = Path(
-            os.path.relpath(TOY_MODEL)
-        )  # the built-in connection shows it as the model's name
-        return self._running.enter_context(
-            toy_server(command, model=model, port=self.port)
-        )
+        return self._running.enter_context(toy_server(command, port=self.port))
 
     def switch_off(self) -> None:
         self._running.close()
