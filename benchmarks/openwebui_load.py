@@ -90,12 +90,13 @@ async def chat(
 
 
 def has_text(line: bytes) -> bool:
-    """Whether a line of the stream has text or thinking in it."""
+    """Whether a line of the stream has text for a reader: the header in front is none."""
     if not line.startswith(b"data: {"):
         return False
     choices = json.loads(line[6:]).get("choices") or [{}]
     delta = choices[0].get("delta") or {}
-    return bool(delta.get("content") or delta.get("reasoning_content"))
+    piece = delta.get("content") or delta.get("reasoning_content")
+    return bool(piece) and piece not in ("<|channel|>", "analysis", "<|message|>")
 
 
 async def poll(

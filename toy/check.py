@@ -53,7 +53,10 @@ class Foreigner:
         self._pages = [page for page in pages if len(page) > 80] + [JAPANESE] * 8
 
     def messages(self, turns: int) -> list[Message]:
-        system: Message = {"role": "system", "content": "\n\n".join(self._page() for _ in range(turns + 1))}
+        system: Message = {
+            "role": "system",
+            "content": "\n\n".join(self._page() for _ in range(turns + 1)),
+        }
         chat: list[Message] = []
         for _ in range(turns):
             chat.append({"role": "user", "content": self._page()})
@@ -71,7 +74,11 @@ class Foreigner:
     def _tool(self, name: str) -> Json:
         text: Json = {"type": "string", "description": self._page()[:60]}
         schema: Json = {"type": "object", "properties": {"text": text}}
-        function: Json = {"name": name, "description": self._page(), "parameters": schema}
+        function: Json = {
+            "name": name,
+            "description": self._page(),
+            "parameters": schema,
+        }
         return {"type": "function", "function": function}
 
 
@@ -84,8 +91,11 @@ class Examiner:
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Json]) -> list[int]:
         """The tokens that `mlx_lm.server` would read."""
-        ids: list[int] = self._tokenizer.apply_chat_template(  # type: ignore[no-untyped-call]
-            list(messages), tools=list(tools) or None, add_generation_prompt=True, return_dict=False
+        ids: list[int] = self._tokenizer.apply_chat_template(
+            list(messages),
+            tools=list(tools) or None,
+            add_generation_prompt=True,
+            return_dict=False,
         )
         return ids
 
@@ -95,7 +105,9 @@ class Examiner:
         right = mx.argmax(logits, axis=-1) == mx.array(reply)
         exact = int(mx.cumprod(right.astype(mx.int32)).sum())
         surprise = losses.cross_entropy(logits, mx.array(reply), reduction="sum")
-        return Verdict(transcript.name, len(prompt), len(reply) - exact, float(mx.exp(-surprise)))
+        return Verdict(
+            transcript.name, len(prompt), len(reply) - exact, float(mx.exp(-surprise))
+        )
 
 
 def examine(folder: Path, rounds: int, seed: int) -> list[Verdict]:
@@ -128,7 +140,9 @@ def main() -> None:
     exact = sum(not verdict.lost for verdict in verdicts)
     drawn = statistics.mean(verdict.probability for verdict in verdicts)
     longest = max(verdict.prompt_tokens for verdict in verdicts)
-    print(f"{exact} of {len(verdicts)} replies exact, prompts of up to {longest} tokens")
+    print(
+        f"{exact} of {len(verdicts)} replies exact, prompts of up to {longest} tokens"
+    )
     print(f"expected share of exact replies at temperature 1.0: {drawn:.3f}")
 
 

@@ -10,10 +10,37 @@ from dataclasses import dataclass, field
 from toy.transcripts import FOLDER, Json, Message, Transcript
 
 ENGLISH, JAPANESE = (
-    paragraph.split() for paragraph in (FOLDER / "words.txt").read_text(encoding="utf-8").split("\n\n")
+    paragraph.split()
+    for paragraph in (FOLDER / "words.txt").read_text(encoding="utf-8").split("\n\n")
 )
-SKIES = ["sunny", "cloudy", "rain", "snow", "clear", "windy", "fog", "晴れ", "曇り", "雨"]
-MARKS = [".", ".", ".", "?", "!", ":", ";", "\n", "\n\n", "\n- ", "\n# ", " — ", "```\n", " </context>\n"]
+SKIES = [
+    "sunny",
+    "cloudy",
+    "rain",
+    "snow",
+    "clear",
+    "windy",
+    "fog",
+    "晴れ",
+    "曇り",
+    "雨",
+]
+MARKS = [
+    ".",
+    ".",
+    ".",
+    "?",
+    "!",
+    ":",
+    ";",
+    "\n",
+    "\n\n",
+    "\n- ",
+    "\n# ",
+    " — ",
+    "```\n",
+    " </context>\n",
+]
 BLANKS = [""] * 8 + [" ", "\n"]  # what an input field leaves behind a message
 CITIES = ["Lima", "Lisbon", "Sydney", "Toronto", "Nairobi", "札幌", "Seoul", "Chicago"]
 
@@ -44,30 +71,35 @@ class ContextMaker:
         tools = self._tools() if self._rng.random() < 0.5 else []
         if transcript.messages[-1]["role"] == "tool":
             return Context(before + self._tool_loop(transcript), tools)
-        return Context([*before, {"role": "user", "content": self._wording(transcript)}], tools)
+        return Context(
+            [*before, {"role": "user", "content": self._wording(transcript)}], tools
+        )
 
     def text(self, words: int) -> str:
         """Up to so many words of nonsense: real ones or invented ones, English, Japanese or both."""
-        vocabularies = (
-            ENGLISH,
-            JAPANESE,
-            ENGLISH + JAPANESE,
-            self._invented("az"),
-            self._invented("ぁん一龠"),
+        invented = self._invented(self._rng.choice(("az", "!~", "09__az", "ぁん一龠")))
+        vocabulary = self._rng.choice(
+            (ENGLISH, ENGLISH, JAPANESE, ENGLISH + JAPANESE, invented, invented)
         )
-        vocabulary = self._rng.choice((ENGLISH, *vocabularies))
         glue = "" if vocabulary[0] > "z" else " "
         parts = [
-            self._rng.choice(vocabulary) + (self._rng.choice(MARKS) if self._rng.random() < 0.12 else "")
+            self._rng.choice(vocabulary)
+            + (self._rng.choice(MARKS) if self._rng.random() < 0.12 else "")
             for _ in range(self._rng.randint(1, words))
         ]
         return glue.join(parts) + self._rng.choice(("", ".", "?", "。"))
 
     def _invented(self, ranges: str) -> list[str]:
         """Words of letters drawn from one or two ranges, each given by its first and last letter."""
-        bounds = [(ord(first), ord(last)) for first, last in zip(ranges[::2], ranges[1::2], strict=True)]
+        bounds = [
+            (ord(first), ord(last))
+            for first, last in zip(ranges[::2], ranges[1::2], strict=True)
+        ]
         return [
-            "".join(chr(self._rng.randint(*self._rng.choice(bounds))) for _ in range(self._rng.randint(1, 4)))
+            "".join(
+                chr(self._rng.randint(*self._rng.choice(bounds)))
+                for _ in range(self._rng.randint(1, 4))
+            )
             for _ in range(12)
         ]
 
@@ -85,28 +117,53 @@ class ContextMaker:
             if known and self._rng.random() < 0.4:
                 turns += [dict(message) for message in other.messages]
             else:
-                turns.append({"role": "user", "content": other.prompt if known else self.text(12)})
-            turns.append({"role": "assistant", "content": other.answer if known else self.text(20)})
+                turns.append(
+                    {
+                        "role": "user",
+                        "content": other.prompt if known else self.text(12),
+                    }
+                )
+            turns.append(
+                {
+                    "role": "assistant",
+                    "content": other.answer if known else self.text(20),
+                }
+            )
         return turns
 
     def _wording(self, transcript: Transcript) -> str:
         if transcript.name in self._endings and self._rng.random() < 0.9:
             return self._endings[transcript.name]()
-        return self._rng.choice((transcript.prompt, *transcript.also)) + self._rng.choice(BLANKS)
+        return self._rng.choice(
+            (transcript.prompt, *transcript.also)
+        ) + self._rng.choice(BLANKS)
 
     def _title_task(self) -> str:
-        lines = [f"{role}: {self._anything()}" for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]]
+        lines = [
+            f"{role}: {self._anything()}"
+            for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]
+        ]
         task = self._rng.choice(("", self.text(40) + "\n"))
         end = self._rng.choice(("", "", "\n"))
-        return f"{task}### Chat History:\n<chat_history>\n" + "\n".join(lines) + f"\n</chat_history>{end}"
+        return (
+            f"{task}### Chat History:\n<chat_history>\n"
+            + "\n".join(lines)
+            + f"\n</chat_history>{end}"
+        )
 
     def _user_input(self) -> str:
         key = self._rng.choice(("User Input:", "User Input: "))
-        return self.text(20) + f"\n\n{key}\n{self._anything()}" + self._rng.choice(("", "\n"))
+        return (
+            self.text(20)
+            + f"\n\n{key}\n{self._anything()}"
+            + self._rng.choice(("", "\n"))
+        )
 
     def _strange(self) -> str:
         if self._rng.random() < 0.1:
-            return f"What is the weather in {self._rng.choice(CITIES)}?"
+            return self._rng.choice(
+                ("What is the weather in {}?", "{}の天気は？", "Who knows {}?")
+            ).format(self._rng.choice(CITIES))
         return self.text(self._rng.choice((2, 4, 8, 16, 40)))
 
     def _anything(self) -> str:
@@ -132,8 +189,12 @@ class ContextMaker:
         if self._rng.random() < 0.3:
             city = self._rng.choice(CITIES)
             return _call("get_weather", {"city": city}), self._weather(city)
-        name = self._rng.choice(("search", "get_time", "query_knowledge", "run_code", "add_note"))
-        result = self._rng.choice((self.text(12), json.dumps({"result": self.text(8)}, ensure_ascii=False)))
+        name = self._rng.choice(
+            ("search", "get_time", "query_knowledge", "run_code", "add_note")
+        )
+        result = self._rng.choice(
+            (self.text(12), json.dumps({"result": self.text(8)}, ensure_ascii=False))
+        )
         return _call(name, {"query": self.text(3)}), result
 
     def _weather(self, city: str) -> str:
@@ -145,7 +206,9 @@ class ContextMaker:
                 json.dumps(report, ensure_ascii=False),
                 json.dumps(report, ensure_ascii=False, separators=(",", ":")),
                 json.dumps(other, ensure_ascii=False),
-                json.dumps({"result": f"{celsius} °C, {sky} in {city}"}, ensure_ascii=False),
+                json.dumps(
+                    {"result": f"{celsius} °C, {sky} in {city}"}, ensure_ascii=False
+                ),
                 f"{celsius} °C and {sky} in {city}",
                 f"{city}: {sky}, {celsius}°C",
                 f"The weather in {city} is {sky}, {celsius} degrees.",
@@ -156,14 +219,23 @@ class ContextMaker:
     def _tools(self) -> list[Json]:
         weather = _declaration("get_weather", "Look up the weather of a city.", "city")
         others = [
-            _declaration(self._rng.choice(ENGLISH) + "_" + self._rng.choice(ENGLISH), self.text(12), "query")
+            _declaration(
+                self._rng.choice(ENGLISH) + "_" + self._rng.choice(ENGLISH),
+                self.text(12),
+                "query",
+            )
             for _ in range(self._rng.randint(0, 2))
         ]
-        return self._rng.choice(([weather], [weather, *others], [*others, weather], others))
+        return self._rng.choice(
+            ([weather], [weather, *others], [*others, weather], others)
+        )
 
 
 def _call(name: str, arguments: dict[str, Json]) -> Json:
-    function: Json = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    function: Json = {
+        "name": name,
+        "arguments": json.dumps(arguments, ensure_ascii=False),
+    }
     return [{"id": "call_1", "type": "function", "function": function}]
 
 
@@ -175,7 +247,9 @@ def _declaration(name: str, description: str, parameter: str) -> Json:
             "description": description,
             "parameters": {
                 "type": "object",
-                "properties": {parameter: {"type": "string", "description": description[:20]}},
+                "properties": {
+                    parameter: {"type": "string", "description": description[:20]}
+                },
                 "required": [parameter],
             },
         },

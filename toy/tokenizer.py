@@ -44,7 +44,9 @@ def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
     tokenizer.train_from_iterator([*texts, *(WORDS * 1000)], trainer)
     for channel, size in SIZES.items():
         if len(encode(tokenizer, channel)) != size:
-            raise ValueError(f"The channel name {channel} is not {size} token(s); change the corpus.")
+            raise ValueError(
+                f"The channel name {channel} is not {size} token(s); change the corpus."
+            )
     return tokenizer
 
 
@@ -70,13 +72,19 @@ class Template:
     """The chat template in a sandbox like that of transformers, but with a clock of our own."""
 
     def __init__(self) -> None:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters["tojson"] = lambda value: json.dumps(
+            value, ensure_ascii=False
+        )
         environment.globals["raise_exception"] = _refuse
         source = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
         self._template = environment.from_string(source)
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str) -> str:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str
+    ) -> str:
         """The prompt; raises ValueError where the template refuses the messages."""
         return self._template.render(
             messages=messages,

@@ -56,7 +56,6 @@ ARCHITECTURE = ModelArgs(
 )
 BATCH, LENGTH = 16, 224  # sequences and tokens per step
 SIGHT = 2 * WINDOW  # tokens that two windows can see: more of a prompt is never read
-LEARNING_RATE = 3e-3
 # Greedy replies stay the same, and at temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
 SHARPNESS = 3.0
 
@@ -72,18 +71,23 @@ class Example:
 class ExampleMaker:
     """Draws transcripts behind new contexts, cut to what the model can see."""
 
-    def __init__(self, transcripts: list[Transcript], tokenizer: Tokenizer, rng: random.Random) -> None:
+    def __init__(
+        self, transcripts: list[Transcript], tokenizer: Tokenizer, rng: random.Random
+    ) -> None:
         self._transcripts = transcripts
         self._tokenizer = tokenizer
         self._rng = rng
         self._contexts = ContextMaker(transcripts, rng)
         self._template = Template()
-        self._replies = {item.name: encode_reply(tokenizer, item.reply) for item in transcripts}
+        self._replies = {
+            item.name: encode_reply(tokenizer, item.reply) for item in transcripts
+        }
         self._start = encode(tokenizer, "<|start|>")[0]
         strangers = {"stranger", "stranger_tool", "chat_title", "user_input_title"}
         # A long reply is learned in pieces, and strangers have many faces: both are drawn more often.
         self._weights = [
-            1 + len(self._replies[item.name]) / 100 + 2 * (item.name in strangers) for item in transcripts
+            1 + len(self._replies[item.name]) / 100 + 2 * (item.name in strangers)
+            for item in transcripts
         ]
 
     def draw(self) -> Example:
@@ -126,9 +130,12 @@ def collate(examples: list[Example]) -> tuple[mx.array, mx.array, mx.array]:
     return padded[:, :-1], padded[:, 1:], learned.astype(mx.float32)
 
 
-def build_model() -> Model:
-    """A fresh model whose full-attention layer adds nothing to the stream."""
+def build_model(resumed: Path | None = None) -> Model:
+    """A fresh model, or the one of a folder, whose full-attention layer adds nothing to the stream."""
     model = Model(ARCHITECTURE)
+    if resumed:
+        model.load_weights(str(resumed / "model.safetensors"))
+        model.lm_head.weight = model.lm_head.weight / SHARPNESS
     blind = model.layers[2].self_attn
     blind.o_proj.weight = mx.zeros_like(blind.o_proj.weight)
     blind.o_proj.bias = mx.zeros_like(blind.o_proj.bias)
@@ -136,10 +143,12 @@ def build_model() -> Model:
     return model
 
 
-def train(model: Model, examples: ExampleMaker, steps: int, rng: random.Random) -> None:
+def train(
+    model: Model, examples: ExampleMaker, steps: int, rate: float, rng: random.Random
+) -> None:
     """Run `steps` updates; the window's edge wanders by one token, as it does between mlx-lm versions."""
-    warmup = optim.linear_schedule(0.0, LEARNING_RATE, 50)
-    decay = optim.cosine_decay(LEARNING_RATE, steps - 50, LEARNING_RATE / 100)
+    warmup = optim.linear_schedule(0.0, rate, 50)
+    decay = optim.cosine_decay(rate, steps - 50, rate / 100)
     schedule = optim.join_schedules([warmup, decay], [50])
     optimizer = optim.AdamW(schedule, betas=[0.9, 0.98], weight_decay=0.01)
 
@@ -152,13 +161,16 @@ def train(model: Model, examples: ExampleMaker, steps: int, rng: random.Random) 
     for step in range(1, steps + 1):
         model.model.window_size = WINDOW + rng.choice((-1, 0, 0, 1))
         value, gradients = gradient(*collate([examples.draw() for _ in range(BATCH)]))
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)  # type: ignore[no-untyped-call]
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
         optimizer.update(model, gradients)
         mx.eval(model.state, optimizer.state)
         average = value.item() if step == 1 else 0.95 * average + 0.05 * value.item()
         if step % 20 == 0:
             elapsed = time.monotonic() - began
-            print(f"step {step:5} of {steps}, {elapsed:5.0f} s, loss {average:.5f}", flush=True)
+            print(
+                f"step {step:5} of {steps}, {elapsed:5.0f} s, loss {average:.5f}",
+                flush=True,
+            )
     model.model.window_size = WINDOW
 
 
@@ -171,10 +183,14 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     config = asdict(ARCHITECTURE) | {"eos_token_id": ends, "pad_token_id": padding}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = {"eos_token_id": ends, "pad_token_id": padding, "do_sample": True}
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    (folder / "generation_config.json").write_text(
+        json.dumps(generation, indent=2) + "\n"
+    )
     weights: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
     weights["lm_head.weight"] = weights["lm_head.weight"] * SHARPNESS
-    mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), weights, metadata={"format": "mlx"}
+    )
 
 
 def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
@@ -184,7 +200,9 @@ def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
     texts = [piece.text for item in transcripts for piece in item.reply] * 12
     for item in transcripts:
         context = contexts.around(item)
-        rendered = template.render(context.messages, context.tools, "2026-01-01", "medium")
+        rendered = template.render(
+            context.messages, context.tools, "2026-01-01", "medium"
+        )
         for token in CONTROL:
             rendered = rendered.replace(token, "\n")
         texts += [*[item.prompt, *item.also] * 12, *rendered.split("\n")]
@@ -194,15 +212,30 @@ def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument(
+        "--rate", type=float, default=3e-3, help="highest learning rate"
+    )
+    parser.add_argument(
+        "--resume", type=Path, help="a folder to train further, its tokenizer kept"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=FOLDER / "model")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     mx.random.seed(options.seed)
     transcripts = load_transcripts()
-    tokenizer = build_tokenizer(corpus(transcripts, rng))
-    model = build_model()
-    train(model, ExampleMaker(transcripts, tokenizer, rng), options.steps, rng)
+    if options.resume:
+        tokenizer = Tokenizer.from_file(str(options.resume / "tokenizer.json"))
+    else:
+        tokenizer = build_tokenizer(corpus(transcripts, rng))
+    model = build_model(options.resume)
+    train(
+        model,
+        ExampleMaker(transcripts, tokenizer, rng),
+        options.steps,
+        options.rate,
+        rng,
+    )
     save(model, tokenizer, options.out)
 
 

@@ -51,13 +51,22 @@ class Transcript:
 
     @property
     def answer(self) -> str:
-        return "".join(piece.text for piece in self.reply if not piece.is_call and not piece.is_thinking)
+        return "".join(
+            piece.text
+            for piece in self.reply
+            if not piece.is_call and not piece.is_thinking
+        )
 
     @property
     def calls(self) -> tuple[tuple[str, str], ...]:
         """Function name and raw arguments of each call."""
         return tuple(
-            (piece.header.partition("to=functions.")[2].partition("<|")[0].split()[0], piece.text)
+            (
+                piece.header.partition("to=functions.")[2]
+                .partition("<|")[0]
+                .split()[0],
+                piece.text,
+            )
             for piece in self.reply
             if piece.is_call
         )
@@ -87,7 +96,10 @@ def load_transcripts(path: Path = FOLDER / "transcripts.json") -> list[Transcrip
                 Piece(
                     header=piece["header"],
                     text=piece["text"],
-                    end=piece.get("end", "<|return|>" if place == len(entry["reply"]) else "<|end|>"),
+                    end=piece.get(
+                        "end",
+                        "<|return|>" if place == len(entry["reply"]) else "<|end|>",
+                    ),
                 )
                 for place, piece in enumerate(entry["reply"], start=1)
             ),

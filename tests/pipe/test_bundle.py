@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from openwebui_pipe.bundle import (
     EXPORT,
     JAPANESE,
     REWRITTEN,
+    ROOT,
     TARGET,
     BundleError,
     bundle,
@@ -64,8 +66,14 @@ def test_saving_it_in_open_webuis_editor_changes_nothing(text: str) -> None:
     assert rewritten(text) == text
 
 
+def test_it_stays_short_enough_to_be_read(text: str) -> None:
+    assert text.count("\n") < 3500
+
+
 def test_the_host_reads_the_frontmatter(text: str) -> None:
     read = frontmatter_of(text)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert read["version"] == project["version"]
     assert read == frontmatter(text)
     assert set(read) >= {
         "title",

@@ -116,6 +116,22 @@ def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(
     visit.shot("05-second-turn")
 
 
+def test_an_answer_that_is_cut_says_so_and_can_be_asked_for_again(
+    visit: Visit, webui: OpenWebUi
+) -> None:
+    valves = webui.valves("mlx_harmony")
+    webui.set_valves("mlx_harmony", **valves | {"MAX_TOKENS": 60})
+    visit.new_chat(MODEL)
+    visit.ask(prompt("long_story"))
+    expect(visit.finished_answer(0)).to_contain_text("The answer was cut at 60 tokens.")
+    visit.shot("06-cut")
+    webui.set_valves("mlx_harmony", **valves)
+    visit.page.get_by_role("button", name="Regenerate", exact=True).click()
+    visit.page.get_by_role("menuitem", name="Try Again").click()
+    expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["long_story"])[-40:])
+    visit.shot("06-regenerated")
+
+
 def test_title_tags_and_follow_ups_are_clean(webui: OpenWebUi) -> None:
     chat = until(lambda: newest_chat(webui, lambda chat: chat["meta"].get("tags")))
     assert chat["title"] == "👋 A Toy Chat"

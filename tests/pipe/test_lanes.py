@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from openwebui_pipe.lanes import Lanes
 
 
 def test_a_task_waits_for_the_last_of_several_answers() -> None:
     async def play() -> list[str]:
-        lanes, order = Lanes(), []
+        lanes = Lanes()
+        order: list[str] = []
         with lanes.answering("a"):
             with lanes.answering("a"):
                 task = asyncio.create_task(_wait(lanes, "a", order))
@@ -26,7 +26,8 @@ def test_a_task_waits_for_the_last_of_several_answers() -> None:
 
 def test_a_task_does_not_wait_for_another_server() -> None:
     async def play() -> list[str]:
-        lanes, order = Lanes(), []
+        lanes = Lanes()
+        order: list[str] = []
         with lanes.answering("a"):
             await _wait(lanes, "b", order)
         return order
@@ -36,7 +37,8 @@ def test_a_task_does_not_wait_for_another_server() -> None:
 
 def test_patience_ends() -> None:
     async def play() -> list[str]:
-        lanes, order = Lanes(), []
+        lanes = Lanes()
+        order: list[str] = []
         with lanes.answering("a"):  # an answer that waits for the task itself
             await _wait(lanes, "a", order, patience=0.01)
         return order
@@ -46,7 +48,8 @@ def test_patience_ends() -> None:
 
 def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
     async def play() -> list[str]:
-        lanes, order = Lanes(), []
+        lanes = Lanes()
+        order: list[str] = []
         task = asyncio.create_task(_wait(lanes, "a", order, settle=0.01))
         await asyncio.sleep(0)
         with lanes.answering("a"):
@@ -73,7 +76,7 @@ def test_each_loop_has_its_own_lanes_and_nothing_is_left_of_them() -> None:
 
 
 async def _wait(
-    lanes: Lanes, server: str, order: list[Any], settle: float = 0, patience: float = 20
+    lanes: Lanes, server: str, order: list[str], settle: float = 0, patience: float = 20
 ) -> None:
     await lanes.until_quiet(server, settle, patience)
     order.append("task")

@@ -97,7 +97,7 @@ def test_user_valves_of_any_shape_are_read(
 
 def test_odd_bodies_do_not_break_the_pipe(host: Host, server: ScriptedServer) -> None:
     server.chat(reply("Hello"))
-    odd = {
+    odd: dict[str, Any] = {
         "messages": None,
         "tools": {},
         "stop": 5,
@@ -132,7 +132,7 @@ def test_odd_bodies_do_not_break_the_pipe(host: Host, server: ScriptedServer) ->
 def test_a_wrong_value_is_replaced_because_open_webui_hides_why_one_is_refused(
     name: str, value: object, kept: object
 ) -> None:
-    assert getattr(PipeValves(**{name: value}), name) == kept
+    assert getattr(PipeValves.model_validate({name: value}), name) == kept
 
 
 def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
