@@ -44,6 +44,9 @@ e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-
 	$(PYTEST) -m e2e --ignore tests/dify
 	$(PYTEST) -p dify_plugin -m e2e tests/dify
 
+e2e-legacy: .venv/.ready .cache/mlx-lm-newest/.ready
+	OPENWEBUI_LEGACY=1 $(PYTEST) -m e2e tests/pipe/test_e2e_legacy.py
+
 bench: .cache/bench/.ready
 	.cache/bench/bin/python -m benchmarks
 
