@@ -64,7 +64,8 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
             channel = known[1].lower() if known else channel
             if recipient == "assistant":  # stray, before the real channel (T13)
                 recipient = ""
-        recipient = resolve_recipient(target, tools) or recipient
+        if target:
+            recipient = resolve_recipient(target, tools) or recipient
     if recipient == "assistant":
         audience = "host" if audience == "user" else audience
         recipient = ""

@@ -474,7 +474,8 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
             channel = known[1].lower() if known else channel
             if recipient == "assistant":  # stray, before the real channel (T13)
                 recipient = ""
-        recipient = resolve_recipient(target, tools) or recipient
+        if target:
+            recipient = resolve_recipient(target, tools) or recipient
     if recipient == "assistant":
         audience = "host" if audience == "user" else audience
         recipient = ""
@@ -827,9 +828,14 @@ class HarmonyParser:
     def _begin_bare_message(self, complete: bool) -> bool:
         """Begin a message without `<|message|>`, once its header is certain to end."""
         start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
-        header, body = self._held[:start], self._held[start or 0 :]
-        unmarked = self._unmarked()
-        if start is None or (unmarked and not is_plain_call(header, self._tools)):
+        if start is None:
+            return False
+        header, body, unmarked = (
+            self._held[:start],
+            self._held[start:],
+            self._unmarked(),
+        )
+        if unmarked and not is_plain_call(header, self._tools):
             return False
         self._begin_message(parse_header(header, self._tools))
         self._stripped = "" if unmarked else None
