@@ -17,6 +17,7 @@ from harmony_core.cli import demo, toy_server
 from harmony_core.cli.toy_server import ToyServerError
 from harmony_core.markers import CONTROL_TOKENS
 from tests.cli.conftest import Run
+from tests.cli.terminals import in_terminal
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = [str(ROOT / "tests" / "cli" / "stand_in"), str(ROOT)]
@@ -114,7 +115,7 @@ def test_serving_goes_on_until_ctrl_c(model: Path) -> None:
         f"demo.TOY_MODEL = Path({str(model)!r}); "
         f"raise SystemExit(demo.run_demo({sys.executable!r}, True, '127.0.0.1', 0))"
     )
-    child = pexpect.spawn(sys.executable, ["-c", program], encoding="utf-8", timeout=30)
+    child = in_terminal("-c", program)
     child.expect(r"at (http://127.0.0.1:(\d+)); Ctrl-C")
     url, port = child.match.group(1), child.match.group(2)
     child.expect_exact(f"http://host.docker.internal:{port}")

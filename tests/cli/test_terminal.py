@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pexpect
 import pytest
 
+from tests.cli.terminals import in_terminal
 from tests.server import (
     DONE,
     Gate,
@@ -26,7 +24,6 @@ from tests.server import (
 # Python warns of a fork beside the server's thread; the child executes another program at once.
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty")
 
-PATIENCE = 30  # seconds: an upper bound for every wait
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
 
 
@@ -44,17 +41,8 @@ def terminal(server: ScriptedServer) -> Iterator[pexpect.spawn]:
 
 
 def spawn(server: ScriptedServer, *arguments: str) -> pexpect.spawn:
-    root = Path(__file__).parents[2]
     line = ["-m", "harmony_core", "chat", *arguments, "--base-url", server.base_url]
-    return pexpect.spawn(
-        sys.executable,
-        line,
-        cwd=str(root),
-        env=os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
-        encoding="utf-8",
-        timeout=PATIENCE,
-        dimensions=(40, 100),
-    )
+    return in_terminal(*line)
 
 
 def say(terminal: pexpect.spawn, line: str) -> None:
