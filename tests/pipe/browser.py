@@ -217,3 +217,8 @@ class Visit:
     def fold_of(self, answer: Locator) -> Locator:
         """The line above an answer that hides the thinking."""
         return answer.get_by_text(re.compile("Thought for|の思考$")).first
+
+    def regenerate(self) -> None:
+        """Ask for the last answer again, with the button that the keyboard shortcut presses."""
+        button = self.page.locator(".regenerate-response-button").last
+        button.evaluate("node => node.click()")

@@ -126,8 +126,7 @@ def test_an_answer_that_is_cut_says_so_and_can_be_asked_for_again(
     expect(visit.finished_answer(0)).to_contain_text("The answer was cut at 60 tokens.")
     visit.shot("06-cut")
     webui.set_valves("mlx_harmony", **valves)
-    visit.page.get_by_role("button", name="Regenerate", exact=True).click()
-    visit.page.get_by_role("menuitem", name="Try Again").click()
+    visit.regenerate()
     expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["long_story"])[-40:])
     visit.shot("06-regenerated")
 
