@@ -25,7 +25,7 @@ test: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -q -m "not e2e" --ignore tests/dify
 	$(PY) -m coverage combine --quiet
-	$(PY) -m coverage report --skip-covered --include 'harmony_core/*' --omit 'harmony_core/cli/*' --fail-under 98
+	$(PY) -m coverage report --skip-covered --fail-under 98
 	$(PYTEST) -p dify_plugin -m "not e2e" tests/dify  # a process of its own: the SDK patches it with gevent
 	$(MAKE) test-pythons
 

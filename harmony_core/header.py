@@ -73,9 +73,7 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    first, *rest = _PART.split(raw)
-    if first:
-        yield "start", first
+    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
     yield from zip(rest[::2], rest[1::2], strict=True)
 
 

@@ -6,10 +6,12 @@ import json
 import string
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harmony_core.cli import bench
 from harmony_core.cli.exits import _CODE_OF_KIND, exit_code
 from harmony_core.cli.words import _WORDS, language
 from harmony_core.problems import PROBLEMS
@@ -156,3 +158,16 @@ def test_the_locale_decides_the_language(
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.setenv(name, settings.get(name, ""))
     assert language() == expected
+
+
+def test_bench_shows_every_state_beside_its_goal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tuple(replace(state, sizes=(256, 512)) for state in bench.STATES)
+    monkeypatch.setattr(bench, "STATES", small)
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    whole_measurement = bench.stream_costs
+    monkeypatch.setattr(bench, "stream_costs", lambda: whole_measurement(50))
+    shown = run("bench").stdout
+    assert all(f"{state.name} " in shown for state in small)
+    assert "Japanese, blocks of 4 KiB" in shown

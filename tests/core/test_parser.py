@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import harmony_core
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
 from harmony_core.events import (
@@ -429,3 +430,9 @@ def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
     # A capital first: none of the words that begin a reply.
     spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled
+
+
+def test_the_package_has_no_other_names_than_it_says() -> None:
+    assert harmony_core.Client is not None
+    with pytest.raises(AttributeError):
+        _ = harmony_core.Server
