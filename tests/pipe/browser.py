@@ -19,7 +19,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-PATIENCE = 30_000  # milliseconds: an upper bound for every wait, never a measure
+PATIENCE = 90_000  # milliseconds: an upper bound for every wait, never a measure
 
 expect.set_options(timeout=PATIENCE)
 
