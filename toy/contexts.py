@@ -77,10 +77,14 @@ class ContextMaker:
 
     def text(self, words: int) -> str:
         """Up to so many words of nonsense: real ones or invented ones, English, Japanese or both."""
-        invented = self._invented(self._rng.choice(("az", "!~", "09__az", "ぁん一龠")))
-        vocabulary = self._rng.choice(
-            (ENGLISH, ENGLISH, JAPANESE, ENGLISH + JAPANESE, invented, invented)
+        vocabularies = (
+            ENGLISH,
+            JAPANESE,
+            ENGLISH + JAPANESE,
+            self._invented("az"),
+            self._invented("ぁん一龠"),
         )
+        vocabulary = self._rng.choice((ENGLISH, *vocabularies))
         glue = "" if vocabulary[0] > "z" else " "
         parts = [
             self._rng.choice(vocabulary)
@@ -161,9 +165,7 @@ class ContextMaker:
 
     def _strange(self) -> str:
         if self._rng.random() < 0.1:
-            return self._rng.choice(
-                ("What is the weather in {}?", "{}の天気は？", "Who knows {}?")
-            ).format(self._rng.choice(CITIES))
+            return f"What is the weather in {self._rng.choice(CITIES)}?"
         return self.text(self._rng.choice((2, 4, 8, 16, 40)))
 
     def _anything(self) -> str:

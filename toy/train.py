@@ -56,6 +56,7 @@ ARCHITECTURE = ModelArgs(
 )
 BATCH, LENGTH = 16, 224  # sequences and tokens per step
 SIGHT = 2 * WINDOW  # tokens that two windows can see: more of a prompt is never read
+LEARNING_RATE = 3e-3
 # Greedy replies stay the same, and at temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
 SHARPNESS = 3.0
 
@@ -130,12 +131,9 @@ def collate(examples: list[Example]) -> tuple[mx.array, mx.array, mx.array]:
     return padded[:, :-1], padded[:, 1:], learned.astype(mx.float32)
 
 
-def build_model(resumed: Path | None = None) -> Model:
-    """A fresh model, or the one of a folder, whose full-attention layer adds nothing to the stream."""
+def build_model() -> Model:
+    """A fresh model whose full-attention layer adds nothing to the stream."""
     model = Model(ARCHITECTURE)
-    if resumed:
-        model.load_weights(str(resumed / "model.safetensors"))
-        model.lm_head.weight = model.lm_head.weight / SHARPNESS
     blind = model.layers[2].self_attn
     blind.o_proj.weight = mx.zeros_like(blind.o_proj.weight)
     blind.o_proj.bias = mx.zeros_like(blind.o_proj.bias)
@@ -143,12 +141,10 @@ def build_model(resumed: Path | None = None) -> Model:
     return model
 
 
-def train(
-    model: Model, examples: ExampleMaker, steps: int, rate: float, rng: random.Random
-) -> None:
+def train(model: Model, examples: ExampleMaker, steps: int, rng: random.Random) -> None:
     """Run `steps` updates; the window's edge wanders by one token, as it does between mlx-lm versions."""
-    warmup = optim.linear_schedule(0.0, rate, 50)
-    decay = optim.cosine_decay(rate, steps - 50, rate / 100)
+    warmup = optim.linear_schedule(0.0, LEARNING_RATE, 50)
+    decay = optim.cosine_decay(LEARNING_RATE, steps - 50, LEARNING_RATE / 100)
     schedule = optim.join_schedules([warmup, decay], [50])
     optimizer = optim.AdamW(schedule, betas=[0.9, 0.98], weight_decay=0.01)
 
@@ -212,30 +208,15 @@ def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument(
-        "--rate", type=float, default=3e-3, help="highest learning rate"
-    )
-    parser.add_argument(
-        "--resume", type=Path, help="a folder to train further, its tokenizer kept"
-    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=FOLDER / "model")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     mx.random.seed(options.seed)
     transcripts = load_transcripts()
-    if options.resume:
-        tokenizer = Tokenizer.from_file(str(options.resume / "tokenizer.json"))
-    else:
-        tokenizer = build_tokenizer(corpus(transcripts, rng))
-    model = build_model(options.resume)
-    train(
-        model,
-        ExampleMaker(transcripts, tokenizer, rng),
-        options.steps,
-        options.rate,
-        rng,
-    )
+    tokenizer = build_tokenizer(corpus(transcripts, rng))
+    model = build_model()
+    train(model, ExampleMaker(transcripts, tokenizer, rng), options.steps, rng)
     save(model, tokenizer, options.out)
 
 
