@@ -31,7 +31,7 @@ test: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(PY) -m coverage run -m pytest -q -m "not e2e" --ignore tests/dify
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --fail-under 98
-	if $(HAS_DIFY); then $(PYTEST) -p dify_plugin -m "not e2e" tests/dify; else $(NO_DIFY); fi
+	@if $(HAS_DIFY); then $(PYTEST) -p dify_plugin -m "not e2e" tests/dify; else $(NO_DIFY); fi
 	$(MAKE) test-pythons
 
 test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
@@ -41,13 +41,13 @@ check: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy benchmarks
-	if $(HAS_DIFY); then .venv/bin/mypy --python-version 3.12 dify_plugin_mlx main.py; else $(NO_DIFY); fi
+	@if $(HAS_DIFY); then .venv/bin/mypy --python-version 3.12 dify_plugin_mlx main.py; else $(NO_DIFY); fi
 	$(PY) openwebui_pipe/bundle.py --check
 	$(PYTEST) tests/architecture
 
 e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-%/.ready)
 	$(PYTEST) -m e2e --ignore tests/dify
-	if $(HAS_DIFY); then $(PYTEST) -p dify_plugin -m e2e tests/dify; else $(NO_DIFY); fi
+	@if $(HAS_DIFY); then $(PYTEST) -p dify_plugin -m e2e tests/dify; else $(NO_DIFY); fi
 
 e2e-legacy: .venv/.ready .cache/mlx-lm-newest/.ready
 	OPENWEBUI_LEGACY=1 $(PYTEST) -m e2e tests/pipe/test_e2e_legacy.py
