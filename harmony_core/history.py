@@ -116,7 +116,10 @@ def _read_assistant(message: JsonObject) -> PastMessage:
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
     thought = "\n\n".join(filter(None, distinct))
     native = _dicts(message.get("tool_calls"))
-    calls = [_read_call(call.get("id"), call.get("function")) for call in native]
+    calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
+    legacy = message.get("function_call")  # the older spelling of one call
+    if not calls and isinstance(legacy, dict) and legacy.get("name"):
+        calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
@@ -144,7 +147,7 @@ def _arguments(value: Json) -> str:
     if not written:
         text = written = _json_or_nothing({"input": text})
     harmless = defuse(written)
-    return text if harmless == written else harmless
+    return text if harmless == written and defuse(text) == text else harmless
 
 
 def _text_of(value: Json, instead: str = "") -> str:
@@ -181,11 +184,16 @@ def _json_or_nothing(value: Json) -> str:
 def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
     """What is worth sending, each message with the results right behind it; the first is a stand-in."""
     spoken = [PastMessage("assistant", "")]
+    callers: dict[str, PastMessage] = {}  # of the calls since somebody spoke, by id
     for message in past:
         if message.role == "tool":
-            spoken[-1].results.append(message)
+            caller = callers.get(message.calls[0].id, spoken[-1])
+            caller.results.append(message)
         elif message.role == "user" or message.text or message.calls:
             spoken.append(message)
+            if not message.calls:
+                callers.clear()
+            callers.update((call.id, message) for call in message.calls if call.id)
     return spoken
 
 

@@ -209,6 +209,15 @@ class HarmonyParser:
     # The state machine. Text comes in any pieces, a marker always whole.
 
     def _text(self, text: str) -> None:
+        start = 0
+        if "assistant" in text and (self._fresh or self._stripped is not None):
+            # Stripped messages one by one: in one piece, each would nest in the last.
+            for separator in _SEPARATOR.finditer(text):
+                self._piece(text[start : separator.end()])
+                start = separator.end()
+        self._piece(text[start:])
+
+    def _piece(self, text: str) -> None:
         if not text:
             return
         match self._state:

@@ -89,13 +89,20 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
     if not _ANY_TAG.search(text):
         return text
     kept: list[str] = []
-    end = 0
-    for block in _BLOCK.finditer(text):
+    end = at = words = 0
+    while block := _BLOCK.search(text, at):
+        at = block.end()
         start, thought = block.start(), block["thought"]
         if block["closed_alone"]:
             start, thought = end, text[end:start]
-        elif not block["tag"] or not (block["closed"] or _is_cut_off(block)):
-            continue  # code or a word
+        elif not block["tag"]:
+            continue  # code
+        elif not (block["closed"] or _is_cut_off(block)):
+            words += 1
+            # It took all that follows with it: look there again, but not for ever.
+            if words <= _MAX_LAYERS:
+                at = block.start("thought")
+            continue
         elif block["tag"].lower() == "details":
             thought = unescape(_DETAILS_DRESS.sub("", thought))
         kept.append(text[end:start])

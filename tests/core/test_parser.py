@@ -339,6 +339,19 @@ def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
     assert len(parser._held) <= MAX_HEADER + len(pending)
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_any_number_of_stripped_messages_follow_one_another(size: int) -> None:
+    """A model that loops in the stripped spelling must not exhaust the stack."""
+    text = "commentary to=functions.f json{}assistant" * 2000 + "final"
+    parser = HarmonyParser()
+    events = [
+        event
+        for start in range(0, len(text), size)
+        for event in parser.feed(text[start : start + size])
+    ]
+    assert len(collect(events + parser.close()).tool_calls) == 2000
+
+
 def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
     assert (
         parse(CALL + "[" * 100_000 + "<|call|>", tools=("f",)).tool_calls[0].valid
