@@ -30,17 +30,20 @@ class Arguments:
         self._begins_like_json: bool | None = None  # None: only blanks so far
 
     def append(self, text: str) -> None:
-        """Add text; past MAX_ARGUMENTS it is counted, not kept."""
+        """Add text; past MAX_ARGUMENTS none is kept, as the call will be dropped."""
         self._size += len(text)
         if self._size <= MAX_ARGUMENTS:
             self._pieces.append(text)
             self._unread.append(text)
+        else:
+            self._pieces.clear()
+            self._unread.clear()
         if self._begins_like_json is None and (start := text.lstrip()):
             self._begins_like_json = start.startswith(_JSON_STARTS)
 
     def in_string(self) -> bool:
         """Whether the text ends inside a JSON string; reads each character once."""
-        if not self._begins_like_json:
+        if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
         for edge in _STRING_EDGE.finditer("".join(self._unread)):
             self._in_string ^= edge[0] == '"'

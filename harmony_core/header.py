@@ -28,10 +28,17 @@ _KNOWN_CHANNEL = re.compile(
 _RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
 _CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[A-Za-z]*+"
-_MORE_HEADER = re.compile(rf"{_RECIPIENT_PART}\s*+{_WORD}{_CONSTRAIN_PART}{_WORD}\s*+")
+_WORD = r"[\w./+-]*+"
+_MORE_HEADER = re.compile(
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?:\s*+<\|constrain\|>\s*+{_WORD})*+\s*+",
+    re.ASCII,
+)
 _HEADER_END = re.compile(
     rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+)
+
+_TYPE_BEHIND_NAME = re.compile(
+    rf"{_CONSTRAIN_PART}(?:(?:{_TYPES})(?![^\s<{{\[\"]))?+\s*+", re.IGNORECASE
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")
@@ -53,7 +60,7 @@ class Header:
 def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
     """Read a header; `tools` (longest first) settle where a recipient ends (rule 2)."""
     audience: Audience = "user"
-    channel = recipient = ""
+    channel = recipient = addressed_in = ""
     raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
     for kind, text in _parts(raw):
         names, _, target = text.partition("to=")
@@ -62,10 +69,11 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
         elif kind == "channel":
             known = _KNOWN_CHANNEL.match(names)
             channel = known[1].lower() if known else channel
-            if recipient == "assistant":  # stray, before the real channel (T13)
+            if (recipient, addressed_in) == ("assistant", "channel"):  # a stray (T13)
                 recipient = ""
         if target:
             recipient = resolve_recipient(target, tools) or recipient
+            addressed_in = kind
     if recipient == "assistant":
         audience = "host" if audience == "user" else audience
         recipient = ""
@@ -102,6 +110,7 @@ def bare_body_start(raw: str, complete: bool) -> int | None:
     None where there is no known channel and no recipient, and, unless `complete`, while
     `raw` may still go on as a header.
     """
+    raw = raw.replace("\ufffd", " ")
     at = raw.rfind(CHANNEL)
     at = at + len(CHANNEL) if at >= 0 else raw.rfind(START) + 1
     known = _KNOWN_CHANNEL.match(raw, at)
@@ -112,11 +121,25 @@ def bare_body_start(raw: str, complete: bool) -> int | None:
     return header_end.end() if header_end else start
 
 
+def behind_recipient(raw: str, tools: Collection[str]) -> str:
+    """What stands behind the name and the type where a header ends without a mark.
+
+    A name may hold blanks, so only the resolved one tells where it ended (rule 2).
+    """
+    target = raw.rpartition(CHANNEL)[2].partition("to=")[2]
+    target = target.lstrip().removeprefix("functions.")
+    name = resolve_recipient(target.partition("<")[0], tools)
+    name = name.removeprefix("functions.")
+    kind = _TYPE_BEHIND_NAME.match(target, len(name))
+    return target[kind.end() :] if kind else ""
+
+
 def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     """Whether a header without a marker is a call, not prose that begins in `to=`."""
     target = raw.partition("to=")[2].strip()
     name = resolve_recipient(target, tools)
-    rest = target.removeprefix("functions.").removeprefix(name).strip()
+    rest = target.removeprefix("functions.")
+    rest = rest.removeprefix(name.removeprefix("functions.")).strip()
     if not rest:
         return name in tools or target.startswith("functions.")
     return bool(name) and rest in _TYPE_WORDS

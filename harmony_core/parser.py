@@ -40,7 +40,14 @@ from .events import (
     ToolCall,
     collect,
 )
-from .header import Header, bare_body_start, implied_header, is_plain_call, parse_header
+from .header import (
+    Header,
+    bare_body_start,
+    behind_recipient,
+    implied_header,
+    is_plain_call,
+    parse_header,
+)
 from .markers import (
     ANALYSIS,
     CALL,
@@ -165,7 +172,7 @@ class HarmonyParser:
         self._text(self._partial)
         cut = finish_reason not in ("stop", "tool_calls")
         if self._state is _State.DUE and not _FILLERS.fullmatch(self._held):
-            self._begin_answer(self._held)
+            self._begin_held_answer()
         elif self._state is _State.HEADER:
             self._give_up_header()
         self._end_message("cut" if cut else "message")
@@ -231,7 +238,6 @@ class HarmonyParser:
                 self._ending_text(text)
 
     def _marker(self, marker: str) -> None:
-        self._fresh = False
         match self._state:
             case _State.BODY:
                 self._body_marker(marker)
@@ -241,6 +247,7 @@ class HarmonyParser:
                 self._due_marker(marker)
             case _State.ENDING:
                 self._ending_marker(marker)
+        self._fresh = False
 
     # DUE: a header should come.
 
@@ -256,8 +263,11 @@ class HarmonyParser:
                 return
             waits = waits or _RECIPIENT_SO_FAR.fullmatch(start)
         if not waits or len(self._held) > MAX_HEADER:
-            stripped = self._fresh and _STRIPPED_FINAL.match(start)
-            self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
+            self._begin_held_answer()
+
+    def _begin_held_answer(self) -> None:
+        stripped = self._fresh and _STRIPPED_FINAL.match(self._held)
+        self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
 
     def _begin_without_marker(self, start: str) -> bool:
         if analysis := _STRIPPED_ANALYSIS.match(start):
@@ -275,7 +285,7 @@ class HarmonyParser:
 
     def _due_marker(self, marker: str) -> None:
         if not _FILLERS.fullmatch(self._held):
-            self._begin_answer(self._held)
+            self._begin_held_answer()
             self._body_marker(marker)
         elif marker in (START, CHANNEL):
             self._open_header(marker)
@@ -331,9 +341,10 @@ class HarmonyParser:
         )
         if unmarked and not is_plain_call(header, self._tools):
             return False
+        body = behind_recipient(header, self._tools) + body
         self._begin_message(parse_header(header, self._tools))
         self._stripped = "" if unmarked else None
-        self._text(body)
+        self._text(_MARKER.sub("", body) if self.aligned else body)
         return True
 
     def _give_up_header(self) -> None:

@@ -213,6 +213,36 @@ def test_no_control_token_of_an_aligned_stream_reaches_the_reader() -> None:
     assert reply.answer == "a b"
 
 
+@pytest.mark.parametrize(
+    ("deltas", "answer"),
+    [
+        (("<|channel|>", "final x", "<|constrain|>"), "x"),
+        (
+            ("<|channel|>", "final", " json", "<|constrain|>", "a", " b"),
+            "jsona b",
+        ),
+    ],
+)
+def test_nor_does_one_of_a_header_that_ends_without_a_message_marker(
+    deltas: tuple[str, ...], answer: str
+) -> None:
+    assert aligned_reply(*deltas).answer == answer
+
+
+def test_an_unfinished_character_behind_the_type_is_part_of_the_header() -> None:
+    reply = aligned_reply(
+        "<|channel|>",
+        "comment",
+        "ary",
+        " to=functions.f",
+        " <|constrain|>",
+        "json",
+        "\ufffd<|message|>",
+        "{}",
+    )
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("f", "{}")]
+
+
 def test_a_stream_may_turn_aligned_and_back() -> None:
     parser = HarmonyParser()
     events = parser.feed("<|channel|>final<|message|>a <")
@@ -323,6 +353,13 @@ def test_a_call_longer_than_its_bound_is_dropped_and_the_rest_is_kept() -> None:
         tools=("f",),
     )
     assert (reply.tool_calls, reply.answer, reply.truncated) == ((), "y", True)
+
+
+def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> None:
+    start, end = CALL + '{"a": "' + "x" * (MAX_ARGUMENTS - 9), 'xx"}<|call|>y'
+    parser = HarmonyParser(("f",))
+    events = [event for piece in (start, *end) for event in parser.feed(piece)]
+    assert collect([*events, *parser.close()]).answer == "y"
 
 
 @pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
