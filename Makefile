@@ -1,4 +1,5 @@
-# make demo | test | check | e2e | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+# make demo | test | check | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+# make e2e | train   (needs what CONTRIBUTING.md names, too)
 
 SHELL := bash
 .DELETE_ON_ERROR:
@@ -20,7 +21,7 @@ MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
 OTHER_PYTHONS := 3.11 3.13
 OTHER_PYTHONS_HERE := $(foreach version,$(OTHER_PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
 
-.PHONY: demo test test-pythons check e2e e2e-legacy bench package requirements clean
+.PHONY: demo test test-pythons check e2e e2e-legacy bench package train requirements clean
 .SECONDARY:
 
 demo: .venv/.ready .cache/mlx-lm-newest/.ready
@@ -57,6 +58,14 @@ bench: .cache/bench/.ready
 
 package: .venv/.ready
 	$(PY) -m harmony_core package
+
+# Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
+# reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.
+train: .cache/toy-training/.ready
+	echo '[["127.0.0.1:32361"], ["127.0.0.1:32362"]]' > .cache/ring.json
+	export MLX_HOSTFILE=.cache/ring.json OPENBLAS_NUM_THREADS=1 LD_PRELOAD=libopenblas.so.0; \
+	    MLX_RANK=1 .cache/toy-training/bin/python -m toy.train & MLX_RANK=0 .cache/toy-training/bin/python -m toy.train
+	.cache/toy-training/bin/python -m toy.check
 
 # Environments: .cache/NAME is built from requirements/NAME.txt. They are pinned with hashes.
 

@@ -7,11 +7,9 @@ prompt and reply, which also yields the probability of drawing it at temperature
 from __future__ import annotations
 
 import argparse
-import inspect
-import json
 import random
 import statistics
-import textwrap
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,7 @@ from tokenizers import Tokenizer
 
 from toy.tokenizer import encode_reply
 from toy.transcripts import FOLDER, Json, Message, Transcript, load_transcripts
-
-JAPANESE = "あなたは図書館の案内係です。来館者には敬語で答え、開館時間と貸出の決まりを守らせてください。"
-# Documentation that ships with Python: prose, code and tables that no training context holds.
-SOURCES = (json, random, statistics, textwrap, inspect, argparse)
+from toy.unseen import UnseenPrompts
 
 
 @dataclass(frozen=True)
@@ -37,49 +32,6 @@ class Verdict:
     prompt_tokens: int
     lost: int  # tokens from the first wrong one on
     probability: float
-
-
-class Foreigner:
-    """Draws system prompts, tool lists and earlier turns unlike those of the training."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        pages = [inspect.getdoc(module) or "" for module in SOURCES]
-        pages += [
-            inspect.getdoc(function) or ""
-            for module in SOURCES
-            for _, function in inspect.getmembers(module, inspect.isfunction)
-        ]
-        self._pages = [page for page in pages if len(page) > 80] + [JAPANESE] * 8
-
-    def messages(self, turns: int) -> list[Message]:
-        system: Message = {
-            "role": "system",
-            "content": "\n\n".join(self._page() for _ in range(turns + 1)),
-        }
-        chat: list[Message] = []
-        for _ in range(turns):
-            chat.append({"role": "user", "content": self._page()})
-            chat.append({"role": "assistant", "content": self._page()})
-        return [system, *chat]
-
-    def tools(self, count: int) -> list[Json]:
-        return [self._tool(f"host_tool_{number}") for number in range(count)]
-
-    def _page(self) -> str:
-        page = self._rng.choice(self._pages)
-        begin = self._rng.randrange(len(page) // 2)
-        return page[begin : begin + self._rng.randint(40, 700)]
-
-    def _tool(self, name: str) -> Json:
-        text: Json = {"type": "string", "description": self._page()[:60]}
-        schema: Json = {"type": "object", "properties": {"text": text}}
-        function: Json = {
-            "name": name,
-            "description": self._page(),
-            "parameters": schema,
-        }
-        return {"type": "function", "function": function}
 
 
 class Examiner:
@@ -113,18 +65,18 @@ class Examiner:
 def examine(folder: Path, rounds: int, seed: int) -> list[Verdict]:
     """Each transcript bare and behind `rounds` foreign prompts of growing length."""
     rng = random.Random(seed)
-    examiner, foreigner = Examiner(folder), Foreigner(rng)
+    examiner, unseen = Examiner(folder), UnseenPrompts(rng)
     verdicts: list[Verdict] = []
     for transcript in load_transcripts():
         for turns in range(rounds + 1):
-            before = foreigner.messages(turns) if turns else []
-            tools = foreigner.tools(rng.randint(0, turns))
+            before = unseen.messages(turns) if turns else []
+            tools = unseen.tools(rng.randint(0, turns))
             prompt = examiner.prompt([*before, *transcript.messages], tools)
             verdicts.append(examiner.judge(transcript, prompt))
     return verdicts
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=FOLDER / "model")
     parser.add_argument("--rounds", type=int, default=4)
@@ -144,7 +96,8 @@ def main() -> None:
         f"{exact} of {len(verdicts)} replies exact, prompts of up to {longest} tokens"
     )
     print(f"expected share of exact replies at temperature 1.0: {drawn:.3f}")
+    return 0 if exact == len(verdicts) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

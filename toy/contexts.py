@@ -1,4 +1,4 @@
-"""Random foreign contexts: what hosts put before the last message, and what strangers write in it."""
+"""Random contexts: what hosts put before the last message, and what strangers write in it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from toy.transcripts import FOLDER, Json, Message, Transcript
+from toy.foreign_text import ENGLISH, ForeignText
+from toy.transcripts import Json, Message, Transcript
 
-ENGLISH, JAPANESE = (
-    paragraph.split()
-    for paragraph in (FOLDER / "words.txt").read_text(encoding="utf-8").split("\n\n")
-)
 SKIES = [
     "sunny",
     "cloudy",
@@ -24,22 +21,6 @@ SKIES = [
     "晴れ",
     "曇り",
     "雨",
-]
-MARKS = [
-    ".",
-    ".",
-    ".",
-    "?",
-    "!",
-    ":",
-    ";",
-    "\n",
-    "\n\n",
-    "\n- ",
-    "\n# ",
-    " — ",
-    "```\n",
-    " </context>\n",
 ]
 BLANKS = [""] * 8 + [" ", "\n"]  # what an input field leaves behind a message
 CITIES = ["Lima", "Lisbon", "Sydney", "Toronto", "Nairobi", "札幌", "Seoul", "Chicago"]
@@ -59,6 +40,7 @@ class ContextMaker:
     def __init__(self, transcripts: Sequence[Transcript], rng: random.Random) -> None:
         self._transcripts = transcripts
         self._rng = rng
+        self._text = ForeignText(rng).draw
         self._endings: dict[str, Callable[[], str]] = {
             "chat_title": self._title_task,
             "user_input_title": self._user_input,
@@ -75,42 +57,12 @@ class ContextMaker:
             [*before, {"role": "user", "content": self._wording(transcript)}], tools
         )
 
-    def text(self, words: int) -> str:
-        """Up to so many words of nonsense: real ones or invented ones, English, Japanese or both."""
-        vocabularies = (
-            ENGLISH,
-            JAPANESE,
-            ENGLISH + JAPANESE,
-            self._invented("az"),
-            self._invented("ぁん一龠"),
-        )
-        vocabulary = self._rng.choice((ENGLISH, *vocabularies))
-        glue = "" if vocabulary[0] > "z" else " "
-        parts = [
-            self._rng.choice(vocabulary)
-            + (self._rng.choice(MARKS) if self._rng.random() < 0.12 else "")
-            for _ in range(self._rng.randint(1, words))
-        ]
-        return glue.join(parts) + self._rng.choice(("", ".", "?", "。"))
-
-    def _invented(self, ranges: str) -> list[str]:
-        """Words of letters drawn from one or two ranges, each given by its first and last letter."""
-        bounds = [
-            (ord(first), ord(last))
-            for first, last in zip(ranges[::2], ranges[1::2], strict=True)
-        ]
-        return [
-            "".join(
-                chr(self._rng.randint(*self._rng.choice(bounds)))
-                for _ in range(self._rng.randint(1, 4))
-            )
-            for _ in range(12)
-        ]
-
     def _system(self) -> list[Message]:
         if self._rng.random() < 0.3:
             return []
-        return [{"role": "system", "content": self.text(self._rng.choice((5, 20, 60)))}]
+        return [
+            {"role": "system", "content": self._text(self._rng.choice((5, 20, 60)))}
+        ]
 
     def _turns(self) -> list[Message]:
         """Earlier turns: often other transcripts' prompts, so that only the last message can decide."""
@@ -124,13 +76,15 @@ class ContextMaker:
                 turns.append(
                     {
                         "role": "user",
-                        "content": other.prompt if known else self.text(12),
+                        "content": other.prompt if known else self._text(12),
                     }
                 )
             turns.append(
                 {
                     "role": "assistant",
-                    "content": other.answer if known else self.text(20),
+                    "content": other.answer
+                    if known
+                    else self._text(self._rng.choice((5, 20, 60))),
                 }
             )
         return turns
@@ -147,7 +101,7 @@ class ContextMaker:
             f"{role}: {self._anything()}"
             for role in ("USER", "ASSISTANT")[: self._rng.randint(1, 2)]
         ]
-        task = self._rng.choice(("", self.text(40) + "\n"))
+        task = self._rng.choice(("", self._text(40) + "\n"))
         end = self._rng.choice(("", "", "\n"))
         return (
             f"{task}### Chat History:\n<chat_history>\n"
@@ -158,7 +112,7 @@ class ContextMaker:
     def _user_input(self) -> str:
         key = self._rng.choice(("User Input:", "User Input: "))
         return (
-            self.text(20)
+            self._text(20)
             + f"\n\n{key}\n{self._anything()}"
             + self._rng.choice(("", "\n"))
         )
@@ -166,20 +120,20 @@ class ContextMaker:
     def _strange(self) -> str:
         if self._rng.random() < 0.1:
             return f"What is the weather in {self._rng.choice(CITIES)}?"
-        return self.text(self._rng.choice((2, 4, 8, 16, 40)))
+        return self._text(self._rng.choice((2, 4, 8, 16, 40)))
 
     def _anything(self) -> str:
         if self._rng.random() < 0.5:
             return self._rng.choice(self._transcripts).prompt[-60:]
-        return self.text(8)
+        return self._text(8)
 
     def _tool_loop(self, transcript: Transcript) -> list[Message]:
         """The transcript's call and a result in other words, behind its question or another one."""
         messages = [dict(message) for message in transcript.messages]
         if self._rng.random() < 0.5:
-            messages[0]["content"] = self.text(10)
+            messages[0]["content"] = self._text(10)
         if self._rng.random() < 0.3:
-            messages[-2]["thinking"] = self._rng.choice(("", self.text(10)))
+            messages[-2]["thinking"] = self._rng.choice(("", self._text(10)))
         if transcript.name == "stranger_tool":
             messages[-2]["tool_calls"], messages[-1]["content"] = self._stranger_call()
         elif self._rng.random() < 0.8:
@@ -195,9 +149,9 @@ class ContextMaker:
             ("search", "get_time", "query_knowledge", "run_code", "add_note")
         )
         result = self._rng.choice(
-            (self.text(12), json.dumps({"result": self.text(8)}, ensure_ascii=False))
+            (self._text(12), json.dumps({"result": self._text(8)}, ensure_ascii=False))
         )
-        return _call(name, {"query": self.text(3)}), result
+        return _call(name, {"query": self._text(3)}), result
 
     def _weather(self, city: str) -> str:
         celsius, sky = self._rng.randint(-9, 39), self._rng.choice(SKIES)
@@ -223,7 +177,7 @@ class ContextMaker:
         others = [
             _declaration(
                 self._rng.choice(ENGLISH) + "_" + self._rng.choice(ENGLISH),
-                self.text(12),
+                self._text(12),
                 "query",
             )
             for _ in range(self._rng.randint(0, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 import requests
@@ -11,10 +12,11 @@ from harmony_core import ChatRequest, Client, clean_history
 from harmony_core.cli.toy_server import toy_server
 from harmony_core.client import ServerError
 from harmony_core.events import AnswerDelta, Progress, ReasoningDelta, Reply
-from harmony_core.jsontext import JsonObject
+from harmony_core.jsontext import JsonObject, load_json
 from harmony_core.markers import CONTROL_TOKENS
-from tests.e2e.conftest import LOSSY, python_of
+from tests.e2e.conftest import LOSSY, NEWEST, python_of
 from toy.transcripts import Transcript, load_transcripts
+from toy.unseen import UnseenPrompts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
 WEATHER_TOOL: JsonObject = {
@@ -70,6 +72,27 @@ def test_thinking_and_answer_arrive_apart_and_to_the_letter(
     assert (reply.finish_reason, reply.outcome) == ("stop", "answered")
     assert reply.usage is not None
     assert reply.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_the_toy_gives_its_reply_whatever_stands_before_the_last_message(
+    client: Client, version: str, name: str
+) -> None:
+    if version != NEWEST and name not in (*PLAIN, *CALLS):
+        pytest.skip("an old server renders a tool loop otherwise")
+    transcript, unseen = TRANSCRIPTS[name], UnseenPrompts(random.Random(name))
+    messages = [*unseen.messages(turns=2), *transcript.messages]
+    reply = ask(client, messages, tools=unseen.tools(2), max_tokens=1500)
+    assert (reply.reasoning, reply.answer) == (transcript.thinking, transcript.answer)
+    told = [(call.name, call.arguments) for call in reply.tool_calls if call.valid]
+    assert told == [call for call in transcript.calls if is_json(call[1])]
+
+
+def is_json(text: str) -> bool:
+    try:
+        return load_json(text) is not None
+    except ValueError:
+        return False
 
 
 def test_the_second_turn_works_with_what_a_host_replays(client: Client) -> None:
