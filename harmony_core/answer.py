@@ -12,9 +12,10 @@ from .jsontext import load_json
 
 # The first code block, closed or not; then all up to the last fence, for JSON that
 # holds fences in its texts.
+_FENCE: Final = r"(```|~~~)(?:[^\n`]*\n|json\b)?"
 _FENCED: Final = (
-    re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL),
-    re.compile(r"```[^\n`]*\n(.*)```", re.DOTALL),
+    re.compile(rf"{_FENCE}(.*?)(?:\1|\Z)", re.DOTALL),
+    re.compile(rf"{_FENCE}(.*)\1", re.DOTALL),
 )
 
 
@@ -29,6 +30,7 @@ class AnswerFilter:
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
         self.called = False  # whether a call that may be executed went by
         self.json_valid: bool | None = None  # None: not asked for, or a call instead
+        self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None
 
@@ -51,6 +53,8 @@ class AnswerFilter:
                 self.called = True
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
+            else:
+                self.thought = True
         return kept
 
     def close(self, events: Iterable[Event]) -> list[Event]:
@@ -72,7 +76,7 @@ class AnswerFilter:
 def _unwrapped_json(answer: str) -> tuple[str, bool]:
     """The JSON of an answer, freed of what stands around it, and whether it is JSON."""
     answer = answer.strip()
-    blocks = [found[1].strip() for fence in _FENCED if (found := fence.search(answer))]
+    blocks = [found[2].strip() for fence in _FENCED if (found := fence.search(answer))]
     for text in (answer, *blocks):
         try:
             load_json(text)

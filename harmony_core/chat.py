@@ -26,6 +26,7 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
+_CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _JSON: Final = json.JSONDecoder()
 
 # Servers' own words for an end; any other word is an ordinary `stop`.
@@ -96,7 +97,7 @@ class ChatStream:
         if self._head and not self._is_stream:
             detail = self._head.decode("utf-8", "replace").strip()
             events += self._take_data(detail)  # a whole completion reads like one chunk
-            reason = "not_a_stream"
+            reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
         return events + self._finish(reason, detail)
@@ -135,7 +136,7 @@ class ChatStream:
             return self._finish("stop")
         if lines != [text]:
             return [event for line in lines for event in self._take_data(line)]
-        if not text.startswith("{"):  # else a chunk that was cut
+        if not text.startswith(("{", "[")):  # else a chunk or an end mark that was cut
             self._unread = text
         return []
 
@@ -173,16 +174,18 @@ class ChatStream:
         if self._ending:
             return []
         events = self._content.close(reason)
-        called, json_valid = self._content.called, None
+        called, json_valid, thought = self._content.called, None, False
         truncated = reason != "stop" or self._content.incomplete
         if self._filter:
             events = self._filter.close(events)
             called, json_valid = self._filter.called, self._filter.json_valid
+            thought = self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
         if called and reason == "stop":
             reason = "tool_calls"
-        self._ending = Finish(reason, truncated, detail[:MAX_DETAIL], json_valid)
+        detail = detail[:MAX_DETAIL]
+        self._ending = Finish(reason, truncated, detail, json_valid, thought)
         return events
 
     def _release(self) -> list[Event]:

@@ -33,7 +33,8 @@ LIST_LIMIT = 30.0
 _FATAL_KINDS = ("lossy_server",)
 _FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
 # GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
-_LIST_MISSING = ("empty_reply", "dead_server", "wrong_path")
+_NO_LIST_YET = ("empty_reply", "dead_server")
+_LIST_MISSING = (*_NO_LIST_YET, "wrong_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Client:
 
         Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
         """
-        body = request.payload()
+        body, chat = request.payload(), request.open_stream()
         exchange = self._exchange(request.model)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
@@ -95,9 +96,9 @@ class Client:
             raise exchange.refusal(
                 words, self._models_or_none() if exchange.status == 404 else None
             )
-        budget = body.get("max_tokens")
+        budget = body.get("max_completion_tokens", body.get("max_tokens"))
         limit = budget if isinstance(budget, int) else None
-        return ReplyStream(exchange, request.open_stream(), limit, tap)
+        return ReplyStream(exchange, chat, limit, tap)
 
     def complete(self, request: ChatRequest) -> Reply:
         """Send a chat request and wait for the whole reply; raises ServerError."""
@@ -148,8 +149,8 @@ class Client:
     def _models_or_none(self) -> tuple[str, ...] | None:
         try:
             return self.models()
-        except ServerError:
-            return None
+        except ServerError as error:
+            return () if error.problem.kind in _NO_LIST_YET else None
 
 
 class ReplyStream:

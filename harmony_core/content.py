@@ -61,7 +61,7 @@ class ReplyContent:
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
         names = tuple(tools)
-        self.deltas = 0  # those that carried text or thinking
+        self.deltas = 0  # those that carried text, thinking or a call
         # Final after close: whether a call came that may be executed, and whether the
         # text was cut or a call dropped as incomplete.
         self.called = False
@@ -85,7 +85,7 @@ class ReplyContent:
         text, calls = sent_text(delta.get("content")), delta.get("tool_calls")
         # vLLM sends the same in both fields.
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if text or reasoning:
+        if text or reasoning or calls:
             self.deltas += 1
         if not (reasoning or calls):
             return self._take(text) if text else []

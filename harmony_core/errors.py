@@ -64,7 +64,7 @@ _BODY_ROWS = {
     "|object' has no attribute|' is undefined|can only get item pairs",
     "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
     "unknown_model": "repository not found|repo id must|local models must be relative"
-    "|cannot find (an appropriate|the requested)|model_not_found|try pulling it"
+    "|cannot find (an|the) (appropriate|requested)|model_not_found|try pulling it"
     "|the model .* does not exist",
     "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json",
 }
@@ -73,6 +73,7 @@ _CAUSES: dict[str, Cause] = {
     "InvalidHeader": "bad_key",
     "UnicodeEncodeError": "bad_key",
     "ProxyError": "proxy",
+    "InvalidProxyURL": "proxy",
     "SSLError": "tls",
     "gaierror": "dns",
     "ConnectionRefusedError": "refused",
@@ -81,6 +82,8 @@ _CAUSES: dict[str, Cause] = {
     "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
+# What servers and proxies say of a path that they do not have, if anything.
+_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
 _HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
 _QUOTED_LENGTH = 200  # characters of the server's own words
@@ -160,7 +163,7 @@ def _row_of_status(failure: Failure) -> str:
 
 def _row_of_404(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
-    if _message(failure.body).strip().lower() not in ("", "not found"):
+    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
     if failure.models is None:
         return "wrong_path"
@@ -183,8 +186,10 @@ def _row_of_reply(reply: Reply, fingerprint: str, deltas: int) -> str:
         return _row_of_body(reply.detail) or "error_frame"
     if reply.finish_reason == "not_a_stream":
         return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
-    if reply.finish_reason == "interrupted" and not deltas:
+    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
         return "dead_server"
+    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
+        return "cut_in_reasoning"
     return reply.outcome if reply.outcome in PROBLEMS else ""
 
 
@@ -194,7 +199,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
     host, port = match.groups() if match else ("", "")
     case = f"{row}/{'localhost' if host.lower() in _LOCAL_HOSTS else host}"
     words = _quotable(failure.body, key)
-    location = visible_url(failure.location.partition("?")[0])
+    location = _without_key(visible_url(failure.location.partition("?")[0]), key)
     near = ", ".join(_nearest(failure.model, failure.models or ()))
     return problem_of(
         case if case in PROBLEMS else row,
@@ -224,9 +229,17 @@ def _quotable(body: str, api_key: str) -> str:
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
-    safe = message.replace(api_key, "…") if api_key else message
-    line = " ".join(safe.split()).rstrip(".。 ")
+    line = " ".join(_without_key(message, api_key).split()).rstrip(".。 ")
+    line = "".join(filter(str.isprintable, line))  # no words may steer a terminal
     return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
+
+
+def _without_key(text: str, api_key: str) -> str:
+    """The text with the key blotted out, as it was pasted and as it is sent."""
+    words = [word for word in api_key.split() if len(word) > 3]
+    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
+        text = text.replace(secret, "…")
+    return text
 
 
 def _message(body: str) -> str:

@@ -78,13 +78,15 @@ class Finish:
 
     `tool_calls` stands for the server's `stop` when a call may be executed. `detail`
     holds its words after an `error` frame and where the reply was `not_a_stream`.
-    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON.
+    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON;
+    `thought` tells of thinking that a JSON reply leaves out.
     """
 
     reason: FinishReason
     truncated: bool = False
     detail: str = ""
     json_valid: bool | None = None
+    thought: bool = False
 
 
 Event = ReasoningDelta | AnswerDelta | ToolCall | Progress | Usage | Finish
@@ -102,6 +104,7 @@ class Reply:
     usage: Usage | None = None
     detail: str = ""
     json_valid: bool | None = None
+    thought: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -115,18 +118,19 @@ class Reply:
             return "failed"
         if self.finish_reason == "interrupted":
             return "interrupted"
+        if self.truncated and self.finish_reason == "stop":
+            return "broken_call"
         if not (self.answer.strip() or self.tool_calls):
             return self._outcome_without_answer()
-        if self.truncated:
+        if self.truncated and self.finish_reason != "tool_calls":
             return "cut"
         return "answered" if self.answer.strip() else "called"
 
     def _outcome_without_answer(self) -> WithoutAnswer:
-        if self.truncated and self.finish_reason == "stop":
-            return "broken_call"
-        if not self.reasoning.strip():
-            return "cut" if self.truncated else "empty"
-        return "cut_in_reasoning" if self.truncated else "only_reasoning"
+        thought = self.thought or self.reasoning.strip()
+        if self.finish_reason == "length":
+            return "cut_in_reasoning" if thought else "cut"
+        return "only_reasoning" if thought else "empty"
 
 
 def collect(events: Iterable[Event]) -> Reply:
@@ -147,4 +151,5 @@ def collect(events: Iterable[Event]) -> Reply:
         usage,
         finish.detail,
         finish.json_valid,
+        finish.thought,
     )

@@ -128,8 +128,7 @@ def behind_recipient(raw: str, tools: Collection[str]) -> str:
     """
     target = raw.rpartition(CHANNEL)[2].partition("to=")[2]
     target = target.lstrip().removeprefix("functions.")
-    name = resolve_recipient(target.partition("<")[0], tools)
-    name = name.removeprefix("functions.")
+    name = resolve_recipient(target.partition("<")[0], tools).removeprefix("functions.")
     kind = _TYPE_BEHIND_NAME.match(target, len(name))
     return target[kind.end() :] if kind else ""
 

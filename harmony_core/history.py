@@ -187,8 +187,7 @@ def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
     callers: dict[str, PastMessage] = {}  # of the calls since somebody spoke, by id
     for message in past:
         if message.role == "tool":
-            caller = callers.get(message.calls[0].id, spoken[-1])
-            caller.results.append(message)
+            callers.get(message.calls[0].id, spoken[-1]).results.append(message)
         elif message.role == "user" or message.text or message.calls:
             spoken.append(message)
             if not message.calls:

@@ -58,13 +58,16 @@ class NativeCalls:
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
 
-        A name begins another one if a new id comes with it (Ollama numbers all calls 0),
-        or neither id nor index.
+        Another name begins another one if a new id comes with it (Ollama numbers all
+        calls 0), or neither id nor index. An id or a name may also come late.
         """
         call = self._latest.get(index)
-        if not call or (name and (call_id != call.id if call_id else index is None)):
+        named = call and call.name and name
+        is_new = call and call.id and call.id != call_id if call_id else index is None
+        if not call or (named and is_new):
             call = _NativeCall(call_id, name)
             self._calls.append(call)
+        call.id, call.name = call.id or call_id, call.name or name
         self._latest[None] = self._latest[index] = call
         return call
 

@@ -334,11 +334,8 @@ class HarmonyParser:
         start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
         if start is None:
             return False
-        header, body, unmarked = (
-            self._held[:start],
-            self._held[start:],
-            self._unmarked(),
-        )
+        header, body = self._held[:start], self._held[start:]
+        unmarked = self._unmarked()
         if unmarked and not is_plain_call(header, self._tools):
             return False
         body = behind_recipient(header, self._tools) + body

@@ -176,8 +176,8 @@ PROBLEMS = {
     ),
     # a complete reply without an answer
     "cut_in_reasoning": (
-        "The model used up its tokens{budget} for thinking, before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前に、思考だけでトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
+        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
     ),
     "only_reasoning": (
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",

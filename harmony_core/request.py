@@ -33,7 +33,14 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "frequency_penalty": (-math.inf, math.inf),
     "seed": (0, 2**63 - 1),
     "top_logprobs": (1, 10),
+    "num_draft_tokens": (0, math.inf),
+    "repetition_context_size": (0, math.inf),
+    "presence_context_size": (0, math.inf),
+    "frequency_context_size": (0, math.inf),
+    "xtc_probability": (0.0, 1.0),
+    "xtc_threshold": (0.0, 1.0),
 }
+_OTHERS = {"logprobs": bool, "logit_bias": dict, "adapters": str, "draft_model": str}
 
 # `stop` would be matched inside the thinking, and `response_format` is ignored by
 # mlx_lm.server and bends the thinking on servers with grammars.
@@ -95,7 +102,7 @@ class ChatRequest:
     min_p: Json = None
     repetition_penalty: Json = None
     seed: Json = None
-    stop: str | Sequence[str] = ()
+    stop: str | Sequence[Json] | None = None
     response_format: Json = None
     stream: bool = True
     extra: Mapping[str, Json] = field(default_factory=dict)
@@ -125,9 +132,10 @@ class ChatRequest:
     def open_stream(self) -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
         names = (function_of(tool).get("name") for tool in self.tools)
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
-            stop=[self.stop] if isinstance(self.stop, str) else self.stop,
+            stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
         )
 
@@ -138,15 +146,7 @@ class ChatRequest:
         return clean_history([*self.messages, *wanted])
 
     def _numbers(self) -> JsonObject:
-        return {
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-        }
+        return {name: getattr(self, name, None) for name in _NUMBERS}
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
@@ -170,7 +170,9 @@ def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
         known = body.get(name)
         if isinstance(known, dict) and isinstance(sent, dict):
             body[name] = known | sent
-        elif sent is not None and (known is None or type(known) is type(sent)):
+            continue
+        wanted = type(known) if known is not None else _OTHERS.get(name, object)
+        if sent is not None and isinstance(sent, wanted):
             body[name] = sent
 
 

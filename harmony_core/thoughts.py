@@ -98,10 +98,8 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
         elif not block["tag"]:
             continue  # code
         elif not (block["closed"] or _is_cut_off(block)):
-            words += 1
-            # It took all that follows with it: look there again, but not for ever.
-            if words <= _MAX_LAYERS:
-                at = block.start("thought")
+            words += 1  # took along all that follows: look there again, within bounds
+            at = block.start("thought") if words <= _MAX_LAYERS else at
             continue
         elif block["tag"].lower() == "details":
             thought = unescape(_DETAILS_DRESS.sub("", thought))

@@ -92,12 +92,8 @@ def native_calls(reply: Reply) -> list[Json]:
     for call in reply.tool_calls:
         if call.executable:
             function: Json = {"name": call.name, "arguments": call.arguments}
-            entry: JsonObject = {
-                "id": call.id,
-                "type": "function",
-                "function": function,
-            }
-            calls.append({"index": len(calls), **entry})
+            entry: JsonObject = {"type": "function", "function": function}
+            calls.append({"index": len(calls), "id": call.id, **entry})
     return calls
 
 

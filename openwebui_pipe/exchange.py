@@ -28,8 +28,7 @@ LIST_TIMEOUT: Final = 3.0
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    ValueError,
+    ValueError,  # aiohttp.InvalidURL among them
 )
 
 
@@ -116,11 +115,8 @@ class Exchange:
     async def _reach(
         self, session: aiohttp.ClientSession, body: bytes
     ) -> aiohttp.ClientResponse:
-        url, headers, limits = (
-            self.endpoint.chat_url,
-            self.endpoint.headers,
-            self.limits,
-        )
+        url, headers = self.endpoint.chat_url, self.endpoint.headers
+        limits = self.limits
         try:
             async with asyncio.timeout(limits.first_byte):
                 return await session.post(
@@ -177,12 +173,12 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models; None if nothing of the kind came in time."""
+    """The ids of GET /v1/models, none in an empty answer; None if none came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     get = session.get(url, headers=headers, allow_redirects=False)
     try:
         async with asyncio.timeout(LIST_TIMEOUT), get as response:
-            ids = models_from(await response.read()) if response.status == 200 else ()
+            body = await response.read() if response.status == 200 else b"no list"
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None
-    return ids or None
+    return models_from(body) or (None if body else ())

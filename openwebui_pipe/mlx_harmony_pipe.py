@@ -170,13 +170,15 @@ class Finish:
 
     `tool_calls` stands for the server's `stop` when a call may be executed. `detail`
     holds its words after an `error` frame and where the reply was `not_a_stream`.
-    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON.
+    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON;
+    `thought` tells of thinking that a JSON reply leaves out.
     """
 
     reason: FinishReason
     truncated: bool = False
     detail: str = ""
     json_valid: bool | None = None
+    thought: bool = False
 
 
 Event = ReasoningDelta | AnswerDelta | ToolCall | Progress | Usage | Finish
@@ -194,6 +196,7 @@ class Reply:
     usage: Usage | None = None
     detail: str = ""
     json_valid: bool | None = None
+    thought: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -207,18 +210,19 @@ class Reply:
             return "failed"
         if self.finish_reason == "interrupted":
             return "interrupted"
+        if self.truncated and self.finish_reason == "stop":
+            return "broken_call"
         if not (self.answer.strip() or self.tool_calls):
             return self._outcome_without_answer()
-        if self.truncated:
+        if self.truncated and self.finish_reason != "tool_calls":
             return "cut"
         return "answered" if self.answer.strip() else "called"
 
     def _outcome_without_answer(self) -> WithoutAnswer:
-        if self.truncated and self.finish_reason == "stop":
-            return "broken_call"
-        if not self.reasoning.strip():
-            return "cut" if self.truncated else "empty"
-        return "cut_in_reasoning" if self.truncated else "only_reasoning"
+        thought = self.thought or self.reasoning.strip()
+        if self.finish_reason == "length":
+            return "cut_in_reasoning" if thought else "cut"
+        return "only_reasoning" if thought else "empty"
 
 
 def collect(events: Iterable[Event]) -> Reply:
@@ -239,6 +243,7 @@ def collect(events: Iterable[Event]) -> Reply:
         usage,
         finish.detail,
         finish.json_valid,
+        finish.thought,
     )
 
 
@@ -287,17 +292,20 @@ class Arguments:
         self._begins_like_json: bool | None = None  # None: only blanks so far
 
     def append(self, text: str) -> None:
-        """Add text; past MAX_ARGUMENTS it is counted, not kept."""
+        """Add text; past MAX_ARGUMENTS none is kept, as the call will be dropped."""
         self._size += len(text)
         if self._size <= MAX_ARGUMENTS:
             self._pieces.append(text)
             self._unread.append(text)
+        else:
+            self._pieces.clear()
+            self._unread.clear()
         if self._begins_like_json is None and (start := text.lstrip()):
             self._begins_like_json = start.startswith(_JSON_STARTS)
 
     def in_string(self) -> bool:
         """Whether the text ends inside a JSON string; reads each character once."""
-        if not self._begins_like_json:
+        if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
         for edge in _STRING_EDGE.finditer("".join(self._unread)):
             self._in_string ^= edge[0] == '"'
@@ -385,13 +393,16 @@ class NativeCalls:
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
 
-        A name begins another one if a new id comes with it (Ollama numbers all calls 0),
-        or neither id nor index.
+        Another name begins another one if a new id comes with it (Ollama numbers all
+        calls 0), or neither id nor index. An id or a name may also come late.
         """
         call = self._latest.get(index)
-        if not call or (name and (call_id != call.id if call_id else index is None)):
+        named = call and call.name and name
+        is_new = call and call.id and call.id != call_id if call_id else index is None
+        if not call or (named and is_new):
             call = _NativeCall(call_id, name)
             self._calls.append(call)
+        call.id, call.name = call.id or call_id, call.name or name
         self._latest[None] = self._latest[index] = call
         return call
 
@@ -438,10 +449,17 @@ _KNOWN_CHANNEL = re.compile(
 _RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
 _CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[A-Za-z]*+"
-_MORE_HEADER = re.compile(rf"{_RECIPIENT_PART}\s*+{_WORD}{_CONSTRAIN_PART}{_WORD}\s*+")
+_WORD = r"[\w./+-]*+"
+_MORE_HEADER = re.compile(
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?:\s*+<\|constrain\|>\s*+{_WORD})*+\s*+",
+    re.ASCII,
+)
 _HEADER_END = re.compile(
     rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+)
+
+_TYPE_BEHIND_NAME = re.compile(
+    rf"{_CONSTRAIN_PART}(?:(?:{_TYPES})(?![^\s<{{\[\"]))?+\s*+", re.IGNORECASE
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")
@@ -463,7 +481,7 @@ class Header:
 def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
     """Read a header; `tools` (longest first) settle where a recipient ends (rule 2)."""
     audience: Audience = "user"
-    channel = recipient = ""
+    channel = recipient = addressed_in = ""
     raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
     for kind, text in _parts(raw):
         names, _, target = text.partition("to=")
@@ -472,10 +490,11 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
         elif kind == "channel":
             known = _KNOWN_CHANNEL.match(names)
             channel = known[1].lower() if known else channel
-            if recipient == "assistant":  # stray, before the real channel (T13)
+            if (recipient, addressed_in) == ("assistant", "channel"):  # a stray (T13)
                 recipient = ""
         if target:
             recipient = resolve_recipient(target, tools) or recipient
+            addressed_in = kind
     if recipient == "assistant":
         audience = "host" if audience == "user" else audience
         recipient = ""
@@ -512,6 +531,7 @@ def bare_body_start(raw: str, complete: bool) -> int | None:
     None where there is no known channel and no recipient, and, unless `complete`, while
     `raw` may still go on as a header.
     """
+    raw = raw.replace("\ufffd", " ")
     at = raw.rfind(CHANNEL)
     at = at + len(CHANNEL) if at >= 0 else raw.rfind(START) + 1
     known = _KNOWN_CHANNEL.match(raw, at)
@@ -522,11 +542,24 @@ def bare_body_start(raw: str, complete: bool) -> int | None:
     return header_end.end() if header_end else start
 
 
+def behind_recipient(raw: str, tools: Collection[str]) -> str:
+    """What stands behind the name and the type where a header ends without a mark.
+
+    A name may hold blanks, so only the resolved one tells where it ended (rule 2).
+    """
+    target = raw.rpartition(CHANNEL)[2].partition("to=")[2]
+    target = target.lstrip().removeprefix("functions.")
+    name = resolve_recipient(target.partition("<")[0], tools).removeprefix("functions.")
+    kind = _TYPE_BEHIND_NAME.match(target, len(name))
+    return target[kind.end() :] if kind else ""
+
+
 def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     """Whether a header without a marker is a call, not prose that begins in `to=`."""
     target = raw.partition("to=")[2].strip()
     name = resolve_recipient(target, tools)
-    rest = target.removeprefix("functions.").removeprefix(name).strip()
+    rest = target.removeprefix("functions.")
+    rest = rest.removeprefix(name.removeprefix("functions.")).strip()
     if not rest:
         return name in tools or target.startswith("functions.")
     return bool(name) and rest in _TYPE_WORDS
@@ -678,7 +711,7 @@ class HarmonyParser:
         self._text(self._partial)
         cut = finish_reason not in ("stop", "tool_calls")
         if self._state is _State.DUE and not _FILLERS.fullmatch(self._held):
-            self._begin_answer(self._held)
+            self._begin_held_answer()
         elif self._state is _State.HEADER:
             self._give_up_header()
         self._end_message("cut" if cut else "message")
@@ -722,6 +755,15 @@ class HarmonyParser:
     # The state machine. Text comes in any pieces, a marker always whole.
 
     def _text(self, text: str) -> None:
+        start = 0
+        if "assistant" in text and (self._fresh or self._stripped is not None):
+            # Stripped messages one by one: in one piece, each would nest in the last.
+            for separator in _SEPARATOR.finditer(text):
+                self._piece(text[start : separator.end()])
+                start = separator.end()
+        self._piece(text[start:])
+
+    def _piece(self, text: str) -> None:
         if not text:
             return
         match self._state:
@@ -735,7 +777,6 @@ class HarmonyParser:
                 self._ending_text(text)
 
     def _marker(self, marker: str) -> None:
-        self._fresh = False
         match self._state:
             case _State.BODY:
                 self._body_marker(marker)
@@ -745,6 +786,7 @@ class HarmonyParser:
                 self._due_marker(marker)
             case _State.ENDING:
                 self._ending_marker(marker)
+        self._fresh = False
 
     # DUE: a header should come.
 
@@ -760,8 +802,11 @@ class HarmonyParser:
                 return
             waits = waits or _RECIPIENT_SO_FAR.fullmatch(start)
         if not waits or len(self._held) > MAX_HEADER:
-            stripped = self._fresh and _STRIPPED_FINAL.match(start)
-            self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
+            self._begin_held_answer()
+
+    def _begin_held_answer(self) -> None:
+        stripped = self._fresh and _STRIPPED_FINAL.match(self._held)
+        self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
 
     def _begin_without_marker(self, start: str) -> bool:
         if analysis := _STRIPPED_ANALYSIS.match(start):
@@ -779,7 +824,7 @@ class HarmonyParser:
 
     def _due_marker(self, marker: str) -> None:
         if not _FILLERS.fullmatch(self._held):
-            self._begin_answer(self._held)
+            self._begin_held_answer()
             self._body_marker(marker)
         elif marker in (START, CHANNEL):
             self._open_header(marker)
@@ -828,16 +873,14 @@ class HarmonyParser:
         start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
         if start is None:
             return False
-        header, body, unmarked = (
-            self._held[:start],
-            self._held[start:],
-            self._unmarked(),
-        )
+        header, body = self._held[:start], self._held[start:]
+        unmarked = self._unmarked()
         if unmarked and not is_plain_call(header, self._tools):
             return False
+        body = behind_recipient(header, self._tools) + body
         self._begin_message(parse_header(header, self._tools))
         self._stripped = "" if unmarked else None
-        self._text(body)
+        self._text(_MARKER.sub("", body) if self.aligned else body)
         return True
 
     def _give_up_header(self) -> None:
@@ -1040,7 +1083,7 @@ class ReplyContent:
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
         names = tuple(tools)
-        self.deltas = 0  # those that carried text or thinking
+        self.deltas = 0  # those that carried text, thinking or a call
         # Final after close: whether a call came that may be executed, and whether the
         # text was cut or a call dropped as incomplete.
         self.called = False
@@ -1064,7 +1107,7 @@ class ReplyContent:
         text, calls = sent_text(delta.get("content")), delta.get("tool_calls")
         # vLLM sends the same in both fields.
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if text or reasoning:
+        if text or reasoning or calls:
             self.deltas += 1
         if not (reasoning or calls):
             return self._take(text) if text else []
@@ -1151,9 +1194,10 @@ class ReplyContent:
 
 # The first code block, closed or not; then all up to the last fence, for JSON that
 # holds fences in its texts.
+_FENCE: Final = r"(```|~~~)(?:[^\n`]*\n|json\b)?"
 _FENCED: Final = (
-    re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL),
-    re.compile(r"```[^\n`]*\n(.*)```", re.DOTALL),
+    re.compile(rf"{_FENCE}(.*?)(?:\1|\Z)", re.DOTALL),
+    re.compile(rf"{_FENCE}(.*)\1", re.DOTALL),
 )
 
 
@@ -1168,6 +1212,7 @@ class AnswerFilter:
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
         self.called = False  # whether a call that may be executed went by
         self.json_valid: bool | None = None  # None: not asked for, or a call instead
+        self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None
 
@@ -1190,6 +1235,8 @@ class AnswerFilter:
                 self.called = True
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
+            else:
+                self.thought = True
         return kept
 
     def close(self, events: Iterable[Event]) -> list[Event]:
@@ -1211,7 +1258,7 @@ class AnswerFilter:
 def _unwrapped_json(answer: str) -> tuple[str, bool]:
     """The JSON of an answer, freed of what stands around it, and whether it is JSON."""
     answer = answer.strip()
-    blocks = [found[1].strip() for fence in _FENCED if (found := fence.search(answer))]
+    blocks = [found[2].strip() for fence in _FENCED if (found := fence.search(answer))]
     for text in (answer, *blocks):
         try:
             load_json(text)
@@ -1310,6 +1357,7 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
+_CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _JSON: Final = json.JSONDecoder()
 
 # Servers' own words for an end; any other word is an ordinary `stop`.
@@ -1380,7 +1428,7 @@ class ChatStream:
         if self._head and not self._is_stream:
             detail = self._head.decode("utf-8", "replace").strip()
             events += self._take_data(detail)  # a whole completion reads like one chunk
-            reason = "not_a_stream"
+            reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
         return events + self._finish(reason, detail)
@@ -1419,7 +1467,7 @@ class ChatStream:
             return self._finish("stop")
         if lines != [text]:
             return [event for line in lines for event in self._take_data(line)]
-        if not text.startswith("{"):  # else a chunk that was cut
+        if not text.startswith(("{", "[")):  # else a chunk or an end mark that was cut
             self._unread = text
         return []
 
@@ -1457,16 +1505,18 @@ class ChatStream:
         if self._ending:
             return []
         events = self._content.close(reason)
-        called, json_valid = self._content.called, None
+        called, json_valid, thought = self._content.called, None, False
         truncated = reason != "stop" or self._content.incomplete
         if self._filter:
             events = self._filter.close(events)
             called, json_valid = self._filter.called, self._filter.json_valid
+            thought = self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
         if called and reason == "stop":
             reason = "tool_calls"
-        self._ending = Finish(reason, truncated, detail[:MAX_DETAIL], json_valid)
+        detail = detail[:MAX_DETAIL]
+        self._ending = Finish(reason, truncated, detail, json_valid, thought)
         return events
 
     def _release(self) -> list[Event]:
@@ -1589,13 +1639,18 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
     if not _ANY_TAG.search(text):
         return text
     kept: list[str] = []
-    end = 0
-    for block in _BLOCK.finditer(text):
+    end = at = words = 0
+    while block := _BLOCK.search(text, at):
+        at = block.end()
         start, thought = block.start(), block["thought"]
         if block["closed_alone"]:
             start, thought = end, text[end:start]
-        elif not block["tag"] or not (block["closed"] or _is_cut_off(block)):
-            continue  # code or a word
+        elif not block["tag"]:
+            continue  # code
+        elif not (block["closed"] or _is_cut_off(block)):
+            words += 1  # took along all that follows: look there again, within bounds
+            at = block.start("thought") if words <= _MAX_LAYERS else at
+            continue
         elif block["tag"].lower() == "details":
             thought = unescape(_DETAILS_DRESS.sub("", thought))
         kept.append(text[end:start])
@@ -1716,7 +1771,10 @@ def _read_assistant(message: JsonObject) -> PastMessage:
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
     thought = "\n\n".join(filter(None, distinct))
     native = _dicts(message.get("tool_calls"))
-    calls = [_read_call(call.get("id"), call.get("function")) for call in native]
+    calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
+    legacy = message.get("function_call")  # the older spelling of one call
+    if not calls and isinstance(legacy, dict) and legacy.get("name"):
+        calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
@@ -1744,7 +1802,7 @@ def _arguments(value: Json) -> str:
     if not written:
         text = written = _json_or_nothing({"input": text})
     harmless = defuse(written)
-    return text if harmless == written else harmless
+    return text if harmless == written and defuse(text) == text else harmless
 
 
 def _text_of(value: Json, instead: str = "") -> str:
@@ -1781,11 +1839,15 @@ def _json_or_nothing(value: Json) -> str:
 def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
     """What is worth sending, each message with the results right behind it; the first is a stand-in."""
     spoken = [PastMessage("assistant", "")]
+    callers: dict[str, PastMessage] = {}  # of the calls since somebody spoke, by id
     for message in past:
         if message.role == "tool":
-            spoken[-1].results.append(message)
+            callers.get(message.calls[0].id, spoken[-1]).results.append(message)
         elif message.role == "user" or message.text or message.calls:
             spoken.append(message)
+            if not message.calls:
+                callers.clear()
+            callers.update((call.id, message) for call in message.calls if call.id)
     return spoken
 
 
@@ -1927,7 +1989,14 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "frequency_penalty": (-math.inf, math.inf),
     "seed": (0, 2**63 - 1),
     "top_logprobs": (1, 10),
+    "num_draft_tokens": (0, math.inf),
+    "repetition_context_size": (0, math.inf),
+    "presence_context_size": (0, math.inf),
+    "frequency_context_size": (0, math.inf),
+    "xtc_probability": (0.0, 1.0),
+    "xtc_threshold": (0.0, 1.0),
 }
+_OTHERS = {"logprobs": bool, "logit_bias": dict, "adapters": str, "draft_model": str}
 
 # `stop` would be matched inside the thinking, and `response_format` is ignored by
 # mlx_lm.server and bends the thinking on servers with grammars.
@@ -1989,7 +2058,7 @@ class ChatRequest:
     min_p: Json = None
     repetition_penalty: Json = None
     seed: Json = None
-    stop: str | Sequence[str] = ()
+    stop: str | Sequence[Json] | None = None
     response_format: Json = None
     stream: bool = True
     extra: Mapping[str, Json] = field(default_factory=dict)
@@ -2019,9 +2088,10 @@ class ChatRequest:
     def open_stream(self) -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
         names = (function_of(tool).get("name") for tool in self.tools)
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
-            stop=[self.stop] if isinstance(self.stop, str) else self.stop,
+            stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
         )
 
@@ -2032,15 +2102,7 @@ class ChatRequest:
         return clean_history([*self.messages, *wanted])
 
     def _numbers(self) -> JsonObject:
-        return {
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-        }
+        return {name: getattr(self, name, None) for name in _NUMBERS}
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
@@ -2064,7 +2126,9 @@ def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
         known = body.get(name)
         if isinstance(known, dict) and isinstance(sent, dict):
             body[name] = known | sent
-        elif sent is not None and (known is None or type(known) is type(sent)):
+            continue
+        wanted = type(known) if known is not None else _OTHERS.get(name, object)
+        if sent is not None and isinstance(sent, wanted):
             body[name] = sent
 
 
@@ -2229,12 +2293,8 @@ def native_calls(reply: Reply) -> list[Json]:
     for call in reply.tool_calls:
         if call.executable:
             function: Json = {"name": call.name, "arguments": call.arguments}
-            entry: JsonObject = {
-                "id": call.id,
-                "type": "function",
-                "function": function,
-            }
-            calls.append({"index": len(calls), **entry})
+            entry: JsonObject = {"type": "function", "function": function}
+            calls.append({"index": len(calls), "id": call.id, **entry})
     return calls
 
 
@@ -2428,8 +2488,8 @@ PROBLEMS = {
     ),
     # a complete reply without an answer
     "cut_in_reasoning": (
-        "The model used up its tokens{budget} for thinking, before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前に、思考だけでトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
+        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
     ),
     "only_reasoning": (
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
@@ -2501,7 +2561,7 @@ _BODY_ROWS = {
     "|object' has no attribute|' is undefined|can only get item pairs",
     "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
     "unknown_model": "repository not found|repo id must|local models must be relative"
-    "|cannot find (an appropriate|the requested)|model_not_found|try pulling it"
+    "|cannot find (an|the) (appropriate|requested)|model_not_found|try pulling it"
     "|the model .* does not exist",
     "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json",
 }
@@ -2510,6 +2570,7 @@ _CAUSES: dict[str, Cause] = {
     "InvalidHeader": "bad_key",
     "UnicodeEncodeError": "bad_key",
     "ProxyError": "proxy",
+    "InvalidProxyURL": "proxy",
     "SSLError": "tls",
     "gaierror": "dns",
     "ConnectionRefusedError": "refused",
@@ -2518,6 +2579,8 @@ _CAUSES: dict[str, Cause] = {
     "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
+# What servers and proxies say of a path that they do not have, if anything.
+_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
 _HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
 _QUOTED_LENGTH = 200  # characters of the server's own words
@@ -2597,7 +2660,7 @@ def _row_of_status(failure: Failure) -> str:
 
 def _row_of_404(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
-    if _message(failure.body).strip().lower() not in ("", "not found"):
+    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
     if failure.models is None:
         return "wrong_path"
@@ -2620,8 +2683,10 @@ def _row_of_reply(reply: Reply, fingerprint: str, deltas: int) -> str:
         return _row_of_body(reply.detail) or "error_frame"
     if reply.finish_reason == "not_a_stream":
         return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
-    if reply.finish_reason == "interrupted" and not deltas:
+    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
         return "dead_server"
+    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
+        return "cut_in_reasoning"
     return reply.outcome if reply.outcome in PROBLEMS else ""
 
 
@@ -2631,7 +2696,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
     host, port = match.groups() if match else ("", "")
     case = f"{row}/{'localhost' if host.lower() in _LOCAL_HOSTS else host}"
     words = _quotable(failure.body, key)
-    location = visible_url(failure.location.partition("?")[0])
+    location = _without_key(visible_url(failure.location.partition("?")[0]), key)
     near = ", ".join(_nearest(failure.model, failure.models or ()))
     return problem_of(
         case if case in PROBLEMS else row,
@@ -2661,9 +2726,17 @@ def _quotable(body: str, api_key: str) -> str:
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
-    safe = message.replace(api_key, "…") if api_key else message
-    line = " ".join(safe.split()).rstrip(".。 ")
+    line = " ".join(_without_key(message, api_key).split()).rstrip(".。 ")
+    line = "".join(filter(str.isprintable, line))  # no words may steer a terminal
     return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
+
+
+def _without_key(text: str, api_key: str) -> str:
+    """The text with the key blotted out, as it was pasted and as it is sent."""
+    words = [word for word in api_key.split() if len(word) > 3]
+    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
+        text = text.replace(secret, "…")
+    return text
 
 
 def _message(body: str) -> str:
@@ -2692,8 +2765,7 @@ LIST_TIMEOUT: Final = 3.0
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    ValueError,
+    ValueError,  # aiohttp.InvalidURL among them
 )
 
 
@@ -2780,11 +2852,8 @@ class Exchange:
     async def _reach(
         self, session: aiohttp.ClientSession, body: bytes
     ) -> aiohttp.ClientResponse:
-        url, headers, limits = (
-            self.endpoint.chat_url,
-            self.endpoint.headers,
-            self.limits,
-        )
+        url, headers = self.endpoint.chat_url, self.endpoint.headers
+        limits = self.limits
         try:
             async with asyncio.timeout(limits.first_byte):
                 return await session.post(
@@ -2841,15 +2910,15 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models; None if nothing of the kind came in time."""
+    """The ids of GET /v1/models, none in an empty answer; None if none came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     get = session.get(url, headers=headers, allow_redirects=False)
     try:
         async with asyncio.timeout(LIST_TIMEOUT), get as response:
-            ids = models_from(await response.read()) if response.status == 200 else ()
+            body = await response.read() if response.status == 200 else b"no list"
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None
-    return ids or None
+    return models_from(body) or (None if body else ())
 
 
 # ======================================================================================
@@ -3085,11 +3154,9 @@ class Turn:
                         await self._read(content)
             reply = collect(self._events)
             error = self._verdict(reply) or {}
-            return (
-                error
-                if error and not reply.answer
-                else self._maker.whole(reply) | error
-            )
+            if error and not reply.answer:
+                return error
+            return self._maker.whole(reply) | error
         except Exception as error:  # noqa: BLE001 - the host would show nothing
             return self._failure(error)
 
@@ -3113,15 +3180,13 @@ class Turn:
 
     def _verdict(self, reply: Reply) -> JsonObject | None:
         """What is wrong with a reply that did arrive, if anything is."""
-        request, endpoint = self._exchange.request, self._exchange.endpoint
+        budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
         problem = explain_reply(
             reply,
             base_url=endpoint.base_url,
             fingerprint=self._exchange.stream.fingerprint,
             deltas=self._exchange.stream.deltas,
-            max_tokens=(
-                request.max_tokens if isinstance(request.max_tokens, int) else None
-            ),
+            max_tokens=budget if isinstance(budget, int) else None,
             api_key=endpoint.api_key,
         )
         if problem:
@@ -3262,11 +3327,11 @@ def user_valves_of(user: object) -> PipeUserValves:
 
 MODELS_FRESH: Final = 10.0
 """Seconds for which the model list stands: it is wanted on every page load."""
-TASK_SETTLE: Final = 0.5
-TASK_PATIENCE: Final = 300.0
+TASK_WAIT: Final = (0.5, 300.0)
+"""Seconds for which a server must be quiet before a task, and at most to wait for it."""
 # An answer waits for these, so they may not wait long for the answers of others.
 HASTY_TASKS: Final = ("query_generation", "function_calling", "image_prompt_generation")
-HASTY_PATIENCE: Final = 5.0
+HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
@@ -3351,17 +3416,12 @@ class Pipe:
         hold = nullcontext() if task else self._lanes.answering(server)
         turn = Turn(exchange, maker, status, language, hold)
         if task:
-            hasty = task in HASTY_TASKS
-            settle, patience = (
-                (0.0, HASTY_PATIENCE) if hasty else (TASK_SETTLE, TASK_PATIENCE)
-            )
-            await self._lanes.until_quiet(server, settle, patience)
+            wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
+            await self._lanes.until_quiet(server, *wait)
             reply = await turn.completion()
-            return (
-                reply
-                if has_answer(reply)
-                else error_chunk(phrase("no_answer", language))
-            )
+            if has_answer(reply):
+                return reply
+            return error_chunk(phrase("no_answer", language))
         if has_new_image(messages_of(body)):
             await status.notify("images")
         return turn.chunks() if streams else await turn.completion()
@@ -3390,11 +3450,7 @@ def request_of(
         effort=effort,
         max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
-        stop=(
-            [word for word in stop if isinstance(word, str)]
-            if isinstance(stop, list)
-            else str(stop or "")
-        ),
+        stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
     )

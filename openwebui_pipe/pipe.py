@@ -29,11 +29,11 @@ from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 
 MODELS_FRESH: Final = 10.0
 """Seconds for which the model list stands: it is wanted on every page load."""
-TASK_SETTLE: Final = 0.5
-TASK_PATIENCE: Final = 300.0
+TASK_WAIT: Final = (0.5, 300.0)
+"""Seconds for which a server must be quiet before a task, and at most to wait for it."""
 # An answer waits for these, so they may not wait long for the answers of others.
 HASTY_TASKS: Final = ("query_generation", "function_calling", "image_prompt_generation")
-HASTY_PATIENCE: Final = 5.0
+HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
@@ -118,17 +118,12 @@ class Pipe:
         hold = nullcontext() if task else self._lanes.answering(server)
         turn = Turn(exchange, maker, status, language, hold)
         if task:
-            hasty = task in HASTY_TASKS
-            settle, patience = (
-                (0.0, HASTY_PATIENCE) if hasty else (TASK_SETTLE, TASK_PATIENCE)
-            )
-            await self._lanes.until_quiet(server, settle, patience)
+            wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
+            await self._lanes.until_quiet(server, *wait)
             reply = await turn.completion()
-            return (
-                reply
-                if has_answer(reply)
-                else error_chunk(phrase("no_answer", language))
-            )
+            if has_answer(reply):
+                return reply
+            return error_chunk(phrase("no_answer", language))
         if has_new_image(messages_of(body)):
             await status.notify("images")
         return turn.chunks() if streams else await turn.completion()
@@ -157,9 +152,7 @@ def request_of(
         effort=effort,
         max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
-        stop=[word for word in stop if isinstance(word, str)]
-        if isinstance(stop, list)
-        else str(stop or ""),
+        stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
     )

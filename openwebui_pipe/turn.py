@@ -85,11 +85,9 @@ class Turn:
                         await self._read(content)
             reply = collect(self._events)
             error = self._verdict(reply) or {}
-            return (
-                error
-                if error and not reply.answer
-                else self._maker.whole(reply) | error
-            )
+            if error and not reply.answer:
+                return error
+            return self._maker.whole(reply) | error
         except Exception as error:  # noqa: BLE001 - the host would show nothing
             return self._failure(error)
 
@@ -113,15 +111,13 @@ class Turn:
 
     def _verdict(self, reply: Reply) -> JsonObject | None:
         """What is wrong with a reply that did arrive, if anything is."""
-        request, endpoint = self._exchange.request, self._exchange.endpoint
+        budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
         problem = explain_reply(
             reply,
             base_url=endpoint.base_url,
             fingerprint=self._exchange.stream.fingerprint,
             deltas=self._exchange.stream.deltas,
-            max_tokens=request.max_tokens
-            if isinstance(request.max_tokens, int)
-            else None,
+            max_tokens=budget if isinstance(budget, int) else None,
             api_key=endpoint.api_key,
         )
         if problem:

@@ -133,6 +133,9 @@ def test_a_stop_word_in_a_whole_completion_keeps_its_usage() -> None:
         ('```json\n{"a": 1}', '{"a": 1}', True),
         ('```json\n{"a": "```"}\n```', '{"a": "```"}', True),
         ('{"a": "```json\\n1\\n```"}', '{"a": "```json\\n1\\n```"}', True),
+        ('```json {"a": 1}```', '{"a": 1}', True),
+        ('```{"a": 1}```', '{"a": 1}', True),
+        ('~~~json\n{"a": 1}\n~~~', '{"a": 1}', True),
         ("Sorry.", "Sorry.", False),
         ('{"a": NaN}', '{"a": NaN}', False),
         ('```json\n{"a": \n```', '```json\n{"a": \n```', False),
@@ -146,7 +149,7 @@ def test_a_json_reply_comes_once_bare_and_checked(
     for contents in ([content], list(content)):
         events = read(deltas(*contents), ChatStream(json_reply=True))
         assert events == ([AnswerDelta(answer)] if answer else []) + [
-            Finish("stop", json_valid=valid)
+            Finish("stop", json_valid=valid, thought=True)
         ]
 
 

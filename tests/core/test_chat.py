@@ -129,6 +129,10 @@ def test_what_follows_the_finish_reason_is_nothing() -> None:
     assert (got.answer, got.finish_reason) == ("Hi", "stop")
 
 
+def test_an_end_mark_that_is_cut_is_no_error() -> None:
+    assert answer_of(text("a"), b"data: [D").finish_reason == "interrupted"
+
+
 def test_an_end_mark_without_a_finish_reason_is_an_end() -> None:
     assert answer_of(text("Hi"), DONE).finish_reason == "stop"
 
@@ -366,7 +370,8 @@ def test_a_body_without_an_end_is_not_kept_whole() -> None:
 
 def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:
     deep = b'{"a":' * 100_000
-    assert answer_of(deep).finish_reason == "not_a_stream"
+    assert answer_of(deep).finish_reason == "interrupted"
+    assert answer_of(deep + b"}").finish_reason == "not_a_stream"
     assert answer_of(b"data: " + deep + b"\n\n").finish_reason == "interrupted"
 
 
@@ -428,6 +433,11 @@ def test_a_whole_completion_has_ended_even_if_it_does_not_say_so(
     )
 
 
+@pytest.mark.parametrize("kept", [2, 60, -2])
+def test_a_whole_completion_that_broke_off_is_interrupted(kept: int) -> None:
+    assert answer_of(completion({"content": "a"})[:kept]).finish_reason == "interrupted"
+
+
 def test_a_whole_completion_cut_by_length_says_so() -> None:
     got = answer_of(completion({"content": THINKING}, finish_reason="length"))
     assert (got.reasoning, got.outcome) == ("Think.", "cut_in_reasoning")
@@ -441,12 +451,20 @@ def test_a_whole_completion_cut_by_length_says_so() -> None:
         ([THINKING], "length", "cut_in_reasoning"),
         ([THINKING], "stop", "only_reasoning"),
         ([], "stop", "empty"),
+        (["<|channel|>"], "length", "cut"),
     ],
 )
 def test_replies_without_a_whole_answer_are_told_apart(
     contents: list[str], finish_reason: str, outcome: str
 ) -> None:
     assert answer_of(*deltas(*contents, finish_reason=finish_reason)).outcome == outcome
+
+
+def test_a_json_reply_without_an_answer_tells_of_its_thinking_all_the_same() -> None:
+    cut = answer_of(*deltas(THINKING, finish_reason="length"), json_reply=True)
+    stopped = answer_of(*deltas(THINKING), json_reply=True)
+    assert (cut.reasoning, cut.outcome) == ("", "cut_in_reasoning")
+    assert stopped.outcome == "only_reasoning"
 
 
 # Properties.

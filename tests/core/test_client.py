@@ -197,6 +197,18 @@ def test_a_whole_json_reply_is_understood(server: ScriptedServer) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [((), "interrupted"), ((Reset(),), "interrupted"), ((Hang(),), "stalled")],
+)
+def test_a_whole_json_reply_that_breaks_off_says_so(
+    server: ScriptedServer, end: Script, kind: str
+) -> None:
+    server.chat([head(200, "application/json"), b'{"id": "x", "choices": [{"ind', *end])
+    request = ChatRequest(HELLO.messages, stream=False)
+    assert failure(server, HURRIED, request).problem.kind == kind
+
+
 def test_the_tap_sees_every_byte(server: ScriptedServer) -> None:
     script = reply(*harmony("hm", "Hello"))
     server.chat(script)
@@ -505,10 +517,22 @@ def test_a_reply_without_an_answer_is_a_problem_but_no_error(
     assert "77" in stream.problem.text()
 
 
+def test_the_budget_is_named_by_either_of_its_names(server: ScriptedServer) -> None:
+    server.chat(
+        reply("<|channel|>", "analysis", "<|message|>", "Hm", finish_reason="length")
+    )
+    asked = ChatRequest(HELLO.messages, extra={"max_completion_tokens": 55})
+    with client(server).open(asked) as stream:
+        list(stream)
+    assert stream.problem is not None
+    assert "55" in stream.problem.text()
+
+
 @pytest.mark.parametrize(
     ("list_script", "model", "kind"),
     [
         (page(404, "Not Found"), "", "wrong_path"),
+        (page(200, ""), "", "gpt_oss_unsupported"),
         (models("a/b"), "", "gpt_oss_unsupported"),
         (models("a/b"), "a/b", "gpt_oss_unsupported"),
         (models("a/b"), "default_model", "gpt_oss_unsupported"),

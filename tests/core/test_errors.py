@@ -100,6 +100,20 @@ FAILURES: dict[str, tuple[Failure, str]] = {
         ),
         "unknown_model",
     ),
+    "hub, out of reach": (
+        status(404, '{"error": "we cannot find the appropriate snapshot folder"}'),
+        "unknown_model",
+    ),
+    "wrong path, Go": (status(404, "404 page not found\n"), "wrong_path"),
+    "wrong path, aiohttp": (status(404, "404: Not Found"), "wrong_path"),
+    "wrong path, llama.cpp": (
+        status(404, '{"error": {"message": "File Not Found"}}'),
+        "wrong_path",
+    ),
+    "wrong path, Express": (
+        status(404, "Cannot POST /v2/v1/chat/completions"),
+        "wrong_path",
+    ),
     "vLLM, unknown": (
         status(
             404, '{"error": {"message": "The model `x` does not exist.", "code": 404}}'
@@ -184,6 +198,31 @@ REPLIES: dict[str, tuple[Reply, str | None]] = {
     "cut in thinking": (
         reply(reasoning="hm", finish_reason="length", truncated=True),
         "cut_in_reasoning",
+    ),
+    "cut in the thinking of a JSON reply": (
+        reply(thought=True, finish_reason="length", truncated=True),
+        "cut_in_reasoning",
+    ),
+    "a JSON reply without an answer": (reply(thought=True), "only_reasoning"),
+    "cut before anything": (
+        reply(finish_reason="length", truncated=True),
+        "cut_in_reasoning",
+    ),
+    "an answer, and a call that stops in its arguments": (
+        reply(answer="Hi", truncated=True),
+        "broken_call",
+    ),
+    "a call, and another that was lost": (
+        reply(
+            tool_calls=(ToolCall("1", "f", "{}", True, True),),
+            finish_reason="tool_calls",
+            truncated=True,
+        ),
+        None,
+    ),
+    "thinking that a filter ended": (
+        reply(reasoning="hm", finish_reason="content_filter", truncated=True),
+        "only_reasoning",
     ),
     "nothing": (reply(), "empty"),
     "broken off": (
@@ -367,6 +406,25 @@ def test_a_key_never_gets_into_a_text(code: int, body: str) -> None:
     )
     assert ending is not None
     assert KEY not in ending.text() + ending.text("ja")
+
+
+@pytest.mark.parametrize(
+    "pasted", [f"{KEY}\n", f" {KEY} ", "sk-very -secret", f"Bearer {KEY}"]
+)
+def test_a_key_is_blotted_out_as_it_was_pasted_and_as_it_is_sent(pasted: str) -> None:
+    body = f"no {KEY}, no {pasted}, no {''.join(pasted.split())}"
+    failure = Failure("status", URL, status=400, body=body, location=f"http://x/{KEY}/")
+    moved = Failure("status", URL, status=307, location=f"http://x/{KEY}/")
+    for problem in (
+        explain_failure(failure, api_key=pasted),
+        explain_failure(moved, api_key=pasted),
+    ):
+        assert "secret" not in problem.text() + problem.text("ja")
+
+
+def test_no_words_of_a_server_steer_a_terminal() -> None:
+    problem = explain_failure(status(400, '{"error": "x \\u001b[31m\\u0007y"}'))
+    assert problem.en.isprintable()
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,16 @@ def test_a_name_that_is_sent_again_begins_no_new_call() -> None:
     assert summary(got) == [("1", "f", "{}")]
 
 
+def test_an_id_or_a_name_may_come_late() -> None:
+    got = native_calls(
+        call_piece("f", '{"a": ', index=0, id=""),
+        call_piece("f", "1}", index=0, id="x"),
+        call_piece(None, "", index=1, id="y"),
+        call_piece("g", "{}", index=1),
+    )
+    assert summary(got) == [("x", "f", '{"a": 1}'), ("y", "g", "{}")]
+
+
 def test_native_arguments_may_be_an_object_or_missing() -> None:
     got = native_calls(
         call_piece("f", {"a": "é"}, index=0), call_piece("functions.g", index=1)

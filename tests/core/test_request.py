@@ -221,7 +221,14 @@ def test_extra_fields_are_merged_last_without_nulls() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{"reasoning_effort": 5}, {"chat_template_kwargs": "x"}, {"model": None}]
+    "extra",
+    [
+        {"reasoning_effort": 5},
+        {"chat_template_kwargs": "x"},
+        {"model": None},
+        {"xtc_probability": "often", "num_draft_tokens": -1},
+        {"logprobs": "true", "logit_bias": [], "adapters": 5, "draft_model": {}},
+    ],
 )
 def test_an_extra_field_of_the_wrong_type_changes_nothing(extra: JsonObject) -> None:
     assert payload(effort="low", extra=extra) == payload(effort="low")
@@ -409,6 +416,18 @@ def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> No
         ("Web Search", True)
     ]
     assert (got.answer, got.json_valid) == ("{}", True)
+
+
+def test_numbers_that_only_extra_fields_have_get_the_type_of_the_server() -> None:
+    body = payload(extra={"xtc_probability": 1, "repetition_context_size": "20"})
+    assert isinstance(body["xtc_probability"], float)
+    assert body["repetition_context_size"] == 20
+
+
+def test_no_stop_word_may_be_none() -> None:
+    stream = ChatRequest(HELLO, stop=None).open_stream()
+    stream.feed(completion("abc"))
+    assert collect(stream.close()).answer == "abc"
 
 
 @pytest.mark.parametrize("stop", ["b", ["b"], ("x", "b"), ["", "b"]])
