@@ -36,6 +36,10 @@ def read_schema(parameter: Json) -> JsonObject:
         raise InvokeBadRequestError(
             f"The JSON schema is not valid at {error.json_path}: {error.message}. Correct it there."
         ) from None
+    except Exception:  # noqa: BLE001 (a `$schema` of any type, nesting without end)
+        raise InvokeBadRequestError(
+            "The JSON schema cannot be read. Correct its $schema, or nest it less deeply."
+        ) from None
     return schema
 
 
@@ -58,6 +62,8 @@ def misfit(
         )
     except Unresolvable as error:
         return f"The JSON schema refers to {error.ref}, which it does not hold. Put that part into it."
+    except Exception:  # noqa: BLE001 (a `$ref` to itself, to something that is no schema, …)
+        return "The JSON schema cannot be applied to the reply. Correct where its $ref point, or simplify it."
     return ""
 
 

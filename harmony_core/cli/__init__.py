@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
     """Run the command line; the process ends with an exit code of `exits.py`."""
+    _replace_closed_streams()
     from .app import app
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # An emoji must not end a chat where the locale has none.
             stream.reconfigure(errors="replace")
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # at the end of the process nobody could catch the error
+    except OSError as error:
+        _give_up(error)
+
+
+def _replace_closed_streams() -> None:
+    """A standard stream that the caller has closed is None: read nothing, write nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (it stays)
+            setattr(sys, name, nowhere)
+
+
+def _give_up(error: OSError) -> None:
+    """End, in one sentence; in silence when it is the reader of the output who has left."""
+    from .exits import UNEXPECTED_REPLY
+    from .words import say
+
+    with suppress(OSError):
+        if not isinstance(error, BrokenPipeError):
+            print(say("io_failed", reason=error.strerror or error), file=sys.stderr)
+    # What is still in the buffers is written at the end of the process, and must not fail again.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(UNEXPECTED_REPLY)

@@ -57,6 +57,7 @@ ApiKey = Annotated[
 UseProxies = Annotated[
     bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
 ]
+_MOST_SECONDS = 86_400
 
 
 @app.command(epilog=EPILOG)
@@ -98,6 +99,16 @@ def chat(
             show_default=False, help="Ask for JSON that fits this schema, and check it."
         ),
     ] = None,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_MOST_SECONDS,
+            metavar="SECONDS",
+            show_default="600, then 120 within the reply",
+            help="The longest silence of the server.",
+        ),
+    ] = None,
     api_key: ApiKey = "",
     use_proxies: UseProxies = False,
 ) -> None:
@@ -105,7 +116,7 @@ def chat(
 
     The answer goes to stdout, thinking and everything else to stderr.
     """
-    from ..client import Client
+    from ..client import Client, Timeouts
     from ..errors import visible_url
     from .chat import ChatOptions, Conversation, message_from_stdin, talk
     from .schema import read_schema
@@ -115,7 +126,8 @@ def chat(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--json-schema") from None
     options = ChatOptions(
-        model=model,
+        # A byte that is not UTF-8 became a lone surrogate, which cannot be sent.
+        model=model.encode("utf-8", "replace").decode(),
         system=system,
         effort=effort,
         thinking=thinking.value,
@@ -124,9 +136,9 @@ def chat(
         top_p=top_p,
         schema=schema,
     )
-    conversation = Conversation(
-        Client(base_url, api_key, use_proxies=use_proxies), options
-    )
+    timeouts = Timeouts(first_byte=timeout, idle=timeout) if timeout else Timeouts()
+    client = Client(base_url, api_key, timeouts, use_proxies)
+    conversation = Conversation(client, options)
     if message is None and sys.stdin.isatty():
         talk(conversation, visible_url(base_url))
         return
@@ -141,6 +153,16 @@ def doctor(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_MOST_SECONDS,
+            metavar="SECONDS",
+            show_default="180",
+            help="The longest wait for a reply.",
+        ),
+    ] = None,
     api_key: ApiKey = "",
     use_proxies: UseProxies = False,
 ) -> None:
@@ -148,7 +170,8 @@ def doctor(
     from ..client import Client, Timeouts
     from .doctor import PATIENCE, examine
 
-    client = Client(base_url, api_key, Timeouts(first_byte=PATIENCE), use_proxies)
+    timeouts = Timeouts(first_byte=timeout or PATIENCE)
+    client = Client(base_url, api_key, timeouts, use_proxies)
     raise typer.Exit(examine(client, model, as_json))
 
 

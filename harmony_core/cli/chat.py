@@ -15,7 +15,7 @@ from ..jsontext import JsonObject
 from ..request import ChatRequest
 from .exits import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
 from .schema import misfit
-from .screen import ReplyScreen, Thinking
+from .screen import ReplyScreen, Thinking, without_controls
 from .words import language, say
 
 
@@ -66,7 +66,7 @@ class Conversation:
             except KeyboardInterrupt:
                 note, code = say("stopped"), INTERRUPTED_BY_USER
         if note:
-            print(note, file=sys.stderr)
+            print(without_controls(note), file=sys.stderr)
         self._remember(stream.reply if stream else Reply())
         return code
 

@@ -19,7 +19,7 @@ from ..jsontext import Json, JsonObject, dump_json, load_json
 from ..markers import CONTROL_TOKENS
 from ..request import ChatRequest
 from ..sse import SseData, SseDecoder
-from .exits import OK, UNEXPECTED_REPLY, USAGE, exit_code
+from .exits import OK, UNEXPECTED_REPLY, UNREACHABLE, USAGE, exit_code
 from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
 from .words import language, say
 
@@ -61,8 +61,7 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     if trouble:
         print(trouble, file=sys.stderr)
         return USAGE
-    # Without this a `kill` would leave the server behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(UNEXPECTED_REPLY))
+    _catch_signals()
     print(say("toy_starting"), file=sys.stderr)
     if serve and not port:
         port = free_port(USUAL_PORT)
@@ -72,13 +71,30 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
         ) as server:
             return _keep_up(server) if serve else _show(Client(server.base_url))
     except ToyServerError as error:
-        print(
-            error.log.strip(), say("toy_died", reason=error), sep="\n", file=sys.stderr
-        )
-        return UNEXPECTED_REPLY
+        print(_obituary(error), file=sys.stderr)
+        return UNREACHABLE
     except ServerError as error:
         print(error.problem.text(language()), file=sys.stderr)
         return exit_code(error.problem.kind)
+
+
+def _catch_signals() -> None:
+    """Without this a `kill`, or closing the terminal, would leave the server behind."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        # What `nohup` ignores stays ignored.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a closing terminal may send it twice
+    sys.exit(UNEXPECTED_REPLY)
+
+
+def _obituary(error: ToyServerError) -> str:
+    died, log = say("toy_died", reason=error), error.log.strip()
+    return say("toy_log", log=log, died=died) if log else died
 
 
 def _keep_up(server: ToyServer) -> int:

@@ -12,6 +12,7 @@ from rich.text import Text
 from ..client import CheckStep, Client
 from ..errors import visible_url
 from .exits import OK, exit_code
+from .screen import without_controls
 from .words import language, say
 
 PATIENCE = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
@@ -30,17 +31,21 @@ def _report_text(url: str, steps: Iterable[CheckStep]) -> int:
     code = OK
     for step in _with_status(steps):
         if step.problem is None:
-            console.print(Text("✓ ", "green") + Text(_good_news(step, url), "default"))
+            console.print(_line("✓", "green", _good_news(step, url)))
         elif not step.fatal:
-            console.print(Text("! ", "yellow") + Text(_warning(step, url), "default"))
+            console.print(_line("!", "yellow", _warning(step, url)))
         else:
-            console.print(
-                Text("✗ ", "red") + Text(step.problem.text(language()), "default")
-            )
+            console.print(_line("✗", "red", step.problem.text(language())))
             code = exit_code(step.problem.kind)
     if code == OK:
         console.print(say("all_well"))
     return code
+
+
+def _line(mark: str, style: str, words: str) -> Text:
+    """One line, whatever names a server may give to its models."""
+    one_line = without_controls(" ".join(words.split()))
+    return Text(f"{mark} ", style) + Text(one_line, "default")
 
 
 def _report_json(url: str, steps: Iterable[CheckStep]) -> int:

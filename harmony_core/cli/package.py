@@ -13,32 +13,46 @@ from typing import Final
 import pathspec
 
 from .exits import OK, USAGE
+from .words import say
 
 _EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
 _READABLE_FILE: Final = 0o100644 << 16
+_NEEDED: Final = ("manifest.yaml", ".difyignore", "pyproject.toml")
 
 
 def run_package(source: Path, output: Path | None) -> int:
     """Write the package of the checkout `source`; returns the exit code."""
-    if not (source / "manifest.yaml").is_file():
-        print(
-            "There is no manifest.yaml here. Run this in a checkout of mlx-harmony.",
-            file=sys.stderr,
-        )
-        return USAGE
-    target = output or source / f"mlx-harmony-{_version(source)}.difypkg"
-    count = write_package(source, target)
+    missing = [name for name in _NEEDED if not (source / name).is_file()]
+    version = "" if missing else _version(source)
+    if not version:
+        return _refuse("no_checkout", name=[*missing, "pyproject.toml"][0])
+    target = output or source / f"mlx-harmony-{version}.difypkg"
+    try:
+        count = write_package(source, target)
+    except OSError as error:
+        reason = f"{error.filename or target}: {error.strerror}"
+        return _refuse("no_package", reason=reason)
     print(f"{target}: {count} files, {target.stat().st_size:,} bytes")
     return OK
+
+
+def _refuse(key: str, **values: object) -> int:
+    print(say(key, **values), file=sys.stderr)
+    return USAGE
 
 
 def write_package(source: Path, target: Path) -> int:
     """Write every file of `source` that `.difyignore` leaves over and return their number.
 
+    The target itself is left out: it may hold the package of the last time.
+
     The same tree gives the same bytes: sorted names, one date, one mode, and no compression, whose
     result would depend on the zlib at hand.
     """
-    names = sorted(_files(source))
+    itself = os.path.realpath(target)
+    names = sorted(
+        name for name in _files(source) if os.path.realpath(source / name) != itself
+    )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
             entry = zipfile.ZipInfo(name, _EARLIEST_DATE)
@@ -73,5 +87,9 @@ def _ignored(source: Path) -> pathspec.GitIgnoreSpec:
 
 
 def _version(source: Path) -> str:
-    project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
-    return str(project["version"])
+    """The version that `pyproject.toml` names; "" where it is not ours and names none."""
+    try:
+        project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))
+        return str(project["project"]["version"])
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -27,6 +27,8 @@ def read_schema(path: Path) -> JsonObject:
         validator_for(schema).check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"{path} is not a JSON schema: {error.message}.") from None
+    except Exception:  # noqa: BLE001 (a `$schema` of any type, nesting without end)
+        raise ValueError(f"{path} is not a JSON schema.") from None
     return schema
 
 
@@ -38,6 +40,8 @@ def misfit(answer: str, schema: JsonObject) -> str:
         error = best_match(validator.iter_errors(value))
     except Unresolvable as unresolvable:
         return f"{unresolvable.ref} cannot be resolved"
+    except Exception:  # noqa: BLE001 (a `$ref` to itself, to something that is no schema, …)
+        return "the schema cannot be applied"
     if error is None:
         return ""
     return (

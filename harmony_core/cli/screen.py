@@ -24,6 +24,11 @@ _NO_CONTROLS = {
 }
 
 
+def without_controls(text: str) -> str:
+    """The text without what would steer a terminal."""
+    return text.translate(_NO_CONTROLS)
+
+
 class ReplyScreen:
     """Shows the events of one reply as they come; a context manager.
 
@@ -73,7 +78,7 @@ class ReplyScreen:
             self._thinking_since = time.monotonic()
             self._begin_thinking()
         if self._thinking == "show":
-            self._notes.print(Text(text.translate(_NO_CONTROLS), "dim"), end="")
+            self._notes.print(Text(without_controls(text), "dim"), end="")
 
     def _begin_thinking(self) -> None:
         self._end_line()
@@ -105,7 +110,7 @@ class ReplyScreen:
 
     def _write(self, text: str) -> None:
         if sys.stdout.isatty():
-            text = text.translate(_NO_CONTROLS)
+            text = without_controls(text)
         sys.stdout.write(text)
         sys.stdout.flush()
         self._answer_end = text[-1:] or self._answer_end

@@ -5,6 +5,7 @@ Used by `demo` and by the end-to-end tests.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..client import Client, ServerError, Timeouts
+from .words import say
 
 TOY_MODEL = Path(__file__).resolve().parents[2] / "toy" / "model"
 START_LIMIT = 120.0  # seconds until the server must answer
@@ -56,6 +58,7 @@ def toy_server(
     It works offline, on an empty model cache of its own.
     """
     port = port or free_port()
+    _try_to_listen(host, port)
     with tempfile.TemporaryDirectory(prefix="mlx-harmony-") as folder:
         hub = Path(folder) / "hub"
         hub.mkdir()
@@ -77,7 +80,7 @@ def toy_server(
         }
         process = _start(line, environment, log)
         try:
-            server = ToyServer(f"http://127.0.0.1:{port}", port, log)
+            server = ToyServer(_base_url(host, port), port, log)
             _wait_until_ready(server, process)
             yield server
         finally:
@@ -92,6 +95,30 @@ def free_port(wish: int = 0) -> int:
     except OSError:
         return free_port()
     return port
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """Do what the server will do: on a taken port, the other server's answers would pass for its own."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            os.fsencode(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        key = "port_taken" if taken else "no_listening"
+        raise ToyServerError(
+            say(key, host=host, port=port, reason=error.strerror)
+        ) from None
+
+
+def _base_url(host: str, port: int) -> str:
+    """Where a server that listens on `host` answers on this machine."""
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _start(

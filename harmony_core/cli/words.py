@@ -33,8 +33,8 @@ _WORDS = {
         "{url} と会話します。/help で使い方を表示します。",
     ),
     "toolbar": (
-        "Enter: send · Alt-Enter or Esc Enter: new line · Ctrl-C: stop · Ctrl-D: leave · /help",
-        "Enter: 送信 · Alt-Enter または Esc Enter: 改行 · Ctrl-C: 停止 · Ctrl-D: 終了 · /help",
+        "Enter: send · Alt-Enter: new line · Ctrl-C: stop · Ctrl-D: leave · /help",
+        "Enter: 送信 · Alt-Enter: 改行 · Ctrl-C: 停止 · Ctrl-D: 終了 · /help",
     ),
     "help": (
         "/clear  forget the conversation\n/help   show this\n/exit   leave (or Ctrl-D)\n"
@@ -62,6 +62,18 @@ _WORDS = {
         "サーバーのバージョンは不明です",
     ),
     "all_well": ("All is well.", "すべて正常です。"),
+    "io_failed": (
+        "Reading or writing failed ({reason}). Check where the input comes from and where the output goes.",
+        "入出力に失敗しました({reason})。入力元と出力先を確かめてください。",
+    ),
+    "no_checkout": (
+        "{name} is missing here, or it is not that of mlx-harmony. Run this in a checkout of the repository.",
+        "ここに mlx-harmony の {name} がありません。リポジトリのチェックアウトで実行してください。",
+    ),
+    "no_package": (
+        "The package cannot be written ({reason}). Correct that, or choose another file with --output.",
+        "パッケージを書き込めません({reason})。原因を直すか、--output で別のファイルを指定してください。",
+    ),
     "no_mlx": (
         "mlx-lm is not installed beside mlx-harmony. Run `make demo`, or give --server-python the interpreter"
         " that has it.",
@@ -69,12 +81,25 @@ _WORDS = {
         " --server-python で指定してください。",
     ),
     "no_toy": (
-        "The toy model is missing at {path}. Run this from a checkout of the repository.",
-        "{path} におもちゃのモデルがありません。リポジトリのチェックアウトから実行してください。",
+        "The toy model is missing at {path}. Run `make demo` in a checkout of the repository.",
+        "{path} におもちゃのモデルがありません。"
+        "リポジトリのチェックアウトで `make demo` を実行してください。",
     ),
     "toy_died": (
-        "mlx_lm.server did not start ({reason}). Look at its words above.",
-        "mlx_lm.server が起動しませんでした({reason})。上の出力を確かめてください。",
+        "mlx_lm.server did not start ({reason}).",
+        "mlx_lm.server が起動しませんでした({reason})。",
+    ),
+    "toy_log": (
+        "{log}\n{died} Look at its words above.",
+        "{log}\n{died}上の出力を確かめてください。",
+    ),
+    "port_taken": (
+        "port {port} is taken; choose another with --port",
+        "ポート {port} は使用中です。--port で別のポートを指定してください",
+    ),
+    "no_listening": (
+        "cannot listen on “{host}”, port {port}: {reason}; change --host or --port",
+        "「{host}」のポート {port} では待ち受けできません: {reason}。--host か --port を変えてください",
     ),
     "toy_starting": (
         "Starting mlx_lm.server with the toy model…",
@@ -106,16 +131,16 @@ _WORDS = {
     "serving": (
         "The toy model is served by mlx_lm.server at {url}; Ctrl-C ends it.\n\n"
         'Command line  mlx-harmony chat --base-url {url} "Hello!"\n'
-        "Dify          Settings → Model Provider → MLX Harmony → base URL {url}\n"
+        "Dify          Settings → Model Provider → MLX Harmony → Server URL {url}\n"
         "Open WebUI    Admin Panel → Functions → paste openwebui_pipe/mlx_harmony_pipe.py;"
-        " valve BASE_URL {url}\n"
+        " valve “Base URL” {url}\n"
         "In Docker     use http://host.docker.internal:{port}, and start this with --host 0.0.0.0\n\n"
         "It knows a few lines by heart; try: Hello! · こんにちは！ · What is the weather in Tokyo?",
         "mlx_lm.server がおもちゃのモデルを {url} で提供しています。Ctrl-C で終了します。\n\n"
         'コマンド      mlx-harmony chat --base-url {url} "Hello!"\n'
-        "Dify          設定 → モデルプロバイダー → MLX Harmony → ベース URL に {url}\n"
+        "Dify          設定 → モデルプロバイダー → MLX Harmony → サーバー URL に {url}\n"
         "Open WebUI    管理者パネル → Functions に openwebui_pipe/mlx_harmony_pipe.py を貼り付け、"
-        "BASE_URL に {url}\n"
+        "バルブ「ベース URL」に {url}\n"
         "Docker から   http://host.docker.internal:{port} を使い、これを --host 0.0.0.0 付きで起動\n\n"
         "覚えている言葉の例: Hello! · こんにちは！ · What is the weather in Tokyo?",
     ),

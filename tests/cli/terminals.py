@@ -13,9 +13,9 @@ PATIENCE = 30  # seconds: an upper bound for every wait
 
 
 def in_terminal(*arguments: str) -> pexpect.spawn:
-    """Start Python; Ctrl-C works there however the tests were started.
+    """Start Python; Ctrl-C and hanging up work there however the tests were started.
 
-    A shell lets its background jobs ignore SIGINT, and their children inherit that.
+    A shell lets its background jobs ignore SIGINT, as `nohup` does SIGHUP, and their children inherit that.
     """
     return pexpect.spawn(
         sys.executable,
@@ -25,5 +25,10 @@ def in_terminal(*arguments: str) -> pexpect.spawn:
         encoding="utf-8",
         timeout=PATIENCE,
         dimensions=(40, 100),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_heed_signals,
     )
+
+
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

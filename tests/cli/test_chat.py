@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harmony_core.client import Timeouts
 from tests.cli.conftest import Run
 from tests.server import (
+    Hang,
     Reset,
     Script,
     ScriptedServer,
@@ -91,6 +93,47 @@ def test_the_key_may_come_from_the_environment_and_is_never_shown(
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert result.exit_code == 4
     assert KEY not in result.output + run("chat", "--help").output
+
+
+def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
+    server: ScriptedServer, run: Run
+) -> None:
+    server.chat(HELLO)
+    result = run("chat", "Hi", "--base-url", server.base_url, "--model", "a\udcff")
+    assert result.exit_code == 0
+    assert server.requests[0].json["model"] == "a?"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ([Hang()], "sent nothing for 1 s"),
+        ([head(), text("Hello"), Hang()], "silent for 1 s"),
+    ],
+    ids=["before the reply", "within the reply"],
+)
+def test_the_longest_silence_can_be_chosen(
+    server: ScriptedServer, run: Run, script: Script, words: str
+) -> None:
+    server.chat(script)
+    result = run("chat", "Hi", "--base-url", server.base_url, "--timeout", "1")
+    assert result.exit_code == 6
+    assert words in result.stderr
+
+
+def test_the_help_tells_the_usual_silence(run: Run) -> None:
+    usual = Timeouts()
+    words = f"{usual.first_byte:g}, then {usual.idle:g} within"
+    assert words in run("chat", "--help").stdout.replace("│", "")
+
+
+def test_a_server_cannot_steer_the_terminal_with_its_words(
+    server: ScriptedServer, run: Run
+) -> None:
+    server.chat(page(400, '{"error": "no \\u001b[31m."}'))
+    result = run("chat", "Hi", "--base-url", server.base_url)
+    assert "no [31m" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 FAILURES: dict[str, tuple[Script, int]] = {
@@ -190,7 +233,41 @@ def test_a_schema_never_fetches_anything(
     assert [request.path for request in server.requests] == [server.CHAT]
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"type": "nonsense"}'])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$id": "http://[", "$ref": "x"},
+        {"$ref": "#/a", "a": 5},
+        {"$ref": "#/a/x", "a": []},
+    ],
+    ids=json.dumps,
+)
+def test_a_schema_that_leads_nowhere_is_told(
+    server: ScriptedServer, run: Run, tmp_path: Path, schema: object
+) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(schema))
+    server.chat(reply(*harmony("hm", "{}")))
+    result = run(
+        "chat", "Hi", "--base-url", server.base_url, "--json-schema", str(path)
+    )
+    assert result.exit_code == 1
+    assert "(the schema cannot be applied)" in result.stderr
+
+
+NO_SCHEMAS = (
+    "{",
+    "[]",
+    '{"type": "nonsense"}',
+    '{"$schema": 5}',
+    '{"$schema": []}',
+    '{"$schema": "http://["}',
+    '{"not": ' * 400 + "{}" + "}" * 400,
+)
+
+
+@pytest.mark.parametrize("content", [None, *NO_SCHEMAS])
 def test_a_file_that_is_no_schema_is_wrong_usage(
     run: Run, tmp_path: Path, content: str | None
 ) -> None:

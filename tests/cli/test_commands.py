@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import string
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.utils import get_cwidth
 
 from harmony_core.cli import bench
 from harmony_core.cli.exits import _CODE_OF_KIND, exit_code
 from harmony_core.cli.words import _WORDS, language
 from harmony_core.problems import PROBLEMS
-from tests.cli.conftest import Run
+from tests.cli.conftest import Outcome, Run
 
 RAW = (
     "<|channel|>analysis<|message|>ふむ<|end|><|start|>assistant<|channel|>final<|message|>Hi<|end|>"
@@ -119,7 +121,11 @@ def test_a_locale_without_japanese_ends_nothing() -> None:
     assert b"http://127.0.0.1:1 ????" in result.stderr
 
 
-def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
+@pytest.mark.parametrize("size", [3, 200_000])
+def test_a_reader_that_leaves_early_gets_no_complaint(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     process = subprocess.Popen(
         [sys.executable, "-m", "harmony_core", "parse"],
         cwd=Path(__file__).parents[2],
@@ -129,9 +135,56 @@ def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
     )
     assert process.stdout is not None
     process.stdout.close()
-    _, complaint = process.communicate(b"x" * 200_000)
+    _, complaint = process.communicate(b"x" * size)
     assert complaint == b""
     assert process.returncode == 1
+
+
+def shell(line: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """Run the command line as a shell does, in a process of its own."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    result = subprocess.run(
+        f"exec {shlex.quote(sys.executable)} -m harmony_core {line}",
+        shell=True,
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(result.stdout, result.stderr, result.returncode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("command", ["parse", "--help"])
+def test_a_full_disk_is_told_in_a_sentence(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = shell(f"{command} > /dev/full", monkeypatch)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Reading or writing failed (No space left")
+    assert result.stderr.count("\n") == 1
+    assert shell(f"{command} > /dev/full 2>&1", monkeypatch).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code"),
+    [
+        ("parse <&-", 0),
+        ("clean <&-", 2),
+        ("chat <&-", 2),
+        ("parse >&-", 0),
+        ("chat hi --base-url http://127.0.0.1:1 >&-", 3),
+        ("chat hi --base-url http://127.0.0.1:1 2>&-", 3),
+        ("doctor --json --base-url http://127.0.0.1:1 >&-", 3),
+    ],
+)
+def test_closed_standard_streams_are_as_good_as_empty_ones(
+    line: str, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = shell(line, monkeypatch)
+    assert result.exit_code == exit_code
+    assert "Traceback" not in result.output
 
 
 @pytest.mark.parametrize("key", _WORDS)
@@ -141,6 +194,26 @@ def test_both_languages_fill_in_the_same_blanks(key: str) -> None:
         for text in _WORDS[key]
     )
     assert english == japanese
+
+
+@pytest.mark.parametrize("toolbar", _WORDS["toolbar"])
+def test_the_toolbar_fits_a_terminal_of_80_columns(toolbar: str) -> None:
+    # Some terminals draw the dots two columns wide.
+    assert get_cwidth(toolbar) + toolbar.count("·") <= 80
+
+
+def test_the_words_on_serving_name_the_fields_as_the_hosts_do() -> None:
+    root = Path(__file__).parents[2]
+    form = (root / "dify_plugin_mlx" / "provider" / "mlx.yaml").read_text("utf-8")
+    valves = (root / "openwebui_pipe" / "valves.py").read_text("utf-8")
+    english, japanese = _WORDS["serving"]
+    assert "en_US: Server URL\n" in form
+    assert "ja_JP: サーバー URL\n" in form
+    assert 'title="Base URL"' in valves
+    assert "Server URL {url}" in english
+    assert "“Base URL” {url}" in english
+    assert "サーバー URL に {url}" in japanese
+    assert "「ベース URL」に {url}" in japanese
 
 
 @pytest.mark.parametrize(
@@ -171,3 +244,10 @@ def test_bench_shows_every_state_beside_its_goal(
     shown = run("bench").stdout
     assert all(f"{state.name} " in shown for state in small)
     assert "Japanese, blocks of 4 KiB" in shown
+
+
+def test_bench_names_the_sizes_that_differ() -> None:
+    assert bench._footnote() == (
+        "\nshort and long: 64K and 512K characters "
+        "(before the first header: 128 and 512); goal: ratio <= 1.5"
+    )

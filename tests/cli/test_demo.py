@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -18,6 +19,7 @@ from harmony_core.cli.toy_server import ToyServerError
 from harmony_core.markers import CONTROL_TOKENS
 from tests.cli.conftest import Run
 from tests.cli.terminals import in_terminal
+from tests.server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = [str(ROOT / "tests" / "cli" / "stand_in"), str(ROOT)]
@@ -34,6 +36,15 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(STAND_IN))
     monkeypatch.setenv("STAND_IN", "well")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The handlers of this process, as they were before."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run_demo(run: Run) -> tuple[int, str, str]:
@@ -82,15 +93,52 @@ def test_a_server_that_dies_is_told_with_its_last_words(
 ) -> None:
     monkeypatch.setenv("STAND_IN", "dies")
     code, _, errors = run_demo(run)
-    assert code == 1
-    assert "no such model" in errors
-    assert "did not start (exit code 1)" in errors
+    assert code == 3
+    assert errors.endswith(
+        "no such model\n"
+        "mlx_lm.server did not start (exit code 1). Look at its words above.\n"
+    )
 
 
 def test_an_interpreter_that_does_not_exist_is_told(run: Run) -> None:
     result = run("demo", "--server-python", "/no/such/python")
-    assert result.exit_code == 1
-    assert "/no/such/python: No such file" in result.stderr
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[1:] == [
+        "mlx_lm.server did not start (/no/such/python: No such file or directory)."
+    ]
+
+
+def test_a_taken_port_is_told_and_the_server_there_left_alone(
+    run: Run, server: ScriptedServer
+) -> None:
+    port = server.base_url.rpartition(":")[2]
+    result = run("demo", "--server-python", sys.executable, "--port", port)
+    assert result.exit_code == 3
+    assert f"port {port} is taken; choose another with --port" in result.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "", "x\udcff"])
+def test_a_host_that_is_not_this_machine_is_told_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(toy_server, "START_LIMIT", 0.5)
+    result = run("demo", "--server-python", sys.executable, "--host", host)
+    assert result.exit_code == 3
+    assert "did not start (cannot listen on " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.2", "http://127.0.0.2:80"),
+        ("::1", "http://[::1]:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://127.0.0.1:80"),
+    ],
+)
+def test_a_server_is_looked_for_where_it_listens(host: str, url: str) -> None:
+    assert toy_server._base_url(host, 80) == url
 
 
 def test_without_mlx_lm_the_demo_says_how_to_get_it(
@@ -107,15 +155,24 @@ def test_without_the_toy_model_the_demo_says_so(run: Run, model: Path) -> None:
     result = run("demo", "--server-python", sys.executable)
     assert result.exit_code == 2
     assert str(model) in result.stderr
+    assert "Run `make demo` in a checkout" in result.stderr
 
 
-def test_serving_goes_on_until_ctrl_c(model: Path) -> None:
+@pytest.fixture
+def serving(model: Path) -> Iterator[pexpect.spawn]:
+    """The demo in a terminal, where it keeps a server up."""
     program = (
         "from pathlib import Path; from harmony_core.cli import demo; "
         f"demo.TOY_MODEL = Path({str(model)!r}); "
         f"raise SystemExit(demo.run_demo({sys.executable!r}, True, '127.0.0.1', 0))"
     )
     child = in_terminal("-c", program)
+    yield child
+    child.close(force=True)
+
+
+def test_serving_goes_on_until_ctrl_c(serving: pexpect.spawn) -> None:
+    child = serving
     child.expect(r"at (http://127.0.0.1:(\d+)); Ctrl-C")
     url, port = child.match.group(1), child.match.group(2)
     child.expect_exact(f"http://host.docker.internal:{port}")
@@ -125,6 +182,25 @@ def test_serving_goes_on_until_ctrl_c(model: Path) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_neither_a_kill_nor_a_closed_terminal_leaves_the_server_behind(
+    serving: pexpect.spawn, number: int
+) -> None:
+    serving.expect(r"at http://127.0.0.1:(\d+); Ctrl-C")
+    port = int(serving.match.group(1))
+    serving.kill(number)
+    serving.expect(pexpect.EOF)
+    serving.close()
+    assert serving.exitstatus == 1
+    assert toy_server.free_port(port) == port
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    demo._catch_signals()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_a_port_that_is_taken_is_not_insisted_on() -> None:

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from harmony_core.cli.doctor import PATIENCE
 from tests.cli.conftest import Run
-from tests.server import Script, ScriptedServer, models, page, reply
+from tests.server import Hang, Script, ScriptedServer, models, page, reply
 
 ONE_TOKEN = reply("<|channel|>", finish_reason="length")
 
@@ -85,6 +86,23 @@ def test_what_is_wrong_is_told_with_its_exit_code(
     assert result.exit_code == code
     assert words.format(url=server.base_url) in result.stdout
     assert ("All is well." in result.stdout) == (code == 0)
+
+
+def test_the_names_of_models_can_neither_steer_the_terminal_nor_make_up_lines(
+    server: ScriptedServer, run: Run
+) -> None:
+    server.models(models("a\x1b[2J\x9b1m\n✓ b")).chat(ONE_TOKEN)
+    lines = run("doctor", "--base-url", server.base_url).stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[0].endswith("it lists a[2J1m ✓ b")
+
+
+def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) -> None:
+    server.models(models("a")).chat([Hang()])
+    result = run("doctor", "--base-url", server.base_url, "--timeout", "1")
+    assert result.exit_code == 6
+    assert "sent nothing for 1 s" in result.stdout
+    assert f"({PATIENCE:g})" in run("doctor", "--help").stdout
 
 
 def test_the_report_can_be_json(server: ScriptedServer, run: Run) -> None:

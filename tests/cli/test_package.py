@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,47 @@ def test_the_command_names_the_file_after_the_version(
     assert result.exit_code == 0, result.output
     assert "mlx-harmony-1.2.3.difypkg: 4 files" in result.output
     assert (tree / "mlx-harmony-1.2.3.difypkg").is_file()
+
+
+def test_an_older_package_at_the_same_place_stays_out(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["package", "-o", "p.zip"])
+        assert "p.zip: 4 files" in result.output
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "pyproject.toml").unlink(),
+        lambda tree: (tree / ".difyignore").unlink(),
+        lambda tree: (tree / "pyproject.toml").write_text("[tool.x]"),
+        lambda tree: (tree / "pyproject.toml").write_text("[[project]]"),
+        lambda tree: (tree / "pyproject.toml").write_bytes(b"\xff"),
+    ],
+)
+def test_another_plugins_folder_is_refused_in_a_sentence(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    change(tree)
+    monkeypatch.chdir(tree)
+    result = CliRunner().invoke(app, ["package"], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert "Run this in a checkout" in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["nowhere/x.difypkg", "."])
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tree)
+    result = CliRunner().invoke(app, ["package", "-o", place], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert f"cannot be written ({place}: " in result.output
+    assert result.output.count("\n") == 1
 
 
 def test_the_command_says_where_it_has_to_run(

@@ -440,6 +440,8 @@ def test_json_that_was_cut_names_max_tokens(server: ScriptedServer, talk: Talk) 
         ("{", "not a JSON object"),
         ("[]", "not a JSON object"),
         ('{"type": "nonsense"}', "not valid at $.type"),
+        ('{"$schema": 5}', "cannot be read"),
+        ('{"$schema": []}', "cannot be read"),
     ],
 )
 def test_a_schema_that_is_none_is_refused_before_anything_is_sent(
@@ -461,6 +463,24 @@ def test_a_schema_that_points_elsewhere_is_not_fetched(
     )
     assert "does not hold" in str(shown.error)
     assert server.requests_to("/schema.json") == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$id": "http://[", "$ref": "x"},
+        {"$ref": "#/a", "a": 5},
+    ],
+    ids=json.dumps,
+)
+def test_a_schema_that_leads_nowhere_is_an_error_of_one_sentence(
+    server: ScriptedServer, talk: Talk, schema: object
+) -> None:
+    server.chat(reply(*harmony("Hm", '{"n": 3}')))
+    shown = talk.say(response_format="json_schema", json_schema=json.dumps(schema))
+    assert isinstance(shown.error, InvokeServerUnavailableError)
+    assert "cannot be applied" in str(shown.error)
 
 
 def test_what_was_written_stays_when_the_stream_breaks_off(
