@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,25 +35,6 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
-
-
-def install_chromium() -> str:
-    """Debian's Chromium, with fonts for what the toy says."""
-    packages = ["chromium", "fonts-noto-cjk", "fonts-noto-color-emoji"]
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], check=True)
-    install = [
-        "apt-get",
-        "install",
-        "-qq",
-        "--yes",
-        "--no-install-recommends",
-        *packages,
-    ]
-    subprocess.run(install, check=True, env=quiet, stdout=subprocess.DEVNULL)
-    path = shutil.which("chromium")
-    assert path
-    return path
 
 
 class Visit:
