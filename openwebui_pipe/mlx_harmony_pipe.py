@@ -644,6 +644,8 @@ _SEPARATORS = ("assistantfinal", "assistantcommentary to=")
 _SEPARATOR = re.compile(_any_of(_SEPARATORS))
 _SEPARATOR_BEGINNINGS = _beginnings(*_SEPARATORS)
 
+_LONGEST_PIECE = 512
+"""Characters taken at once: in a piece, each stripped message nests in the last."""
 _LONGEST_HELD = max(map(len, (*CONTROL_TOKENS, *_SEPARATORS)))
 
 _Sink = type[ReasoningDelta] | type[AnswerDelta] | None
@@ -755,16 +757,11 @@ class HarmonyParser:
     # The state machine. Text comes in any pieces, a marker always whole.
 
     def _text(self, text: str) -> None:
-        start = 0
-        if "assistant" in text and (self._fresh or self._stripped is not None):
-            # Stripped messages one by one: in one piece, each would nest in the last.
-            for separator in _SEPARATOR.finditer(text):
-                self._piece(text[start : separator.end()])
-                start = separator.end()
-        self._piece(text[start:])
-
-    def _piece(self, text: str) -> None:
         if not text:
+            return
+        if len(text) > _LONGEST_PIECE:
+            for at in range(0, len(text), _LONGEST_PIECE):
+                self._text(text[at : at + _LONGEST_PIECE])
             return
         match self._state:
             case _State.BODY:

@@ -197,6 +197,14 @@ class Visit:
         """The line above an answer that hides the thinking."""
         return answer.get_by_text(re.compile("Thought for|の思考$")).first
 
+    def edit_question(self, text: str) -> None:
+        """Write the first question anew and send it."""
+        question = self.page.locator("#messages-container .user-message").first
+        question.hover()
+        question.get_by_role("button", name="Edit").click()
+        question.locator("textarea").fill(text)
+        question.get_by_role("button", name="Send").click()
+
     def regenerate(self) -> None:
         """Ask for the last answer again, with the button that the keyboard shortcut presses."""
         button = self.page.locator(".regenerate-response-button").last

@@ -154,6 +154,20 @@ def test_japanese_stays_intact_for_a_japanese_user(
     visit.close()
 
 
+def test_a_question_that_is_edited_begins_a_branch_and_the_first_answer_stays(
+    visit: Visit,
+) -> None:
+    visit.new_chat(MODEL)
+    visit.ask("Hello!")
+    expect(visit.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    visit.edit_question("Thank you!")
+    expect(visit.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["thanks"]))
+    visit.shot("06-edited")
+    visit.page.get_by_role("button", name="Previous message").first.click()
+    expect(visit.answers.first).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    assert_no_markup(visit)
+
+
 def test_literal_tags_and_markers_are_shown_as_text(visit: Visit) -> None:
     visit.new_chat(MODEL)
     visit.ask(prompt("think_tags"))
