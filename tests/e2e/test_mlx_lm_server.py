@@ -74,12 +74,11 @@ def test_thinking_and_answer_arrive_apart_and_to_the_letter(
     assert reply.usage.completion_tokens > 0
 
 
+@pytest.mark.parametrize("version", [NEWEST], indirect=True, scope="session")
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_the_toy_gives_its_reply_whatever_stands_before_the_last_message(
-    client: Client, version: str, name: str
+    client: Client, name: str
 ) -> None:
-    if version != NEWEST and name not in (*PLAIN, *CALLS):
-        pytest.skip("an old server renders a tool loop otherwise")
     transcript, unseen = TRANSCRIPTS[name], UnseenPrompts(random.Random(name))
     messages = [*unseen.messages(turns=2), *transcript.messages]
     reply = ask(client, messages, tools=unseen.tools(2), max_tokens=1500)
