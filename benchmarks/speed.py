@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.contestants import OURS, PEERS, AnyContestant
-from harmony_core.cli.bench import CHUNK, REPEATS, STATES, State
+from harmony_core.cli.bench import CHUNK, REPEATS, SIZES, STATES, State
 
 LIMIT = 4.0
 """Seconds of one run after which it is stopped and reported as stopped."""
+WARM_UP = 0.05
+"""Seconds for which a short text is read anew."""
 
 _LOOK = 256  # pieces between two looks at the clock
 
@@ -71,8 +73,18 @@ def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]
 
 
 def _run(contestant: AnyContestant, text: str) -> Run:
-    count, feed = contestant.prepare(text)
+    """Read the text once, a short one again and again: its first reading would measure cold caches."""
     gc.collect()
+    runs = [_read(contestant, text)]
+    while (
+        len(runs) * len(text) < SIZES[0] and sum(run.seconds for run in runs) < WARM_UP
+    ):
+        runs.append(_read(contestant, text))
+    return min(runs, key=lambda run: run.cost)
+
+
+def _read(contestant: AnyContestant, text: str) -> Run:
+    count, feed = contestant.prepare(text)
     started, seconds = time.process_time(), 0.0
     for at in range(0, count, _LOOK):
         try:
