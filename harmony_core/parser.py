@@ -405,7 +405,7 @@ class HarmonyParser:
         """Emit text up to the words that are left of the next header (rule 7)."""
         text, self._stripped = (self._stripped or "") + text, ""
         start = 0
-        for separator in _SEPARATOR.finditer(text):
+        for separator in _SEPARATOR.finditer(text) if "assistant" in text else ():
             self._emit(text[start : separator.start()])
             start = separator.end()
             if not self._in_json_string():
