@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from benchmarks import foreign
+from benchmarks import peers
 from harmony_core import HarmonyParser
 from harmony_core.cli.bench import chunks
 
@@ -31,13 +31,13 @@ class Contestant(Generic[Piece]):
     @property
     def installed(self) -> bool:
         """Whether it can be measured here."""
-        return not self.project or foreign.version_of(self.project) != ""
+        return not self.project or peers.version_of(self.project) != ""
 
     @property
     def label(self) -> str:
         """The name with the version of the package in it."""
         return self.name.replace(
-            self.project, f"{self.project} {foreign.version_of(self.project)}"
+            self.project, f"{self.project} {peers.version_of(self.project)}"
         )
 
     def prepare(self, text: str) -> tuple[int, Callable[[int, int], None]]:
@@ -60,7 +60,7 @@ def ours() -> Callable[[str], object]:
 
 def oss_harmony() -> Callable[[int], object]:
     """Read the delta of each token and where it belongs, as mlx-openai-server does."""
-    parser = foreign.oss_harmony_parser()
+    parser = peers.oss_harmony_parser()
 
     def feed(token: int) -> None:
         parser.process(token)
@@ -75,7 +75,7 @@ def oss_harmony() -> Callable[[int], object]:
 
 def oss_harmony_messages() -> Callable[[int], object]:
     """Read the messages after each token: how a finished message is noticed."""
-    parser = foreign.oss_harmony_parser()
+    parser = peers.oss_harmony_parser()
 
     def feed(token: int) -> None:
         parser.process(token)
@@ -85,12 +85,12 @@ def oss_harmony_messages() -> Callable[[int], object]:
 
 
 def sglang() -> Callable[[str], object]:
-    return foreign.sglang_parser().parse
+    return peers.sglang_parser().parse
 
 
 def vllm_mlx() -> Callable[[str], object]:
     """Keep the text so far, as its server does around `_extract_streaming_reasoning_delta`."""
-    parser = foreign.vllm_mlx_thinking()
+    parser = peers.vllm_mlx_thinking()
     accumulated = ""
 
     def feed(delta: str) -> None:
@@ -103,16 +103,16 @@ def vllm_mlx() -> Callable[[str], object]:
 
 
 def mlx_openai_server() -> Callable[[str], object]:
-    return foreign.mlx_openai_server_parser().parse_streaming
+    return peers.mlx_openai_server_parser().parse_streaming
 
 
 OURS = Contestant("mlx-harmony", "", chunks, ours)
 PEERS: tuple[AnyContestant, ...] = (
-    Contestant("oss-harmony", "oss-harmony", foreign.tokens_of, oss_harmony),
+    Contestant("oss-harmony", "oss-harmony", peers.tokens_of, oss_harmony),
     Contestant(
         "oss-harmony, messages read",
         "oss-harmony",
-        foreign.tokens_of,
+        peers.tokens_of,
         oss_harmony_messages,
     ),
     Contestant("sglang", "sglang", chunks, sglang),

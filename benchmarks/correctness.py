@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import readers
-from benchmarks.foreign import encoding, tokens_of, version_of
+from benchmarks.peers import encoding, tokens_of, version_of
 from benchmarks.readers import Case, Read, Reading
 from harmony_core.markers import CONTROL_TOKENS, TERMINATORS
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from benchmarks import foreign
+from benchmarks import peers
 from harmony_core import HarmonyParser, collect
 from harmony_core.events import FinishReason
 
@@ -50,11 +50,11 @@ def ours(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def oss_harmony_whole(pieces: Sequence[str], case: Case) -> Reading:
-    return _from_messages(foreign.messages_of(_tokens_behind_role(pieces)), case)
+    return _from_messages(peers.messages_of(_tokens_behind_role(pieces)), case)
 
 
 def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
-    parser = foreign.oss_harmony_parser()
+    parser = peers.oss_harmony_parser()
     for token in _tokens_behind_role(pieces):
         parser.process(token)
     parser.process_eos()
@@ -63,10 +63,10 @@ def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
 
 def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
     """Leave out a leading `<|start|>assistant`: the parser is told of it by the role."""
-    return foreign.tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
+    return peers.tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
 
 
-def _from_messages(messages: Sequence[foreign.Message], case: Case) -> Reading:
+def _from_messages(messages: Sequence[peers.Message], case: Case) -> Reading:
     """Tell messages apart by recipient and channel; what is no function is often a misread type."""
     reasoning, answer = "", ""
     calls: list[tuple[str, str]] = []
@@ -91,7 +91,7 @@ _SGLANG_CALL = re.compile(
 
 
 def sglang(pieces: Sequence[str], case: Case) -> Reading:
-    parser = foreign.sglang_parser()
+    parser = peers.sglang_parser()
     # "" as its detectors flush.
     events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]
     if not events and "<|" not in (text := "".join(pieces)):
@@ -120,19 +120,17 @@ _VLLM_MLX_THINKING = re.compile(
 def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
     """Take the thinking out, then look for calls and, where there is none yet, the answer."""
     text = "".join(pieces)
-    reasoning, content = foreign.vllm_mlx_thinking().extract_reasoning(text)
-    found = foreign.vllm_mlx_calls().extract_tool_calls(
-        _VLLM_MLX_THINKING.sub("", text)
-    )
+    reasoning, content = peers.vllm_mlx_thinking().extract_reasoning(text)
+    found = peers.vllm_mlx_calls().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
     answer = found.content if content is None else content
     return Reading(reasoning or "", answer or "", _calls(found.tool_calls))
 
 
 def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
     """Give both of its parsers every delta; its server gives the second only what the first let through."""
-    thinker, caller = foreign.vllm_mlx_thinking(), foreign.vllm_mlx_calls()
+    thinker, caller = peers.vllm_mlx_thinking(), peers.vllm_mlx_calls()
     reasoning, answer, text = "", "", ""
-    calls: list[foreign.Call] = []
+    calls: list[peers.Call] = []
     for piece in pieces:
         previous, text = text, text + piece
         delta = thinker.extract_reasoning_streaming(previous, text, piece)
@@ -148,22 +146,22 @@ def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
     return Reading(reasoning, answer, _calls(calls))
 
 
-def _calls(calls: Sequence[foreign.Call]) -> tuple[tuple[str, str], ...]:
+def _calls(calls: Sequence[peers.Call]) -> tuple[tuple[str, str], ...]:
     return tuple((call["name"], call["arguments"]) for call in calls)
 
 
 def mlx_openai_server_whole(pieces: Sequence[str], case: Case) -> Reading:
-    parser = foreign.mlx_openai_server_parser()
+    parser = peers.mlx_openai_server_parser()
     return _from_results([parser.parse("".join(pieces))])
 
 
 def mlx_openai_server_deltas(pieces: Sequence[str], case: Case) -> Reading:
-    parser = foreign.mlx_openai_server_parser()
+    parser = peers.mlx_openai_server_parser()
     results = [parser.parse_streaming(piece)[0] for piece in pieces]
     return _from_results([*results, parser.handle_parse_streaming_end()[0]])
 
 
-def _from_results(results: Sequence[foreign.Result | None]) -> Reading:
+def _from_results(results: Sequence[peers.Result | None]) -> Reading:
     came = [result for result in results if result]
     calls = [call for result in came for call in result["tool_calls"] or ()]
     return Reading(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.contestants import PEERS
 from benchmarks.correctness import Score
-from benchmarks.foreign import tokens_of
+from benchmarks.peers import tokens_of
 from benchmarks.speed import LIMIT, Row, Run
 from harmony_core.cli.bench import REPEATS, SIZES, STATES, STREAM_GOAL, StreamCost
 

@@ -93,17 +93,17 @@ def plan_reply(
 ) -> Plan:
     """Translate one invocation; raises InvokeBadRequestError for a JSON schema that is none."""
     budget = parameters.get("max_tokens")
-    small = isinstance(budget, int) and budget <= SMALL_BUDGET
+    is_helper_call = isinstance(budget, int) and budget <= SMALL_BUDGET
     response_format, schema = _response_format(parameters)
     request = ChatRequest(
         messages=[message_dict(message, thoughts) for message in messages],
         model=model_id,
         tools=[tool_dict(tool) for tool in tools] if settings.tool_calling else (),
         effort="low"
-        if small
+        if is_helper_call
         else effort_of(parameters.get("reasoning_effort"), settings.effort),
         max_tokens=budget + THINKING_ROOM
-        if isinstance(budget, int) and small
+        if isinstance(budget, int) and is_helper_call
         else budget,
         temperature=parameters.get("temperature"),
         top_p=parameters.get("top_p"),
@@ -117,11 +117,11 @@ def plan_reply(
     return Plan(
         request=request,
         thinking="hide"
-        if small
+        if is_helper_call
         else _thinking_of(parameters.get("thinking"), settings.thinking),
         prompt_tokens=estimate_tokens(messages, tools),
         answer_limit=budget
-        if isinstance(budget, int) and small and response_format is None
+        if isinstance(budget, int) and is_helper_call and response_format is None
         else None,
         wants_json=response_format is not None,
         schema=schema,

@@ -16,7 +16,7 @@ from dify_plugin.entities.model import (
 )
 
 from harmony_core.client import Client, Timeouts
-from harmony_core.profile import (
+from harmony_core.gpt_oss import (
     CONTEXT_SIZE,
     DEFAULT_EFFORT,
     DEFAULT_MAX_TOKENS,

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .answer import AnswerFilter
-from .content import ReplyContent
+from .answer_filter import AnswerFilter
+from .dialects import DeltaReader
 from .events import Event, Finish, FinishReason, Progress, Usage
-from .jsontext import Json, JsonObject
-from .native import sent_text
+from .jsontext import Json, JsonObject, sent_text
 from .sse import SseData, SseDecoder, SseField
 
 MAX_BODY: Final = 16 * 1024 * 1024
@@ -62,7 +61,7 @@ class ChatStream:
         self.server_model = ""
         words = [word for word in stop if word]
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
-        self._content = ReplyContent(tools)
+        self._content = DeltaReader(tools)
         self._sse = SseDecoder()
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # what came before that

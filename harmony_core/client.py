@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from .chat import ChatStream
-from .errors import Failure, explain_failure, explain_reply, server_version
+from .diagnosis import explain_reply, server_version
 from .events import Event, Reply, collect
-from .exchange import Exchange, ServerError, Timeouts
-from .jsontext import JsonObject, dump_json
-from .problems import Problem, problem_of
+from .jsontext import dump_json
+from .problems import Problem
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
+from .server_check import FATAL_KINDS, NO_LIST_YET, CheckStep, ServerCheck, ServerFacts
+from .transport import Exchange, ServerError, Timeouts
 
 __all__ = [
     "CheckStep",
@@ -30,35 +31,7 @@ __all__ = [
 # Seconds; to list models, mlx_lm.server looks through its whole cache.
 LIST_LIMIT = 30.0
 
-_FATAL_KINDS = ("lossy_server",)
 _FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
-# GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
-_NO_LIST_YET = ("empty_reply", "dead_server")
-_LIST_MISSING = (*_NO_LIST_YET, "wrong_path")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckStep:
-    """One thing that `Client.check_steps` looked at.
-
-    `problem` is None when it is well; `fatal` is False for what only deserves a warning. `fact` is what
-    was found, for people to read: an address, ids of models, a version.
-    """
-
-    name: str
-    fact: str = ""
-    problem: Problem | None = None
-    fatal: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What a successful check learned; `models` is None where the server has no list, `version` where it
-    is not mlx-lm's."""
-
-    models: tuple[str, ...] | None
-    fingerprint: str
-    version: tuple[int, int, int] | None
 
 
 class Client:
@@ -87,7 +60,7 @@ class Client:
 
         Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
         """
-        body, chat = request.payload(), request.open_stream()
+        body, chat = request.payload(), request.chat_stream()
         exchange = self._exchange(request.model)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
@@ -130,7 +103,7 @@ class Client:
 
         Never makes mlx_lm.server download anything: a name that it does not list is not sent.
         """
-        check = _Check(self, model)
+        check = ServerCheck(self, model)
         for step in check.steps():
             if step.problem is not None and step.fatal:
                 raise ServerError(step.problem)
@@ -140,7 +113,7 @@ class Client:
 
     def check_steps(self, model: str = "") -> Iterator[CheckStep]:
         """The same check, step by step as it goes; ends with the first fatal problem."""
-        return _Check(self, model).steps()
+        return ServerCheck(self, model).steps()
 
     def _exchange(self, model: str) -> Exchange:
         named = "" if model.strip() == DEFAULT_MODEL else model.strip()
@@ -150,7 +123,7 @@ class Client:
         try:
             return self.models()
         except ServerError as error:
-            return () if error.problem.kind in _NO_LIST_YET else None
+            return () if error.problem.kind in NO_LIST_YET else None
 
 
 class ReplyStream:
@@ -255,7 +228,7 @@ class ReplyStream:
             return
         if failure is not None and reply.finish_reason == "interrupted":
             self._failure = failure
-        elif reply.finish_reason in _FATAL_ENDINGS or problem.kind in _FATAL_KINDS:
+        elif reply.finish_reason in _FATAL_ENDINGS or problem.kind in FATAL_KINDS:
             self._failure = ServerError(problem)
 
     def _judge(self, reply: Reply) -> Problem | None:
@@ -267,78 +240,3 @@ class ReplyStream:
             max_tokens=self._max_tokens,
             api_key=self._exchange.endpoint.api_key,
         )
-
-
-class _Check:
-    """Looks at a server from the outside in; see `Client.check`."""
-
-    def __init__(self, client: Client, model: str) -> None:
-        self._client = client
-        self._model = "" if model.strip() == DEFAULT_MODEL else model.strip()
-        self.models: tuple[str, ...] | None = None
-        self.fingerprint = ""
-
-    def steps(self) -> Iterator[CheckStep]:
-        """Each step as it is taken; the first fatal problem is the last step."""
-        takes = [self._list_models, self._find_model, self._ask, self._know_version]
-        for take in takes:
-            step = take()
-            if step is None:
-                continue
-            yield step
-            if step.problem is not None and step.fatal:
-                return
-
-    def _list_models(self) -> CheckStep:
-        try:
-            self.models = self._client.models()
-        except ServerError as error:
-            return CheckStep(
-                "server",
-                "",
-                error.problem,
-                fatal=error.problem.kind not in _LIST_MISSING,
-            )
-        return CheckStep("server", ", ".join(self.models))
-
-    def _find_model(self) -> CheckStep | None:
-        if self.models is None:
-            return None  # without a list nobody can tell
-        if not self._model or self._model in self.models:
-            return CheckStep("model", self._model or DEFAULT_MODEL)
-        failure = Failure(
-            "status",
-            self._client.base_url,
-            status=404,
-            model=self._model,
-            models=self.models,
-        )
-        return CheckStep("model", self._model, explain_failure(failure))
-
-    def _ask(self) -> CheckStep:
-        # A name that is not known to be there might start a download.
-        model = self._model if self.models is not None else ""
-        hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
-        try:
-            with self._client.open(
-                ChatRequest(hello, model=model, max_tokens=1, temperature=0)
-            ) as stream:
-                for _ in stream:
-                    pass
-        except ServerError as error:
-            return CheckStep("reply", "", error.problem)
-        self.fingerprint = stream.fingerprint
-        return CheckStep("reply", stream.server_model)
-
-    def _know_version(self) -> CheckStep:
-        version = server_version(self.fingerprint)
-        if version is None:
-            return CheckStep("version", self.fingerprint)
-        number = ".".join(map(str, version))
-        problem: Problem | None = None
-        if version == (0, 26, 3):
-            problem = problem_of("lossy_server")
-        elif version[:2] in ((0, 29), (0, 30)):
-            problem = problem_of("unstable_server", version=number)
-        fatal = problem is not None and problem.kind in _FATAL_KINDS
-        return CheckStep("version", f"mlx-lm {number}", problem, fatal)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from .markers import CHANNEL, COMMENTARY, START
 
-Audience = Literal["user", "host", "tool"]
+Audience = Literal["user", "hidden", "tool"]
 
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
@@ -48,7 +48,7 @@ _HIDDEN_ROLES = ("user", "system", "developer")
 class Header:
     """What a header says; channel (if known) and recipient are "" where there is none.
 
-    `audience` is "tool" for the roles under which tools speak, and "host" for the other
+    `audience` is "tool" for the roles under which tools speak, and "hidden" for the other
     roles that no reader sees and for messages to the assistant itself (rules 2 and 10).
     """
 
@@ -75,7 +75,7 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
             recipient = resolve_recipient(target, tools) or recipient
             addressed_in = kind
     if recipient == "assistant":
-        audience = "host" if audience == "user" else audience
+        audience = "hidden" if audience == "user" else audience
         recipient = ""
     return Header(audience, channel, recipient)
 
@@ -87,7 +87,7 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 def _audience(role: str) -> Audience:
     if role in _HIDDEN_ROLES:
-        return "host"
+        return "hidden"
     if role in ("tool", "python") or role.startswith(("functions.", "browser")):
         return "tool"
     return "user"

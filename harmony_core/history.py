@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 
 from .jsontext import Json, JsonObject, load_json
-from .thoughts import WORD_JOINER, take_apart
+from .reply_markup import WORD_JOINER, split_reply
 
 NO_RESULT = "No result was returned."
 UNKNOWN_TOOL = "unknown_tool"
@@ -110,7 +110,7 @@ def _read_message(message: JsonObject) -> PastMessage:
 
 def _read_assistant(message: JsonObject) -> PastMessage:
     content = message.get("content")
-    answer, thoughts, spoken = take_apart(_text_of(content))
+    answer, thoughts, spoken = split_reply(_text_of(content))
     parts = [message, *_dicts(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice

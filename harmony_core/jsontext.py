@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TypeAlias, Union
+import re
+from typing import Final, TypeAlias, Union
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def load_json(text: str | bytes) -> Json:
@@ -25,3 +28,15 @@ def _refuse_constant(name: str) -> None:
 def dump_json(value: Json) -> str:
     """Write JSON the same way every time, with non-ASCII text left readable."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def sent_text(value: Json) -> str:
+    """The text that a server sent, "" for what is none.
+
+    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    """
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable():  # most text is, and none of it has surrogates
+        return value
+    return _SURROGATE.sub("\ufffd", value)

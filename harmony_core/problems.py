@@ -1,7 +1,7 @@
 """The table of everything that can go wrong with a server: what happened, and what to do next.
 
 A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"), and holds two
-sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `errors.py` fills in.
+sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `diagnosis.py` fills in.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .chat import ChatStream
+from .gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, EFFORTS
 from .history import clean_history
 from .jsontext import Json, JsonObject, load_json
-from .offer import function_of, response_section, sendable, sendable_tool
-from .profile import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, EFFORTS
+from .response_format import response_section
+from .tools import function_of, sendable, sendable_tool
 
 DEFAULT_MODEL: Final = "default_model"
 """What mlx_lm.server calls the model of its `--model`; any other may start a download."""
@@ -40,7 +41,12 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "xtc_probability": (0.0, 1.0),
     "xtc_threshold": (0.0, 1.0),
 }
-_OTHERS = {"logprobs": bool, "logit_bias": dict, "adapters": str, "draft_model": str}
+_OTHER_FIELDS = {
+    "logprobs": bool,
+    "logit_bias": dict,
+    "adapters": str,
+    "draft_model": str,
+}
 
 # `stop` would be matched inside the thinking, and `response_format` is ignored by
 # mlx_lm.server and bends the thinking on servers with grammars.
@@ -129,7 +135,7 @@ class ChatRequest:
         _merge(body, self.extra)
         return body
 
-    def open_stream(self) -> ChatStream:
+    def chat_stream(self) -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
         names = (function_of(tool).get("name") for tool in self.tools)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
@@ -161,9 +167,9 @@ def models_from(body: str | bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
 
 
-def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
+def _merge(body: JsonObject, fields: Mapping[str, Json]) -> None:
     """Add what can be sent; in the place of another value only one of the same type."""
-    for name, value in wishes.items():
+    for name, value in fields.items():
         if name in _NEVER_EXTRA:
             continue
         sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
@@ -171,7 +177,7 @@ def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
         if isinstance(known, dict) and isinstance(sent, dict):
             body[name] = known | sent
             continue
-        wanted = type(known) if known is not None else _OTHERS.get(name, object)
+        wanted = type(known) if known is not None else _OTHER_FIELDS.get(name, object)
         if sent is not None and isinstance(sent, wanted):
             body[name] = sent
 

@@ -53,11 +53,29 @@ from typing import Annotated, Final, Literal, TypeAlias, Union
 from weakref import WeakKeyDictionary
 
 # ======================================================================================
+# harmony_core/gpt_oss.py
+# gpt-oss as data: what a request to it should say where the caller says nothing.
+
+Effort = Literal["low", "medium", "high"]
+EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
+DEFAULT_EFFORT: Final[Effort] = "medium"
+
+CONTEXT_SIZE: Final = 131_072
+
+# The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
+# model repeat itself (mlx_server.md, Requests); 1.0 and 1.0 are what OpenAI recommends for gpt-oss.
+DEFAULT_MAX_TOKENS: Final = 8192
+DEFAULT_TEMPERATURE: Final = 1.0
+DEFAULT_TOP_P: Final = 1.0
+
+# ======================================================================================
 # harmony_core/jsontext.py
 # JSON with names for its types, and without surprises when it is hostile.
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def load_json(text: str | bytes) -> Json:
@@ -78,21 +96,17 @@ def dump_json(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# ======================================================================================
-# harmony_core/profile.py
-# gpt-oss as data: what a request to it should say where the caller says nothing.
+def sent_text(value: Json) -> str:
+    """The text that a server sent, "" for what is none.
 
-Effort = Literal["low", "medium", "high"]
-EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
-DEFAULT_EFFORT: Final[Effort] = "medium"
+    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    """
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable():  # most text is, and none of it has surrogates
+        return value
+    return _SURROGATE.sub("\ufffd", value)
 
-CONTEXT_SIZE: Final = 131_072
-
-# The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
-# model repeat itself (mlx_server.md, Requests); 1.0 and 1.0 are what OpenAI recommends for gpt-oss.
-DEFAULT_MAX_TOKENS: Final = 8192
-DEFAULT_TEMPERATURE: Final = 1.0
-DEFAULT_TOP_P: Final = 1.0
 
 # ======================================================================================
 # harmony_core/events.py
@@ -343,22 +357,8 @@ def _complete_json(text: str) -> str:
 
 
 # ======================================================================================
-# harmony_core/native.py
+# harmony_core/native_calls.py
 # Tool calls that a server sends in fields of their own, in pieces.
-
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-
-
-def sent_text(value: Json) -> str:
-    """The text that a server sent, "" for what is none.
-
-    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
-    """
-    if not isinstance(value, str):
-        return ""
-    if value.isprintable():  # most text is, and none of it has surrogates
-        return value
-    return _SURROGATE.sub("\ufffd", value)
 
 
 @dataclass(slots=True)
@@ -436,7 +436,7 @@ def _written(arguments: Json) -> str:
 # type without `<|constrain|>` or without the blank. So a header is cut at its markers
 # into parts, and each part is searched for what it may hold.
 
-Audience = Literal["user", "host", "tool"]
+Audience = Literal["user", "hidden", "tool"]
 
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
@@ -469,7 +469,7 @@ _HIDDEN_ROLES = ("user", "system", "developer")
 class Header:
     """What a header says; channel (if known) and recipient are "" where there is none.
 
-    `audience` is "tool" for the roles under which tools speak, and "host" for the other
+    `audience` is "tool" for the roles under which tools speak, and "hidden" for the other
     roles that no reader sees and for messages to the assistant itself (rules 2 and 10).
     """
 
@@ -496,7 +496,7 @@ def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
             recipient = resolve_recipient(target, tools) or recipient
             addressed_in = kind
     if recipient == "assistant":
-        audience = "host" if audience == "user" else audience
+        audience = "hidden" if audience == "user" else audience
         recipient = ""
     return Header(audience, channel, recipient)
 
@@ -508,7 +508,7 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 def _audience(role: str) -> Audience:
     if role in _HIDDEN_ROLES:
-        return "host"
+        return "hidden"
     if role in ("tool", "python") or role.startswith(("functions.", "browser")):
         return "tool"
     return "user"
@@ -1028,7 +1028,7 @@ def parse(
 
 
 # ======================================================================================
-# harmony_core/content.py
+# harmony_core/dialects.py
 # The content of one reply, delta by delta: its text, and the fields beside it.
 #
 # The text is Harmony, which covers text without any markup, or begins with a `<think>`
@@ -1071,7 +1071,7 @@ class UntilWord:
         return held
 
 
-class ReplyContent:
+class DeltaReader:
     """Tell a reply's thinking, answer and calls apart, however they are spelled.
 
     Fields win over markup: once thinking or a call came in a field of its own, text is
@@ -1087,11 +1087,11 @@ class ReplyContent:
         self.incomplete = False
         self._native = NativeCalls(names)
         self._parser = HarmonyParser(names)
-        self._take = self._take_start
+        self._read = self._read_start
         self._held = ""  # what may still begin with `<think>`
         self._thinking = UntilWord(["</think>"])
-        self._kind: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
-        self._at_lead = False  # whether blanks are dropped: at the edges of `<think>`
+        self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
+        self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
 
@@ -1107,12 +1107,12 @@ class ReplyContent:
         if text or reasoning or calls:
             self.deltas += 1
         if not (reasoning or calls):
-            return self._take(text) if text else []
-        events = self._be_plain()
+            return self._read(text) if text else []
+        events = self._stop_searching_markup()
         self._native.add(calls)
         if thought := sent_text(reasoning):
             events.append(ReasoningDelta(thought))
-        return events + self._take(text)
+        return events + self._read(text)
 
     def close(self, reason: FinishReason) -> list[Event]:
         """Give out all that is held."""
@@ -1122,17 +1122,17 @@ class ReplyContent:
         self.incomplete = self.incomplete or dropped
         return [*events, *calls]
 
-    def _be_plain(self) -> list[Event]:
-        if self._take == self._say and self._kind is AnswerDelta:
+    def _stop_searching_markup(self) -> list[Event]:
+        if self._read == self._emit and self._sink is AnswerDelta:
             return []
         events = self._close_text("stop")
-        self._take, self._kind, self._at_lead = self._say, AnswerDelta, False
+        self._read, self._sink, self._at_edge = self._emit, AnswerDelta, False
         return events
 
     def _close_text(self, reason: FinishReason) -> list[Event]:
-        waiting = self._take == self._take_start
-        events = self._take_harmony(self._held) if waiting else []
-        events += self._say(self._thinking.flush())
+        waiting = self._read == self._read_start
+        events = self._read_harmony(self._held) if waiting else []
+        events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
                 self.called = event.reason == "tool_calls"
@@ -1141,19 +1141,19 @@ class ReplyContent:
                 events.append(event)
         return events
 
-    def _take_start(self, text: str) -> list[Event]:
+    def _read_start(self, text: str) -> list[Event]:
         self._held += text
         lead = self._held.lstrip()
         if lead.startswith(_THINK):
-            self._take = self._take_thinking
-            self._kind, self._at_lead = ReasoningDelta, True
-            return self._take_thinking(lead.removeprefix(_THINK))
+            self._read = self._read_thinking
+            self._sink, self._at_edge = ReasoningDelta, True
+            return self._read_thinking(lead.removeprefix(_THINK))
         if _THINK.startswith(lead) and len(self._held) <= MAX_THINK_LEAD:
             return []
-        self._take = self._take_harmony
-        return self._take_harmony(self._held)
+        self._read = self._read_harmony
+        return self._read_harmony(self._held)
 
-    def _take_harmony(self, text: str) -> list[Event]:
+    def _read_harmony(self, text: str) -> list[Event]:
         if self._aligning and ("|>" in text or not self._parser.aligned):
             self._watch_alignment(text)
         return self._parser.feed(text)
@@ -1170,23 +1170,23 @@ class ReplyContent:
             self._parser.aligned = self._aligning = alone
         self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
-    def _take_thinking(self, text: str) -> list[Event]:
-        events = self._say(self._thinking.feed(text))
+    def _read_thinking(self, text: str) -> list[Event]:
+        events = self._emit(self._thinking.feed(text))
         if self._thinking.found:
-            self._take, self._kind, self._at_lead = self._say, AnswerDelta, True
-            events += self._say(self._thinking.rest)
+            self._read, self._sink, self._at_edge = self._emit, AnswerDelta, True
+            events += self._emit(self._thinking.rest)
         return events
 
-    def _say(self, text: str) -> list[Event]:
+    def _emit(self, text: str) -> list[Event]:
         """Pass on text of the kind that is due."""
-        if self._at_lead:
+        if self._at_edge:
             text = text.lstrip()
-            self._at_lead = not text
-        return [self._kind(text)] if text else []
+            self._at_edge = not text
+        return [self._sink(text)] if text else []
 
 
 # ======================================================================================
-# harmony_core/answer.py
+# harmony_core/answer_filter.py
 # What the caller asked of the answer alone: stop words, and JSON with nothing around.
 
 # The first code block, closed or not; then all up to the last fence, for JSON that
@@ -1390,7 +1390,7 @@ class ChatStream:
         self.server_model = ""
         words = [word for word in stop if word]
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
-        self._content = ReplyContent(tools)
+        self._content = DeltaReader(tools)
         self._sse = SseDecoder()
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # what came before that
@@ -1554,7 +1554,7 @@ def _error_words(frame: JsonObject) -> str:
 
 
 # ======================================================================================
-# harmony_core/thoughts.py
+# harmony_core/reply_markup.py
 # What an assistant said, taken apart, in whatever markup a host or a client keeps it.
 #
 # Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
@@ -1599,7 +1599,7 @@ _RAW_START = re.compile(
 )
 
 
-def take_apart(text: str) -> tuple[str, list[str], list[ToolCall]]:
+def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
     The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
@@ -1762,7 +1762,7 @@ def _read_message(message: JsonObject) -> PastMessage:
 
 def _read_assistant(message: JsonObject) -> PastMessage:
     content = message.get("content")
-    answer, thoughts, spoken = take_apart(_text_of(content))
+    answer, thoughts, spoken = split_reply(_text_of(content))
     parts = [message, *_dicts(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
@@ -1884,8 +1884,36 @@ def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, st
 
 
 # ======================================================================================
-# harmony_core/offer.py
-# Tools and response formats in the shape that the chat template bears.
+# harmony_core/response_format.py
+# OpenAI's `response_format` in the words that the chat template bears.
+
+
+def response_section(wanted: Json) -> str:
+    """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
+    kinds = ("json_object", "json_schema")
+    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
+        return ""
+    given = wanted.get("json_schema")
+    asked = given if isinstance(given, dict) else {}
+    schema = asked.get("schema")
+    if isinstance(schema, dict):
+        name = _one_line(asked.get("name")) or "response"
+        note = _one_line(asked.get("description"))
+        note = f"{note} The whole answer is JSON of this schema".lstrip()
+    else:
+        name, schema = "json_object", {"type": "object"}
+        note = "The whole answer is one JSON object"
+    note = f"// {note}, without any text or code fence around it."
+    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
+
+
+def _one_line(text: Json) -> str:
+    return " ".join(text.split()) if isinstance(text, str) else ""
+
+
+# ======================================================================================
+# harmony_core/tools.py
+# Tools in the shape that the chat template bears.
 
 
 def function_of(tool: Json) -> JsonObject:
@@ -1925,29 +1953,6 @@ def _sendable_property(spec: Json) -> Json:
         return spec
     default = spec.get("default", "")
     return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
-
-
-def response_section(wanted: Json) -> str:
-    """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
-    kinds = ("json_object", "json_schema")
-    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
-        return ""
-    given = wanted.get("json_schema")
-    asked = given if isinstance(given, dict) else {}
-    schema = asked.get("schema")
-    if isinstance(schema, dict):
-        name = _one_line(asked.get("name")) or "response"
-        note = _one_line(asked.get("description"))
-        note = f"{note} The whole answer is JSON of this schema".lstrip()
-    else:
-        name, schema = "json_object", {"type": "object"}
-        note = "The whole answer is one JSON object"
-    note = f"// {note}, without any text or code fence around it."
-    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
-
-
-def _one_line(text: Json) -> str:
-    return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def sendable(value: Json) -> Json:
@@ -1993,7 +1998,12 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "xtc_probability": (0.0, 1.0),
     "xtc_threshold": (0.0, 1.0),
 }
-_OTHERS = {"logprobs": bool, "logit_bias": dict, "adapters": str, "draft_model": str}
+_OTHER_FIELDS = {
+    "logprobs": bool,
+    "logit_bias": dict,
+    "adapters": str,
+    "draft_model": str,
+}
 
 # `stop` would be matched inside the thinking, and `response_format` is ignored by
 # mlx_lm.server and bends the thinking on servers with grammars.
@@ -2082,7 +2092,7 @@ class ChatRequest:
         _merge(body, self.extra)
         return body
 
-    def open_stream(self) -> ChatStream:
+    def chat_stream(self) -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
         names = (function_of(tool).get("name") for tool in self.tools)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
@@ -2114,9 +2124,9 @@ def models_from(body: str | bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
 
 
-def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
+def _merge(body: JsonObject, fields: Mapping[str, Json]) -> None:
     """Add what can be sent; in the place of another value only one of the same type."""
-    for name, value in wishes.items():
+    for name, value in fields.items():
         if name in _NEVER_EXTRA:
             continue
         sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
@@ -2124,7 +2134,7 @@ def _merge(body: JsonObject, wishes: Mapping[str, Json]) -> None:
         if isinstance(known, dict) and isinstance(sent, dict):
             body[name] = known | sent
             continue
-        wanted = type(known) if known is not None else _OTHERS.get(name, object)
+        wanted = type(known) if known is not None else _OTHER_FIELDS.get(name, object)
         if sent is not None and isinstance(sent, wanted):
             body[name] = sent
 
@@ -2142,66 +2152,60 @@ def _number(value: Json, least: float, most: float) -> float | None:
 
 
 # ======================================================================================
-# openwebui_pipe/choices.py
-# Which models are offered, under which names, and which tools go along.
-
-# Built-in tools that are there only where the user switched the feature on.
-ASKED_FOR = (
-    "search_web fetch_url generate_image edit_image execute_code list_chat_files"
-    " query_chat_files grep_chat_files view_skill read_skill_file grep_skill_files"
-)
-# With knowledge attached to the model these replace its retrieval.
-KNOWLEDGE = (
-    "list_knowledge search_knowledge_files grep_knowledge_files view_file"
-    " query_knowledge_files view_knowledge_file view_note"
-)
+# openwebui_pipe/background_tasks.py
+# One Mac has one GPU: background tasks wait while an answer streams from it.
 
 
-def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
-    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
-    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
+class Lane:
+    """The answers that stream from one server at the moment."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.quiet = asyncio.Event()
 
 
-def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
-    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
-    count = Counter(last for _, _, last in parts.values())
-    return {
-        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
-        for name, (owner, _, last) in parts.items()
-    }
+class AnswersFirst:
+    """A lane per event loop and server, for as long as answers stream there.
 
-
-def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
-    """The tools of a request under the policy of the Valve TOOLS.
-
-    `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
-    built-in tools that nobody chose come along, twenty kilobytes with every "hello".
+    Answers never wait. A task waits for them, but no longer than it is told: an answer
+    could wait for a task in turn (a filter that asks the model).
     """
-    if policy == "off" or not isinstance(offered, list):
-        return []
-    entries = known if isinstance(known, dict) else {}
-    built_in = {
-        name
-        for name, entry in entries.items()
-        if isinstance(entry, dict) and entry.get("type") == "builtin"
-    }
-    built_in -= set(ASKED_FOR.split())
-    if "list_knowledge" in built_in:
-        built_in -= set(KNOWLEDGE.split())
-    return [
-        tool for tool in offered if policy == "all" or name_of(tool) not in built_in
-    ]
 
+    def __init__(self) -> None:
+        # An asyncio primitive belongs to the loop that first waits on it.
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = (
+            WeakKeyDictionary()
+        )
 
-def name_of(tool: Json) -> str:
-    """The name of an OpenAI tool object."""
-    match tool:
-        case {"function": {"name": str(name)}}:
-            return name
-    return ""
+    def _here(self) -> dict[str, Lane]:
+        return self._loops.setdefault(asyncio.get_running_loop(), {})
+
+    @contextlib.contextmanager
+    def answering(self, server: str) -> Iterator[None]:
+        """Hold tasks for this server back."""
+        lanes = self._here()
+        lane = lanes.setdefault(server, Lane())
+        lane.answers += 1
+        try:
+            yield
+        finally:
+            lane.answers -= 1
+            if not lane.answers:
+                lane.quiet.set()
+                del lanes[server]
+
+    async def until_quiet(self, server: str, settle: float, patience: float) -> None:
+        """Wait until no answer has streamed for `settle` of at most `patience` seconds.
+
+        Open WebUI starts the title a moment before the answer, and a tool round is
+        several answers with short breaks; settling keeps a task out of both gaps.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.sleep(settle)
+                while lane := self._here().get(server):
+                    await lane.quiet.wait()
+                    await asyncio.sleep(settle)
 
 
 # ======================================================================================
@@ -2312,11 +2316,45 @@ def error_chunk(text: str) -> JsonObject:
 
 
 # ======================================================================================
+# openwebui_pipe/model_list.py
+# Which models are offered, and under which names.
+
+MODELS_FRESH: Final = 10.0
+"""Seconds for which the model list stands: it is wanted on every page load."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """What a server offered, and when it was asked last."""
+
+    endpoint: Endpoint
+    ids: tuple[str, ...]
+    asked: float
+
+
+def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
+    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
+    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
+    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
+
+
+def short_names(ids: Sequence[str]) -> dict[str, str]:
+    """Ids with their last component; those that share it, with what precedes it too."""
+    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
+    count = Counter(last for _, _, last in parts.values())
+    return {
+        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
+        for name, (owner, _, last) in parts.items()
+    }
+
+
+# ======================================================================================
 # harmony_core/problems.py
 # The table of everything that can go wrong with a server: what happened, and what to do next.
 #
 # A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"), and holds two
-# sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `errors.py` fills in.
+# sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `diagnosis.py` fills in.
 
 Language = Literal["en", "ja"]
 
@@ -2503,7 +2541,59 @@ PROBLEMS = {
 }
 
 # ======================================================================================
-# harmony_core/errors.py
+# openwebui_pipe/phrases.py
+# The words that the pipe itself says, in the two languages of its users.
+
+PHRASES: Final = {
+    "waiting": ("Waiting for the server", "サーバーの応答を待っています"),
+    "reading": ("Reading the prompt {percent} %", "プロンプトを読み込み中 {percent} %"),
+    "thinking": ("Thinking", "考えています"),
+    "cut": (
+        "The answer was cut at {budget} tokens."
+        " Use Continue Response, or raise MAX_TOKENS.",
+        "回答は {budget} トークンで切れました。"
+        "「続きを生成」を使うか、MAX_TOKENS を上げてください。",
+    ),
+    "bad_call": (
+        "The model called the tool “{tool}” in a way that cannot be run."
+        " Regenerate the answer.",
+        "モデルがツール「{tool}」を実行できない形で呼び出しました。回答を再生成してください。",
+    ),
+    "images": (
+        "gpt-oss reads text only. The images in this message were left out.",
+        "gpt-oss が読めるのはテキストだけです。このメッセージの画像は送られませんでした。",
+    ),
+    "tasks_off": (
+        "The pipe leaves this task out. Set TASKS to low-effort to have it done.",
+        "このタスクは行いません。行う場合は TASKS を low-effort にしてください。",
+    ),
+    "no_answer": (
+        "The model gave no answer to this task. Open WebUI goes on without it.",
+        "このタスクにモデルの回答がありませんでした。Open WebUI はそのまま続行します。",
+    ),
+    "failed": (
+        "The pipe failed ({error})."
+        " Report it with the traceback from the log of Open WebUI.",
+        "パイプで問題が起きました({error})。Open WebUI のログを添えて報告してください。",
+    ),
+}
+
+
+def phrase(name: str, language: Language, **values: object) -> str:
+    """One of the pipe's own sentences, filled in."""
+    return PHRASES[name][language == "ja"].format(**values)
+
+
+def language_of(metadata: object) -> Language:
+    """The language of the user's browser, a prompt variable of Open WebUI; or English."""
+    match metadata:
+        case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
+            return "ja"
+    return "en"
+
+
+# ======================================================================================
+# harmony_core/diagnosis.py
 # From what is known of a failure to a row of the table in `problems.py`.
 #
 # Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
@@ -2538,9 +2628,17 @@ class Failure:
 
 
 # What an end and what a silence mean before the first byte of a reply, by the phase.
-_END = {"connect": "unreachable", "headers": "empty_reply", "first_byte": "dead_server"}
-_SILENCE = {"connect": "connect_timeout", "headers": "silent", "first_byte": "silent"}
-_STATUS_ROWS = {
+_KIND_OF_END = {
+    "connect": "unreachable",
+    "headers": "empty_reply",
+    "first_byte": "dead_server",
+}
+_KIND_OF_SILENCE = {
+    "connect": "connect_timeout",
+    "headers": "silent",
+    "first_byte": "silent",
+}
+_ROW_OF_STATUS = {
     413: "too_large",
     429: "rate_limited",
     **dict.fromkeys(range(300, 400), "redirect"),
@@ -2549,7 +2647,7 @@ _STATUS_ROWS = {
 }
 # What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX's allocator,
 # vLLM, Ollama and LM Studio say; the first match counts.
-_BODY_ROWS = {
+_ROW_OF_WORDS = {
     "dead_server": "generation thread died",
     "gpt_oss_unsupported": "model type gpt_oss not supported",
     "no_model": "a model path has to be given",
@@ -2611,7 +2709,7 @@ def visible_url(url: str) -> str:
 
 def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
     """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
-    return _filled(_row_of(failure), failure, api_key)
+    return _filled(_problem_row(failure), failure, api_key)
 
 
 def explain_reply(
@@ -2627,35 +2725,35 @@ def explain_reply(
 
     `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
     """
-    row = _row_of_reply(reply, fingerprint, deltas)
+    row = _reply_row(reply, fingerprint, deltas)
     failure = Failure("stream", base_url, body=reply.detail)
     return _filled(row, failure, api_key, max_tokens) if row else None
 
 
-def _row_of(failure: Failure) -> str:
+def _problem_row(failure: Failure) -> str:
     if failure.phase == "status":
-        return _row_of_status(failure)
+        return _status_row(failure)
     if failure.cause == "timeout":
-        return _SILENCE.get(failure.phase, "stalled")
+        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
     known = failure.cause if failure.phase == "connect" else ""
-    return known or _END.get(failure.phase, "interrupted")
+    return known or _KIND_OF_END.get(failure.phase, "interrupted")
 
 
-def _row_of_status(failure: Failure) -> str:
-    if failure.status in _STATUS_ROWS:
-        return _STATUS_ROWS[failure.status]
+def _status_row(failure: Failure) -> str:
+    if failure.status in _ROW_OF_STATUS:
+        return _ROW_OF_STATUS[failure.status]
     if failure.status < 500 and _HTML.match(failure.body):
         return "web_page"
     if failure.status < 400:
         return "not_a_reply"
-    if row := _row_of_body(failure.body):
+    if row := _body_row(failure.body):
         return row
     if failure.status == 404:
-        return _row_of_404(failure)
+        return _not_found_row(failure)
     return "server_error" if failure.status >= 500 else "bad_request"
 
 
-def _row_of_404(failure: Failure) -> str:
+def _not_found_row(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
     if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
@@ -2666,18 +2764,18 @@ def _row_of_404(failure: Failure) -> str:
     return "gpt_oss_unsupported" if listed else "unknown_model"
 
 
-def _row_of_body(body: str) -> str:
-    rows = (row for row, said in _BODY_ROWS.items() if re.search(said, body, re.I))
+def _body_row(body: str) -> str:
+    rows = (row for row, said in _ROW_OF_WORDS.items() if re.search(said, body, re.I))
     return next(rows, "")
 
 
-def _row_of_reply(reply: Reply, fingerprint: str, deltas: int) -> str:
+def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
     counted = reply.usage.completion_tokens if reply.usage else 0
     lost = counted - deltas > 2  # the end token and a blank before it have no delta
     if lost and server_version(fingerprint) == (0, 26, 3):
         return "lossy_server"
     if reply.finish_reason == "error":
-        return _row_of_body(reply.detail) or "error_frame"
+        return _body_row(reply.detail) or "error_frame"
     if reply.finish_reason == "not_a_stream":
         return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
     if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
@@ -2748,7 +2846,67 @@ def _message(body: str) -> str:
 
 
 # ======================================================================================
-# openwebui_pipe/exchange.py
+# openwebui_pipe/status.py
+# The line above an answer that tells what is going on.
+
+log = logging.getLogger(__name__)
+Emitter = Callable[[JsonObject], Awaitable[None]]
+
+PROGRESS_STEP: Final = 5
+"""Per cent of the prompt between two lines: Open WebUI stores every one of them."""
+
+
+class Status:
+    """Shows one line at a time; without an emitter nothing is shown."""
+
+    def __init__(self, emitter: Emitter | None, language: Language) -> None:
+        self._emitter = emitter
+        self._language = language
+        self._shown = ""
+        self._percent = -PROGRESS_STEP
+
+    async def show(self, name: str, done: bool = False, **values: object) -> None:
+        """Show one of the pipe's phrases, for good if it is `done`."""
+        text = phrase(name, self._language, **values)
+        if text != self._shown:
+            await self._line(text, done=done, hidden=False)
+            self._shown = "" if done else text
+
+    async def progress(self, event: Progress) -> None:
+        """Show how much of the prompt is read, in steps."""
+        percent = min(100, 100 * event.done // max(1, event.total))
+        if percent >= self._percent + PROGRESS_STEP:
+            self._percent = percent
+            await self.show("reading", percent=percent)
+
+    async def hide(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            await self._line(self._shown, done=True, hidden=True)
+            self._shown = ""
+
+    async def notify(self, name: str) -> None:
+        """Show a phrase once, beside the chat."""
+        text = phrase(name, self._language)
+        await self._send("notification", {"type": "warning", "content": text})
+
+    async def _line(self, text: str, *, done: bool, hidden: bool) -> None:
+        data: JsonObject = {"description": text, "done": done, "hidden": hidden}
+        await self._send("status", data)
+
+    async def _send(self, kind: str, data: JsonObject) -> None:
+        if self._emitter is None:
+            return
+        try:
+            await self._emitter({"type": kind, "data": data})
+        except Exception:
+            # Whatever the host may raise there, the answer matters more.
+            log.exception("Open WebUI did not take an event")
+            self._emitter = None
+
+
+# ======================================================================================
+# openwebui_pipe/transport.py
 # One request to the server over aiohttp; every way in which it can fail, as a value.
 
 READ_SIZE: Final = 8192
@@ -2792,7 +2950,7 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.limits = limits
-        self.stream: ChatStream = request.open_stream()
+        self.stream: ChatStream = request.chat_stream()
         self._begun = False
 
     @asynccontextmanager
@@ -2919,183 +3077,14 @@ async def listed_models(
 
 
 # ======================================================================================
-# openwebui_pipe/lanes.py
-# One Mac has one GPU: background tasks wait while an answer streams from it.
-
-
-class Lane:
-    """The answers that stream from one server at the moment."""
-
-    def __init__(self) -> None:
-        self.answers = 0
-        self.quiet = asyncio.Event()
-
-
-class Lanes:
-    """A lane per event loop and server, for as long as answers stream there.
-
-    Answers never wait. A task waits for them, but no longer than it is told: an answer
-    could wait for a task in turn (a filter that asks the model).
-    """
-
-    def __init__(self) -> None:
-        # An asyncio primitive belongs to the loop that first waits on it.
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = (
-            WeakKeyDictionary()
-        )
-
-    def _here(self) -> dict[str, Lane]:
-        return self._loops.setdefault(asyncio.get_running_loop(), {})
-
-    @contextlib.contextmanager
-    def answering(self, server: str) -> Iterator[None]:
-        """Hold tasks for this server back."""
-        lanes = self._here()
-        lane = lanes.setdefault(server, Lane())
-        lane.answers += 1
-        try:
-            yield
-        finally:
-            lane.answers -= 1
-            if not lane.answers:
-                lane.quiet.set()
-                del lanes[server]
-
-    async def until_quiet(self, server: str, settle: float, patience: float) -> None:
-        """Wait until no answer has streamed for `settle` of at most `patience` seconds.
-
-        Open WebUI starts the title a moment before the answer, and a tool round is
-        several answers with short breaks; settling keeps a task out of both gaps.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await asyncio.sleep(settle)
-                while lane := self._here().get(server):
-                    await lane.quiet.wait()
-                    await asyncio.sleep(settle)
-
-
-# ======================================================================================
-# openwebui_pipe/phrases.py
-# The words that the pipe itself says, in the two languages of its users.
-
-PHRASES: Final = {
-    "waiting": ("Waiting for the server", "サーバーの応答を待っています"),
-    "reading": ("Reading the prompt {percent} %", "プロンプトを読み込み中 {percent} %"),
-    "thinking": ("Thinking", "考えています"),
-    "cut": (
-        "The answer was cut at {budget} tokens."
-        " Use Continue Response, or raise MAX_TOKENS.",
-        "回答は {budget} トークンで切れました。"
-        "「続きを生成」を使うか、MAX_TOKENS を上げてください。",
-    ),
-    "bad_call": (
-        "The model called the tool “{tool}” in a way that cannot be run."
-        " Regenerate the answer.",
-        "モデルがツール「{tool}」を実行できない形で呼び出しました。回答を再生成してください。",
-    ),
-    "images": (
-        "gpt-oss reads text only. The images in this message were left out.",
-        "gpt-oss が読めるのはテキストだけです。このメッセージの画像は送られませんでした。",
-    ),
-    "tasks_off": (
-        "The pipe leaves this task out. Set TASKS to low-effort to have it done.",
-        "このタスクは行いません。行う場合は TASKS を low-effort にしてください。",
-    ),
-    "no_answer": (
-        "The model gave no answer to this task. Open WebUI goes on without it.",
-        "このタスクにモデルの回答がありませんでした。Open WebUI はそのまま続行します。",
-    ),
-    "failed": (
-        "The pipe failed ({error})."
-        " Report it with the traceback from the log of Open WebUI.",
-        "パイプで問題が起きました({error})。Open WebUI のログを添えて報告してください。",
-    ),
-}
-
-
-def phrase(name: str, language: Language, **values: object) -> str:
-    """One of the pipe's own sentences, filled in."""
-    return PHRASES[name][language == "ja"].format(**values)
-
-
-def language_of(metadata: object) -> Language:
-    """The language of the user's browser, a prompt variable of Open WebUI; or English."""
-    match metadata:
-        case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
-            return "ja"
-    return "en"
-
-
-# ======================================================================================
-# openwebui_pipe/status.py
-# The line above an answer that tells what is going on.
-
-log = logging.getLogger(__name__)
-Emitter = Callable[[JsonObject], Awaitable[None]]
-
-PROGRESS_STEP: Final = 5
-"""Per cent of the prompt between two lines: Open WebUI stores every one of them."""
-
-
-class Status:
-    """Shows one line at a time; without an emitter nothing is shown."""
-
-    def __init__(self, emitter: Emitter | None, language: Language) -> None:
-        self._emitter = emitter
-        self._language = language
-        self._shown = ""
-        self._percent = -PROGRESS_STEP
-
-    async def show(self, name: str, done: bool = False, **values: object) -> None:
-        """Show one of the pipe's phrases, for good if it is `done`."""
-        text = phrase(name, self._language, **values)
-        if text != self._shown:
-            await self._line(text, done=done, hidden=False)
-            self._shown = "" if done else text
-
-    async def progress(self, event: Progress) -> None:
-        """Show how much of the prompt is read, in steps."""
-        percent = min(100, 100 * event.done // max(1, event.total))
-        if percent >= self._percent + PROGRESS_STEP:
-            self._percent = percent
-            await self.show("reading", percent=percent)
-
-    async def hide(self) -> None:
-        """Take the line away."""
-        if self._shown:
-            await self._line(self._shown, done=True, hidden=True)
-            self._shown = ""
-
-    async def notify(self, name: str) -> None:
-        """Show a phrase once, beside the chat."""
-        text = phrase(name, self._language)
-        await self._send("notification", {"type": "warning", "content": text})
-
-    async def _line(self, text: str, *, done: bool, hidden: bool) -> None:
-        data: JsonObject = {"description": text, "done": done, "hidden": hidden}
-        await self._send("status", data)
-
-    async def _send(self, kind: str, data: JsonObject) -> None:
-        if self._emitter is None:
-            return
-        try:
-            await self._emitter({"type": kind, "data": data})
-        except Exception:
-            # Whatever the host may raise there, the answer matters more.
-            log.exception("Open WebUI did not take an event")
-            self._emitter = None
-
-
-# ======================================================================================
-# openwebui_pipe/turn.py
+# openwebui_pipe/reply.py
 # One reply: from the request to the last chunk, with all that can happen between.
 
 COALESCE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
 
 
-class Turn:
+class PipeReply:
     """The state of one call; Stop cancels it at an await, which closes the connection.
 
     `hold` keeps background tasks off the server while it is entered.
@@ -3199,6 +3188,52 @@ class Turn:
             return error_chunk(error.problem.text(self._language))
         log.error("The pipe failed", exc_info=error)
         return error_chunk(phrase("failed", self._language, error=type(error).__name__))
+
+
+# ======================================================================================
+# openwebui_pipe/tool_policy.py
+# Which of a request's tools go along to the server.
+
+# Built-in tools that are there only where the user switched the feature on.
+ASKED_FOR = (
+    "search_web fetch_url generate_image edit_image execute_code list_chat_files"
+    " query_chat_files grep_chat_files view_skill read_skill_file grep_skill_files"
+)
+# With knowledge attached to the model these replace its retrieval.
+KNOWLEDGE = (
+    "list_knowledge search_knowledge_files grep_knowledge_files view_file"
+    " query_knowledge_files view_knowledge_file view_note"
+)
+
+
+def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
+    """The tools of a request under the policy of the Valve TOOLS.
+
+    `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
+    built-in tools that nobody chose come along, twenty kilobytes with every "hello".
+    """
+    if policy == "off" or not isinstance(offered, list):
+        return []
+    entries = known if isinstance(known, dict) else {}
+    built_in = {
+        name
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and entry.get("type") == "builtin"
+    }
+    built_in -= set(ASKED_FOR.split())
+    if "list_knowledge" in built_in:
+        built_in -= set(KNOWLEDGE.split())
+    return [
+        tool for tool in offered if policy == "all" or name_of(tool) not in built_in
+    ]
+
+
+def name_of(tool: Json) -> str:
+    """The name of an OpenAI tool object."""
+    match tool:
+        case {"function": {"name": str(name)}}:
+            return name
+    return ""
 
 
 # ======================================================================================
@@ -3322,8 +3357,6 @@ def user_valves_of(user: object) -> PipeUserValves:
 # ======================================================================================
 # openwebui_pipe/pipe.py
 
-MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list stands: it is wanted on every page load."""
 TASK_WAIT: Final = (0.5, 300.0)
 """Seconds for which a server must be quiet before a task, and at most to wait for it."""
 # An answer waits for these, so they may not wait long for the answers of others.
@@ -3339,15 +3372,6 @@ BODY_FIELDS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What a server offered, and when it was asked last."""
-
-    endpoint: Endpoint
-    ids: tuple[str, ...]
-    asked: float
-
-
 class Pipe:
     """What Open WebUI loads: one for the whole process, so nothing of a call stays on it."""
 
@@ -3356,7 +3380,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.valves = PipeValves()
-        self._lanes = Lanes()
+        self._background = AnswersFirst()
         self._models: ModelList | None = None
 
     async def pipes(self) -> list[dict[str, str]]:
@@ -3410,18 +3434,18 @@ class Pipe:
         maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
         status = Status(None if task else __event_emitter__, language)
         server = valves.BASE_URL
-        hold = nullcontext() if task else self._lanes.answering(server)
-        turn = Turn(exchange, maker, status, language, hold)
+        hold = nullcontext() if task else self._background.answering(server)
+        reply = PipeReply(exchange, maker, status, language, hold)
         if task:
             wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
-            await self._lanes.until_quiet(server, *wait)
-            reply = await turn.completion()
-            if has_answer(reply):
-                return reply
+            await self._background.until_quiet(server, *wait)
+            completion = await reply.completion()
+            if has_answer(completion):
+                return completion
             return error_chunk(phrase("no_answer", language))
         if has_new_image(messages_of(body)):
             await status.notify("images")
-        return turn.chunks() if streams else await turn.completion()
+        return reply.chunks() if streams else await reply.completion()
 
 
 def request_of(

@@ -12,23 +12,26 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Final
 
+from harmony_core.gpt_oss import EFFORTS
 from harmony_core.jsontext import Json, JsonObject
-from harmony_core.profile import EFFORTS
 from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
-from openwebui_pipe.choices import short_names, tools_to_send, wanted_models
+from openwebui_pipe.background_tasks import AnswersFirst
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
-from openwebui_pipe.exchange import Exchange, Limits, http_session, listed_models
-from openwebui_pipe.lanes import Lanes
+from openwebui_pipe.model_list import (
+    MODELS_FRESH,
+    ModelList,
+    short_names,
+    wanted_models,
+)
 from openwebui_pipe.phrases import language_of, phrase
+from openwebui_pipe.reply import PipeReply
 from openwebui_pipe.status import Emitter, Status
-from openwebui_pipe.turn import Turn
+from openwebui_pipe.tool_policy import tools_to_send
+from openwebui_pipe.transport import Exchange, Limits, http_session, listed_models
 from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 
-MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list stands: it is wanted on every page load."""
 TASK_WAIT: Final = (0.5, 300.0)
 """Seconds for which a server must be quiet before a task, and at most to wait for it."""
 # An answer waits for these, so they may not wait long for the answers of others.
@@ -44,15 +47,6 @@ BODY_FIELDS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What a server offered, and when it was asked last."""
-
-    endpoint: Endpoint
-    ids: tuple[str, ...]
-    asked: float
-
-
 class Pipe:
     """What Open WebUI loads: one for the whole process, so nothing of a call stays on it."""
 
@@ -61,7 +55,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.valves = PipeValves()
-        self._lanes = Lanes()
+        self._background = AnswersFirst()
         self._models: ModelList | None = None
 
     async def pipes(self) -> list[dict[str, str]]:
@@ -115,18 +109,18 @@ class Pipe:
         maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
         status = Status(None if task else __event_emitter__, language)
         server = valves.BASE_URL
-        hold = nullcontext() if task else self._lanes.answering(server)
-        turn = Turn(exchange, maker, status, language, hold)
+        hold = nullcontext() if task else self._background.answering(server)
+        reply = PipeReply(exchange, maker, status, language, hold)
         if task:
             wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
-            await self._lanes.until_quiet(server, *wait)
-            reply = await turn.completion()
-            if has_answer(reply):
-                return reply
+            await self._background.until_quiet(server, *wait)
+            completion = await reply.completion()
+            if has_answer(completion):
+                return completion
             return error_chunk(phrase("no_answer", language))
         if has_new_image(messages_of(body)):
             await status.notify("images")
-        return turn.chunks() if streams else await turn.completion()
+        return reply.chunks() if streams else await reply.completion()
 
 
 def request_of(

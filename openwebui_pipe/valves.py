@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from harmony_core.profile import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
+from harmony_core.gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
 
 
 def secret_input() -> JsonDict | None:

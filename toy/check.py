@@ -19,9 +19,9 @@ from mlx.nn import losses
 from mlx_lm import load
 from tokenizers import Tokenizer
 
+from toy.check_prompts import UnseenPrompts
 from toy.tokenizer import encode_reply
 from toy.transcripts import FOLDER, Json, Message, Transcript, load_transcripts
-from toy.unseen import UnseenPrompts
 
 
 @dataclass(frozen=True)

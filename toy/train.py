@@ -23,7 +23,6 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.gpt_oss import AttentionBlock, Model, ModelArgs
 from tokenizers import Tokenizer
 
-from toy.contexts import ContextMaker
 from toy.tokenizer import (
     CALL,
     CONTROL,
@@ -36,6 +35,7 @@ from toy.tokenizer import (
     encode_reply,
     save_tokenizer,
 )
+from toy.training_prompts import ContextMaker
 from toy.transcripts import FOLDER, Transcript, load_transcripts
 
 WINDOW = 64

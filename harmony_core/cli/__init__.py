@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """Run the command line; the process ends with an exit code of `exits.py`."""
+    """Run the command line; the process ends with an exit code of `exit_codes.py`."""
     _replace_closed_streams()
     from .app import app
 
@@ -36,12 +36,12 @@ def _replace_closed_streams() -> None:
 
 def _give_up(error: OSError) -> None:
     """End, in one sentence; in silence when it is the reader of the output who has left."""
-    from .exits import UNEXPECTED_REPLY
-    from .words import say
+    from .exit_codes import UNEXPECTED_REPLY
+    from .phrases import phrase
 
     with suppress(OSError):
         if not isinstance(error, BrokenPipeError):
-            print(say("io_failed", reason=error.strerror or error), file=sys.stderr)
+            print(phrase("io_failed", reason=error.strerror or error), file=sys.stderr)
     # What is still in the buffers is written at the end of the process, and must not fail again.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

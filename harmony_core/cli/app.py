@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import EPILOG
+from .exit_codes import EPILOG
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8080"
 
@@ -117,7 +117,7 @@ def chat(
     The answer goes to stdout, thinking and everything else to stderr.
     """
     from ..client import Client, Timeouts
-    from ..errors import visible_url
+    from ..diagnosis import visible_url
     from .chat import ChatOptions, Conversation, message_from_stdin, talk
     from .schema import read_schema
 
@@ -168,9 +168,9 @@ def doctor(
 ) -> None:
     """Check a server step by step, and say what to do about what is wrong."""
     from ..client import Client, Timeouts
-    from .doctor import PATIENCE, examine
+    from .doctor import REPLY_LIMIT, examine
 
-    timeouts = Timeouts(first_byte=timeout or PATIENCE)
+    timeouts = Timeouts(first_byte=timeout or REPLY_LIMIT)
     client = Client(base_url, api_key, timeouts, use_proxies)
     raise typer.Exit(examine(client, model, as_json))
 

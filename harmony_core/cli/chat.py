@@ -13,10 +13,10 @@ from ..client import Client, ReplyStream, ServerError
 from ..events import Reply
 from ..jsontext import JsonObject
 from ..request import ChatRequest
-from .exits import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
+from .exit_codes import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
+from .phrases import language, phrase
 from .schema import misfit
-from .screen import ReplyScreen, Thinking, without_controls
-from .words import language, say
+from .terminal import ReplyScreen, Thinking, without_controls
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Conversation:
                     exit_code(error.problem.kind),
                 )
             except KeyboardInterrupt:
-                note, code = say("stopped"), INTERRUPTED_BY_USER
+                note, code = phrase("stopped"), INTERRUPTED_BY_USER
         if note:
             print(without_controls(note), file=sys.stderr)
         self._remember(stream.reply if stream else Reply())
@@ -87,13 +87,13 @@ class Conversation:
         if stream.problem is not None:
             return stream.problem.text(language()), exit_code(stream.problem.kind)
         if stream.reply.outcome == "cut":
-            return say("cut"), UNEXPECTED_REPLY
+            return phrase("cut"), UNEXPECTED_REPLY
         if stream.reply.json_valid is False:
-            return say("no_json"), UNEXPECTED_REPLY
+            return phrase("no_json"), UNEXPECTED_REPLY
         if self._options.schema is not None and (
             reason := misfit(stream.reply.answer, self._options.schema)
         ):
-            return say("no_fit", reason=reason), UNEXPECTED_REPLY
+            return phrase("no_fit", reason=reason), UNEXPECTED_REPLY
         return "", OK
 
     def _remember(self, reply: Reply) -> None:
@@ -107,7 +107,7 @@ class Conversation:
 def talk(conversation: Conversation, base_url: str) -> None:
     """Chat until the user leaves."""
     prompt = _prompt()
-    print(say("welcome", url=base_url), file=sys.stderr)
+    print(phrase("welcome", url=base_url), file=sys.stderr)
     text = ""
     while text != "/exit":
         try:
@@ -127,9 +127,11 @@ def _obey(command: str, conversation: Conversation) -> None:
         return
     if command == "/clear":
         conversation.clear()
-        words = say("cleared")
+        words = phrase("cleared")
     else:
-        words = say("help") if command == "/help" else say("no_command", name=command)
+        words = (
+            phrase("help") if command == "/help" else phrase("no_command", name=command)
+        )
     print(words, file=sys.stderr)
 
 
@@ -148,7 +150,7 @@ def _prompt() -> PromptSession[str]:
     return PromptSession(
         multiline=True,
         key_bindings=keys,
-        bottom_toolbar=say("toolbar"),
+        bottom_toolbar=phrase("toolbar"),
         output=create_output(always_prefer_tty=True),  # the answers may go into a file
     )
 

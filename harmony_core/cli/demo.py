@@ -19,9 +19,9 @@ from ..jsontext import Json, JsonObject, dump_json, load_json
 from ..markers import CONTROL_TOKENS
 from ..request import ChatRequest
 from ..sse import SseData, SseDecoder
-from .exits import OK, UNEXPECTED_REPLY, UNREACHABLE, USAGE, exit_code
+from .exit_codes import OK, UNEXPECTED_REPLY, UNREACHABLE, USAGE, exit_code
+from .phrases import language, phrase
 from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
-from .words import language, say
 
 USUAL_PORT = 8080  # mlx_lm.server's own default, which every host's form shows
 WEATHER: JsonObject = {"city": "Tokyo", "celsius": 21, "sky": "sunny"}
@@ -55,14 +55,14 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     python = server_python or (
         sys.executable if importlib.util.find_spec("mlx_lm") else ""
     )
-    trouble = "" if python else say("no_mlx")
+    trouble = "" if python else phrase("no_mlx")
     if not (TOY_MODEL / "config.json").exists():
-        trouble = say("no_toy", path=TOY_MODEL)
+        trouble = phrase("no_toy", path=TOY_MODEL)
     if trouble:
         print(trouble, file=sys.stderr)
         return USAGE
     _catch_signals()
-    print(say("toy_starting"), file=sys.stderr)
+    print(phrase("toy_starting"), file=sys.stderr)
     if serve and not port:
         port = free_port(USUAL_PORT)
     try:
@@ -71,7 +71,7 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
         ) as server:
             return _keep_up(server) if serve else _show(Client(server.base_url))
     except ToyServerError as error:
-        print(_obituary(error), file=sys.stderr)
+        print(_why_it_ended(error), file=sys.stderr)
         return UNREACHABLE
     except ServerError as error:
         print(error.problem.text(language()), file=sys.stderr)
@@ -92,13 +92,13 @@ def _leave(number: int, _frame: object) -> None:
     sys.exit(UNEXPECTED_REPLY)
 
 
-def _obituary(error: ToyServerError) -> str:
-    died, log = say("toy_died", reason=error), error.log.strip()
-    return say("toy_log", log=log, died=died) if log else died
+def _why_it_ended(error: ToyServerError) -> str:
+    died, log = phrase("toy_died", reason=error), error.log.strip()
+    return phrase("toy_log", log=log, died=died) if log else died
 
 
 def _keep_up(server: ToyServer) -> int:
-    print(say("serving", url=server.base_url, port=server.port), flush=True)
+    print(phrase("serving", url=server.base_url, port=server.port), flush=True)
     try:
         while True:
             time.sleep(3600)
@@ -118,11 +118,11 @@ def _show(client: Client) -> int:
         "scene_tool": tool,
     }
     for name, turns in scenes.items():
-        console.print(_side_by_side(say(name), turns))
+        console.print(_side_by_side(phrase(name), turns))
     checks = _checks(chat, japanese, tool)
     for name, well in checks.items():
         mark = Text("✓ ", "green") if well else Text("✗ ", "red")
-        console.print(mark + Text(say(name), "default"))
+        console.print(mark + Text(phrase(name), "default"))
     return OK if all(checks.values()) else UNEXPECTED_REPLY
 
 
@@ -239,8 +239,8 @@ def _side_by_side(title: str, turns: Sequence[Turn]) -> Table:
         expand=True,
         show_lines=True,
     )
-    table.add_column(say("left"), ratio=1, overflow="fold")
-    table.add_column(say("right"), ratio=1, overflow="fold")
+    table.add_column(phrase("left"), ratio=1, overflow="fold")
+    table.add_column(phrase("right"), ratio=1, overflow="fold")
     for turn in turns:
         table.add_row(_raw_view(turn.raw), _reader_view(turn))
     return table
@@ -256,7 +256,7 @@ def _reader_view(turn: Turn) -> Group:
     """What a chat window would show: the thinking folded away."""
     lines = [Text(turn.said, "bold")]
     if turn.reply.reasoning:
-        lines.append(Text(f"▸ {say('thought_folded')}", "dim"))
+        lines.append(Text(f"▸ {phrase('thought_folded')}", "dim"))
     lines += [
         Text(f"→ {call.name}({call.arguments})", "green")
         for call in turn.reply.tool_calls

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from ..client import CheckStep, Client
-from ..errors import visible_url
-from .exits import OK, exit_code
-from .screen import without_controls
-from .words import language, say
+from ..client import Client
+from ..diagnosis import visible_url
+from ..server_check import CheckStep
+from .exit_codes import OK, exit_code
+from .phrases import language, phrase
+from .terminal import without_controls
 
-PATIENCE = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
+REPLY_LIMIT = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
 _LISTED = 5  # models that are named; a cache may hold dozens
 _WORDS_OF_STEP = {"model": "model_ok", "reply": "reply_ok", "version": "version_ok"}
 
@@ -38,7 +39,7 @@ def _report_text(url: str, steps: Iterable[CheckStep]) -> int:
             console.print(_line("✗", "red", step.problem.text(language())))
             code = exit_code(step.problem.kind)
     if code == OK:
-        console.print(say("all_well"))
+        console.print(phrase("all_well"))
     return code
 
 
@@ -69,7 +70,7 @@ def _with_status(steps: Iterable[CheckStep]) -> Iterable[CheckStep]:
     waiting = Console(stderr=True)
     iterator = iter(steps)
     while True:
-        with waiting.status(Text(say("waiting"), "dim")):
+        with waiting.status(Text(phrase("waiting"), "dim")):
             step = next(iterator, None)
         if step is None:
             return
@@ -81,17 +82,17 @@ def _good_news(step: CheckStep, url: str) -> str:
         listed = step.fact.split(", ")
         more = ", …" if len(listed) > _LISTED else ""
         models = (
-            say("server_listed", fact=", ".join(listed[:_LISTED]) + more)
+            phrase("server_listed", fact=", ".join(listed[:_LISTED]) + more)
             if step.fact
             else ""
         )
-        return say("server_ok", url=url) + models
+        return phrase("server_ok", url=url) + models
     if step.name == "version" and not step.fact:
-        return say("version_unknown")
-    return say(_WORDS_OF_STEP[step.name], fact=step.fact)
+        return phrase("version_unknown")
+    return phrase(_WORDS_OF_STEP[step.name], fact=step.fact)
 
 
 def _warning(step: CheckStep, url: str) -> str:
     if step.name == "server":
-        return say("no_list", url=url)
+        return phrase("no_list", url=url)
     return step.problem.text(language()) if step.problem else ""

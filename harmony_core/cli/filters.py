@@ -10,7 +10,7 @@ import typer
 from ..history import clean_history
 from ..jsontext import JsonObject, load_json
 from ..parser import parse
-from .exits import USAGE
+from .exit_codes import USAGE
 
 
 def parse_text() -> None:

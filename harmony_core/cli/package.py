@@ -12,8 +12,8 @@ from typing import Final
 
 import pathspec
 
-from .exits import OK, USAGE
-from .words import say
+from .exit_codes import OK, USAGE
+from .phrases import phrase
 
 _EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
 _READABLE_FILE: Final = 0o100644 << 16
@@ -37,7 +37,7 @@ def run_package(source: Path, output: Path | None) -> int:
 
 
 def _refuse(key: str, **values: object) -> int:
-    print(say(key, **values), file=sys.stderr)
+    print(phrase(key, **values), file=sys.stderr)
     return USAGE
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..client import Client, ServerError, Timeouts
-from .words import say
+from .phrases import phrase
 
 TOY_MODEL = Path(__file__).resolve().parents[2] / "toy" / "model"
 START_LIMIT = 120.0  # seconds until the server must answer
@@ -110,7 +110,7 @@ def _try_to_listen(host: str, port: int) -> None:
         taken = error.errno == errno.EADDRINUSE
         key = "port_taken" if taken else "no_listening"
         raise ToyServerError(
-            say(key, host=host, port=port, reason=error.strerror)
+            phrase(key, host=host, port=port, reason=error.strerror)
         ) from None
 
 

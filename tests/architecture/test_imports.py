@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "harmony_core"
-CLIENT = {"client.py", "exchange.py"}  # the one synchronous HTTP client
+CLIENT = {"client.py", "transport.py", "server_check.py"}  # the synchronous client
 PURE = sorted(
     path for path in CORE.glob("*.py") if path.name not in CLIENT | {"__main__.py"}
 )
@@ -92,7 +92,7 @@ def is_plain_call(node: ast.AST) -> bool:
 def test_no_pure_module_imports_the_client_or_the_command_line(path: Path) -> None:
     relative = {name for name in imports(path) if name.startswith(".")}
     lazily = {".client"} if path.name == "__init__.py" else set()
-    assert not relative & ({".client", ".exchange", ".cli"} - lazily)
+    assert not relative & ({".client", ".transport", ".server_check", ".cli"} - lazily)
 
 
 def test_the_client_adds_nothing_but_its_http_library() -> None:

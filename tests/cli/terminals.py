@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pexpect
 
-PATIENCE = 30  # seconds: an upper bound for every wait
+REPLY_LIMIT = 30  # seconds: an upper bound for every wait
 
 
 def in_terminal(*arguments: str) -> pexpect.spawn:
@@ -23,7 +23,7 @@ def in_terminal(*arguments: str) -> pexpect.spawn:
         cwd=str(Path(__file__).parents[2]),
         env=os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
         encoding="utf-8",
-        timeout=PATIENCE,
+        timeout=REPLY_LIMIT,
         dimensions=(40, 100),
         preexec_fn=_heed_signals,
     )

@@ -14,8 +14,8 @@ import pytest
 from prompt_toolkit.utils import get_cwidth
 
 from harmony_core.cli import bench
-from harmony_core.cli.exits import _CODE_OF_KIND, exit_code
-from harmony_core.cli.words import _WORDS, language
+from harmony_core.cli.exit_codes import _CODE_OF_KIND, exit_code
+from harmony_core.cli.phrases import _PHRASES, language
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Outcome, Run
 
@@ -187,16 +187,16 @@ def test_closed_standard_streams_are_as_good_as_empty_ones(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("key", _WORDS)
+@pytest.mark.parametrize("key", _PHRASES)
 def test_both_languages_fill_in_the_same_blanks(key: str) -> None:
     english, japanese = (
         {name for _, name, _, _ in string.Formatter().parse(text) if name}
-        for text in _WORDS[key]
+        for text in _PHRASES[key]
     )
     assert english == japanese
 
 
-@pytest.mark.parametrize("toolbar", _WORDS["toolbar"])
+@pytest.mark.parametrize("toolbar", _PHRASES["toolbar"])
 def test_the_toolbar_fits_a_terminal_of_80_columns(toolbar: str) -> None:
     # Some terminals draw the dots two columns wide.
     assert get_cwidth(toolbar) + toolbar.count("·") <= 80
@@ -206,7 +206,7 @@ def test_the_words_on_serving_name_the_fields_as_the_hosts_do() -> None:
     root = Path(__file__).parents[2]
     form = (root / "dify_plugin_mlx" / "provider" / "mlx.yaml").read_text("utf-8")
     valves = (root / "openwebui_pipe" / "valves.py").read_text("utf-8")
-    english, japanese = _WORDS["serving"]
+    english, japanese = _PHRASES["serving"]
     assert "en_US: Server URL\n" in form
     assert "ja_JP: サーバー URL\n" in form
     assert 'title="Base URL"' in valves

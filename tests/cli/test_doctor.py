@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harmony_core.cli.doctor import PATIENCE
+from harmony_core.cli.doctor import REPLY_LIMIT
 from tests.cli.conftest import Run
 from tests.server import Hang, Script, ScriptedServer, models, page, reply
 
@@ -102,7 +102,7 @@ def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) ->
     result = run("doctor", "--base-url", server.base_url, "--timeout", "1")
     assert result.exit_code == 6
     assert "sent nothing for 1 s" in result.stdout
-    assert f"({PATIENCE:g})" in run("doctor", "--help").stdout
+    assert f"({REPLY_LIMIT:g})" in run("doctor", "--help").stdout
 
 
 def test_the_report_can_be_json(server: ScriptedServer, run: Run) -> None:

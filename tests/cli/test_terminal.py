@@ -45,7 +45,7 @@ def spawn(server: ScriptedServer, *arguments: str) -> pexpect.spawn:
     return in_terminal(*line)
 
 
-def say(terminal: pexpect.spawn, line: str) -> None:
+def phrase(terminal: pexpect.spawn, line: str) -> None:
     terminal.send(line + "\r")
 
 
@@ -108,9 +108,9 @@ def test_a_conversation_remembers_its_turns(
     server: ScriptedServer, terminal: pexpect.spawn
 ) -> None:
     server.chat(reply(*harmony("hm", "First.")), reply(*harmony("hm", "Second.")))
-    say(terminal, "One")
+    phrase(terminal, "One")
     terminal.expect_exact("First.")
-    say(terminal, "Two")
+    phrase(terminal, "Two")
     terminal.expect_exact("Second.")
     assert server.requests[1].json["messages"] == [
         {"role": "user", "content": "One"},
@@ -129,12 +129,12 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_chat(
         *(text(token) for token in ("<|channel|>", "final", "<|message|>", "Half an")),
     ]
     server.chat([*started, Hang()], reply(*harmony("hm", "Whole.")))
-    say(terminal, "One")
+    phrase(terminal, "One")
     terminal.expect_exact("Half an")
     terminal.send(CTRL_C)
     assert server.requests[0].was_closed_by_client()
     terminal.expect_exact("(stopped)")
-    say(terminal, "Two")
+    phrase(terminal, "Two")
     terminal.expect_exact("Whole.")
     assert [message["content"] for message in server.requests[1].json["messages"]] == [
         "One",
@@ -147,9 +147,9 @@ def test_a_failed_turn_is_told_and_forgotten(
     server: ScriptedServer, terminal: pexpect.spawn
 ) -> None:
     server.chat([], reply(*harmony("hm", "Better.")))
-    say(terminal, "One")
+    phrase(terminal, "One")
     terminal.expect_exact("closed the connection without a reply")
-    say(terminal, "Two")
+    phrase(terminal, "Two")
     terminal.expect_exact("Better.")
     assert server.requests[1].json["messages"] == [{"role": "user", "content": "Two"}]
 
@@ -158,7 +158,7 @@ def test_a_message_may_have_several_lines(
     server: ScriptedServer, terminal: pexpect.spawn
 ) -> None:
     server.chat(reply(*harmony("hm", "Good.")))
-    say(terminal, "first" + ESCAPE + "\rsecond")
+    phrase(terminal, "first" + ESCAPE + "\rsecond")
     terminal.expect_exact("Good.")
     assert server.requests[0].json["messages"] == [
         {"role": "user", "content": "first\nsecond"}
@@ -169,19 +169,19 @@ def test_commands_are_obeyed_and_not_sent(
     server: ScriptedServer, terminal: pexpect.spawn
 ) -> None:
     server.chat(reply(*harmony("hm", "Good.")))
-    say(terminal, "One")
+    phrase(terminal, "One")
     terminal.expect_exact("Good.")
-    say(terminal, "/help")
+    phrase(terminal, "/help")
     terminal.expect_exact("forget the conversation")
-    say(terminal, "/clear")
+    phrase(terminal, "/clear")
     terminal.expect_exact("is forgotten")
-    say(terminal, "/nonsense")
+    phrase(terminal, "/nonsense")
     terminal.expect_exact("There is no command /nonsense")
     terminal.send(CTRL_C)
-    say(terminal, "")
-    say(terminal, "Two")
+    phrase(terminal, "")
+    phrase(terminal, "Two")
     terminal.expect_exact("Good.")
-    say(terminal, "/exit")
+    phrase(terminal, "/exit")
     terminal.expect(pexpect.EOF)
     assert [request.json["messages"] for request in server.requests] == [
         [{"role": "user", "content": "One"}],

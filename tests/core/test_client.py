@@ -24,8 +24,8 @@ from harmony_core.events import (
     ReasoningDelta,
     Usage,
 )
-from harmony_core.exchange import Exchange
 from harmony_core.request import ChatRequest, Endpoint
+from harmony_core.transport import Exchange
 from tests.server import (
     DONE,
     Gate,

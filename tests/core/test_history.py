@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from harmony_core.history import clean_history, defuse
 from harmony_core.jsontext import Json, JsonObject
 from harmony_core.parser import parse
-from harmony_core.thoughts import take_apart
+from harmony_core.reply_markup import split_reply
 
 CORPUS = sorted((Path(__file__).parent / "history_corpus").glob("*.json"))
 CASES = [
@@ -100,7 +100,7 @@ def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(
     reply: JsonObject,
 ) -> None:
     parsed = parse(reply["text"])
-    answer, thoughts, calls = take_apart(reply["text"])
+    answer, thoughts, calls = split_reply(reply["text"])
     assert answer == parsed.answer.lstrip("\n")
     assert "".join(thoughts) == parsed.reasoning
     assert tuple(calls) == parsed.tool_calls
@@ -249,7 +249,7 @@ def test_what_a_user_writes_is_what_the_model_reads(text: str) -> None:
 
 @given(st.text(alphabet="ab 東🌸`~<>/|&#*\n\u2028"))
 def test_an_answer_behind_thinking_keeps_its_exact_text(text: str) -> None:
-    answer, thoughts, _ = take_apart(f"<think>a</think>\n\n{text}")
+    answer, thoughts, _ = split_reply(f"<think>a</think>\n\n{text}")
     assert answer == re.sub(r"\A( *\n)+", "", text)
     assert thoughts == ["a"]
 
@@ -263,9 +263,9 @@ def test_tags_nested_past_any_sense_end_as_text() -> None:
         block = (
             f"<{opening[:2]}{block}{opening[2:]}x</{closing[:2]}{block}{closing[2:]}"
         )
-    answer, _, _ = take_apart(block)
+    answer, _, _ = split_reply(block)
     assert "<\u2060think>" in answer
-    assert take_apart(answer) == (answer, [], [])
+    assert split_reply(answer) == (answer, [], [])
 
 
 def nested(depth: int) -> Json:

@@ -377,7 +377,7 @@ def test_no_json_is_asked_for_where_none_is_wanted(wanted: Json) -> None:
     assert payload(response_format=wanted) == payload()
     assert (
         collect(
-            ChatRequest(HELLO, response_format=wanted).open_stream().close()
+            ChatRequest(HELLO, response_format=wanted).chat_stream().close()
         ).json_valid
         is None
     )
@@ -404,7 +404,7 @@ def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> No
         tools=[{"type": "function", "function": {"name": "Web Search"}}, None],
         stop="STOP",
         response_format={"type": "json_object"},
-    ).open_stream()
+    ).chat_stream()
     stream.feed(
         completion(
             "<|channel|>commentary to=functions.Web Search json<|message|>{}<|call|>"
@@ -425,14 +425,14 @@ def test_numbers_that_only_extra_fields_have_get_the_type_of_the_server() -> Non
 
 
 def test_no_stop_word_may_be_none() -> None:
-    stream = ChatRequest(HELLO, stop=None).open_stream()
+    stream = ChatRequest(HELLO, stop=None).chat_stream()
     stream.feed(completion("abc"))
     assert collect(stream.close()).answer == "abc"
 
 
 @pytest.mark.parametrize("stop", ["b", ["b"], ("x", "b"), ["", "b"]])
 def test_stop_words_come_as_one_or_several(stop: str | list[str]) -> None:
-    stream = ChatRequest(HELLO, stop=stop).open_stream()
+    stream = ChatRequest(HELLO, stop=stop).chat_stream()
     stream.feed(completion("abc"))
     assert collect(stream.close()).answer == "a"
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dify_plugin.entities.model.provider import ModelProviderConfiguration
 
-from tests.dify.talk import Talk
+from tests.dify.sdk_driver import Talk
 from tests.server import ScriptedServer, models
 
 assert dify_plugin

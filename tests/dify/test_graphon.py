@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.dify.environments import environment
-from tests.dify.hosts import ServerlessPlugin
+from tests.dify.plugin_process import ServerlessPlugin
 from tests.server import Reset, Script, ScriptedServer, harmony, head, reply, text
 
 ROOT = Path(__file__).parents[2]

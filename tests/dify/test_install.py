@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from harmony_core.cli.package import write_package
-from tests.dify.chats import TRANSCRIPTS, Chat, real_server
 from tests.dify.environments import base_python, run, uv
-from tests.dify.hosts import PipedPlugin, free_port
+from tests.dify.plugin_process import PipedPlugin, free_port
+from tests.dify.toy_chats import TRANSCRIPTS, Chat, real_server
 from tests.server import ScriptedServer, harmony, reply
 
 ROOT = Path(__file__).parents[2]

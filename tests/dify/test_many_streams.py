@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dify.hosts import ServerlessPlugin
+from tests.dify.plugin_process import ServerlessPlugin
 from tests.server import Gate, ScriptedServer, harmony, reply, text
 from tests.server.replies import Step
 

@@ -22,7 +22,7 @@ from dify_plugin.errors.model import (
     InvokeServerUnavailableError,
 )
 
-from tests.dify.talk import WEATHER, Talk
+from tests.dify.sdk_driver import WEATHER, Talk
 from tests.server import (
     DONE,
     Hang,

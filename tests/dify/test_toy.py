@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dify.chats import AGENT_RUNS, TRANSCRIPTS, WEATHER, Chat, real_server
-from tests.dify.hosts import Message, Plugin, ServerlessPlugin
+from tests.dify.plugin_process import Message, Plugin, ServerlessPlugin
+from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, WEATHER, Chat, real_server
 from tests.server import ScriptedServer, harmony, models, page, reply
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from harmony_core.events import AnswerDelta, Progress, ReasoningDelta, Reply
 from harmony_core.jsontext import JsonObject, load_json
 from harmony_core.markers import CONTROL_TOKENS
 from tests.e2e.conftest import LOSSY, NEWEST, python_of
+from toy.check_prompts import UnseenPrompts
 from toy.transcripts import Transcript, load_transcripts
-from toy.unseen import UnseenPrompts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
 WEATHER_TOOL: JsonObject = {

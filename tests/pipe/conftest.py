@@ -9,7 +9,7 @@ import pytest
 
 import openwebui_pipe.pipe
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.host import Host, load_as_in_0_6_20, load_as_in_0_12_4
+from tests.pipe.fake_host import Host, load_as_in_0_6_20, load_as_in_0_12_4
 from tests.server import ScriptedServer
 
 

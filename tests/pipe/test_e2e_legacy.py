@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, expect
 
 from openwebui_pipe.bundle import TARGET
 from tests.pipe.browser import Visit, chromium
+from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
-from tests.pipe.stage import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from openwebui_pipe.choices import short_names, wanted_models
-from tests.pipe.host import Host
+from openwebui_pipe.model_list import short_names, wanted_models
+from tests.pipe.fake_host import Host
 from tests.server import Hang, ScriptedServer, models, page
 
 CACHE = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openwebui_pipe.valves import PipeUserValves, PipeValves, secret_input
-from tests.pipe.host import Host, joined
+from tests.pipe.fake_host import Host, joined
 from tests.server import ScriptedServer, reply
 
 

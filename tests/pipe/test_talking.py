@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipe.host import Host, deltas, error_of, joined
+from tests.pipe.fake_host import Host, deltas, error_of, joined
 from tests.server import (
     DONE,
     Gate,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipe.host import Host
+from tests.pipe.fake_host import Host
 from tests.server import DONE, Gate, ScriptedServer, chunk, harmony, head, reply, text
 
 TITLE = '{"title": "挨拶"}'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipe.host import Host, error_of, joined
+from tests.pipe.fake_host import Host, error_of, joined
 from tests.server import (
     DONE,
     Hang,

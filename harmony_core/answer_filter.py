@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .content import UntilWord
+from .dialects import UntilWord
 from .events import AnswerDelta, Event, ReasoningDelta, ToolCall
 from .jsontext import load_json
 

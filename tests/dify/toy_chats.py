@@ -10,7 +10,7 @@ from typing import Any
 
 from harmony_core.cli.toy_server import ToyServer, toy_server
 from tests.dify.environments import environment
-from tests.dify.hosts import Host, Message
+from tests.dify.plugin_process import Host, Message
 from toy.transcripts import load_transcripts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}

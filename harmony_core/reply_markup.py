@@ -52,7 +52,7 @@ _RAW_START = re.compile(
 )
 
 
-def take_apart(text: str) -> tuple[str, list[str], list[ToolCall]]:
+def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
     The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harmony_core.content import MAX_THINK_LEAD
+from harmony_core.dialects import MAX_THINK_LEAD
 from harmony_core.events import AnswerDelta, ReasoningDelta
 from tests.core.streams import (
     RAW,

@@ -23,7 +23,7 @@ from urllib3.connectionpool import (
     HTTPSConnectionPool,
 )
 
-from .errors import Cause, Failure, Phase, cause_of, explain_failure
+from .diagnosis import Cause, Failure, Phase, cause_of, explain_failure
 from .problems import Problem
 from .request import Endpoint
 

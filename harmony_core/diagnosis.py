@@ -44,9 +44,17 @@ class Failure:
 
 
 # What an end and what a silence mean before the first byte of a reply, by the phase.
-_END = {"connect": "unreachable", "headers": "empty_reply", "first_byte": "dead_server"}
-_SILENCE = {"connect": "connect_timeout", "headers": "silent", "first_byte": "silent"}
-_STATUS_ROWS = {
+_KIND_OF_END = {
+    "connect": "unreachable",
+    "headers": "empty_reply",
+    "first_byte": "dead_server",
+}
+_KIND_OF_SILENCE = {
+    "connect": "connect_timeout",
+    "headers": "silent",
+    "first_byte": "silent",
+}
+_ROW_OF_STATUS = {
     413: "too_large",
     429: "rate_limited",
     **dict.fromkeys(range(300, 400), "redirect"),
@@ -55,7 +63,7 @@ _STATUS_ROWS = {
 }
 # What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX's allocator,
 # vLLM, Ollama and LM Studio say; the first match counts.
-_BODY_ROWS = {
+_ROW_OF_WORDS = {
     "dead_server": "generation thread died",
     "gpt_oss_unsupported": "model type gpt_oss not supported",
     "no_model": "a model path has to be given",
@@ -117,7 +125,7 @@ def visible_url(url: str) -> str:
 
 def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
     """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
-    return _filled(_row_of(failure), failure, api_key)
+    return _filled(_problem_row(failure), failure, api_key)
 
 
 def explain_reply(
@@ -133,35 +141,35 @@ def explain_reply(
 
     `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
     """
-    row = _row_of_reply(reply, fingerprint, deltas)
+    row = _reply_row(reply, fingerprint, deltas)
     failure = Failure("stream", base_url, body=reply.detail)
     return _filled(row, failure, api_key, max_tokens) if row else None
 
 
-def _row_of(failure: Failure) -> str:
+def _problem_row(failure: Failure) -> str:
     if failure.phase == "status":
-        return _row_of_status(failure)
+        return _status_row(failure)
     if failure.cause == "timeout":
-        return _SILENCE.get(failure.phase, "stalled")
+        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
     known = failure.cause if failure.phase == "connect" else ""
-    return known or _END.get(failure.phase, "interrupted")
+    return known or _KIND_OF_END.get(failure.phase, "interrupted")
 
 
-def _row_of_status(failure: Failure) -> str:
-    if failure.status in _STATUS_ROWS:
-        return _STATUS_ROWS[failure.status]
+def _status_row(failure: Failure) -> str:
+    if failure.status in _ROW_OF_STATUS:
+        return _ROW_OF_STATUS[failure.status]
     if failure.status < 500 and _HTML.match(failure.body):
         return "web_page"
     if failure.status < 400:
         return "not_a_reply"
-    if row := _row_of_body(failure.body):
+    if row := _body_row(failure.body):
         return row
     if failure.status == 404:
-        return _row_of_404(failure)
+        return _not_found_row(failure)
     return "server_error" if failure.status >= 500 else "bad_request"
 
 
-def _row_of_404(failure: Failure) -> str:
+def _not_found_row(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
     if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
@@ -172,18 +180,18 @@ def _row_of_404(failure: Failure) -> str:
     return "gpt_oss_unsupported" if listed else "unknown_model"
 
 
-def _row_of_body(body: str) -> str:
-    rows = (row for row, said in _BODY_ROWS.items() if re.search(said, body, re.I))
+def _body_row(body: str) -> str:
+    rows = (row for row, said in _ROW_OF_WORDS.items() if re.search(said, body, re.I))
     return next(rows, "")
 
 
-def _row_of_reply(reply: Reply, fingerprint: str, deltas: int) -> str:
+def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
     counted = reply.usage.completion_tokens if reply.usage else 0
     lost = counted - deltas > 2  # the end token and a blank before it have no delta
     if lost and server_version(fingerprint) == (0, 26, 3):
         return "lossy_server"
     if reply.finish_reason == "error":
-        return _row_of_body(reply.detail) or "error_frame"
+        return _body_row(reply.detail) or "error_frame"
     if reply.finish_reason == "not_a_stream":
         return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
     if reply.finish_reason == "interrupted" and not (deltas or reply.detail):

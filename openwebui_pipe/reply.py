@@ -9,7 +9,7 @@ from typing import Final
 
 import aiohttp
 
-from harmony_core.errors import explain_reply
+from harmony_core.diagnosis import explain_reply
 from harmony_core.events import (
     AnswerDelta,
     Event,
@@ -21,15 +21,15 @@ from harmony_core.events import (
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import Language
 from openwebui_pipe.chunks import ChunkMaker, error_chunk, merge_deltas
-from openwebui_pipe.exchange import Exchange, ServerTrouble
 from openwebui_pipe.phrases import phrase
 from openwebui_pipe.status import Status, log
+from openwebui_pipe.transport import Exchange, ServerTrouble
 
 COALESCE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
 
 
-class Turn:
+class PipeReply:
     """The state of one call; Stop cancels it at an await, which closes the connection.
 
     `hold` keeps background tasks off the server while it is entered.

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from toy.foreign_text import ENGLISH, ForeignText
+from toy.filler_text import ENGLISH, ForeignText
 from toy.transcripts import Json, Message, Transcript
 
 SKIES = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from openwebui_pipe.lanes import Lanes
+from openwebui_pipe.background_tasks import AnswersFirst
 
 
 def test_a_task_waits_for_the_last_of_several_answers() -> None:
     async def play() -> list[str]:
-        lanes = Lanes()
+        lanes = AnswersFirst()
         order: list[str] = []
         with lanes.answering("a"):
             with lanes.answering("a"):
@@ -26,7 +26,7 @@ def test_a_task_waits_for_the_last_of_several_answers() -> None:
 
 def test_a_task_does_not_wait_for_another_server() -> None:
     async def play() -> list[str]:
-        lanes = Lanes()
+        lanes = AnswersFirst()
         order: list[str] = []
         with lanes.answering("a"):
             await _wait(lanes, "b", order)
@@ -37,7 +37,7 @@ def test_a_task_does_not_wait_for_another_server() -> None:
 
 def test_patience_ends() -> None:
     async def play() -> list[str]:
-        lanes = Lanes()
+        lanes = AnswersFirst()
         order: list[str] = []
         with lanes.answering("a"):  # an answer that waits for the task itself
             await _wait(lanes, "a", order, patience=0.01)
@@ -48,7 +48,7 @@ def test_patience_ends() -> None:
 
 def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
     async def play() -> list[str]:
-        lanes = Lanes()
+        lanes = AnswersFirst()
         order: list[str] = []
         task = asyncio.create_task(_wait(lanes, "a", order, settle=0.01))
         await asyncio.sleep(0)
@@ -62,7 +62,7 @@ def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
 
 
 def test_each_loop_has_its_own_lanes_and_nothing_is_left_of_them() -> None:
-    lanes = Lanes()
+    lanes = AnswersFirst()
 
     async def play() -> None:
         with lanes.answering("a"):
@@ -76,7 +76,11 @@ def test_each_loop_has_its_own_lanes_and_nothing_is_left_of_them() -> None:
 
 
 async def _wait(
-    lanes: Lanes, server: str, order: list[str], settle: float = 0, patience: float = 20
+    lanes: AnswersFirst,
+    server: str,
+    order: list[str],
+    settle: float = 0,
+    patience: float = 20,
 ) -> None:
     await lanes.until_quiet(server, settle, patience)
     order.append("task")

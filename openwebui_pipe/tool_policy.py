@@ -1,10 +1,6 @@
-"""Which models are offered, under which names, and which tools go along."""
+"""Which of a request's tools go along to the server."""
 
 from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from harmony_core.jsontext import Json
 
@@ -18,23 +14,6 @@ KNOWLEDGE = (
     "list_knowledge search_knowledge_files grep_knowledge_files view_file"
     " query_knowledge_files view_knowledge_file view_note"
 )
-
-
-def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
-    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
-    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
-
-
-def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
-    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
-    count = Counter(last for _, _, last in parts.values())
-    return {
-        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
-        for name, (owner, _, last) in parts.items()
-    }
 
 
 def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:

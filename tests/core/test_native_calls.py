@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harmony_core.jsontext import Json
-from harmony_core.native import NativeCalls
+from harmony_core.native_calls import NativeCalls
 from tests.core.streams import answer_of, call_piece, chunk, native_calls, summary
 from tests.server.replies import DONE
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from .events import AnswerDelta, Event, Finish, FinishReason, ReasoningDelta
-from .jsontext import JsonObject
+from .jsontext import JsonObject, sent_text
 from .markers import CONTROL_TOKENS
-from .native import NativeCalls, sent_text
+from .native_calls import NativeCalls
 from .parser import HarmonyParser
 
 MAX_THINK_LEAD: Final = 64
@@ -52,7 +52,7 @@ class UntilWord:
         return held
 
 
-class ReplyContent:
+class DeltaReader:
     """Tell a reply's thinking, answer and calls apart, however they are spelled.
 
     Fields win over markup: once thinking or a call came in a field of its own, text is
@@ -68,11 +68,11 @@ class ReplyContent:
         self.incomplete = False
         self._native = NativeCalls(names)
         self._parser = HarmonyParser(names)
-        self._take = self._take_start
+        self._read = self._read_start
         self._held = ""  # what may still begin with `<think>`
         self._thinking = UntilWord(["</think>"])
-        self._kind: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
-        self._at_lead = False  # whether blanks are dropped: at the edges of `<think>`
+        self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
+        self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
 
@@ -88,12 +88,12 @@ class ReplyContent:
         if text or reasoning or calls:
             self.deltas += 1
         if not (reasoning or calls):
-            return self._take(text) if text else []
-        events = self._be_plain()
+            return self._read(text) if text else []
+        events = self._stop_searching_markup()
         self._native.add(calls)
         if thought := sent_text(reasoning):
             events.append(ReasoningDelta(thought))
-        return events + self._take(text)
+        return events + self._read(text)
 
     def close(self, reason: FinishReason) -> list[Event]:
         """Give out all that is held."""
@@ -103,17 +103,17 @@ class ReplyContent:
         self.incomplete = self.incomplete or dropped
         return [*events, *calls]
 
-    def _be_plain(self) -> list[Event]:
-        if self._take == self._say and self._kind is AnswerDelta:
+    def _stop_searching_markup(self) -> list[Event]:
+        if self._read == self._emit and self._sink is AnswerDelta:
             return []
         events = self._close_text("stop")
-        self._take, self._kind, self._at_lead = self._say, AnswerDelta, False
+        self._read, self._sink, self._at_edge = self._emit, AnswerDelta, False
         return events
 
     def _close_text(self, reason: FinishReason) -> list[Event]:
-        waiting = self._take == self._take_start
-        events = self._take_harmony(self._held) if waiting else []
-        events += self._say(self._thinking.flush())
+        waiting = self._read == self._read_start
+        events = self._read_harmony(self._held) if waiting else []
+        events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
                 self.called = event.reason == "tool_calls"
@@ -122,19 +122,19 @@ class ReplyContent:
                 events.append(event)
         return events
 
-    def _take_start(self, text: str) -> list[Event]:
+    def _read_start(self, text: str) -> list[Event]:
         self._held += text
         lead = self._held.lstrip()
         if lead.startswith(_THINK):
-            self._take = self._take_thinking
-            self._kind, self._at_lead = ReasoningDelta, True
-            return self._take_thinking(lead.removeprefix(_THINK))
+            self._read = self._read_thinking
+            self._sink, self._at_edge = ReasoningDelta, True
+            return self._read_thinking(lead.removeprefix(_THINK))
         if _THINK.startswith(lead) and len(self._held) <= MAX_THINK_LEAD:
             return []
-        self._take = self._take_harmony
-        return self._take_harmony(self._held)
+        self._read = self._read_harmony
+        return self._read_harmony(self._held)
 
-    def _take_harmony(self, text: str) -> list[Event]:
+    def _read_harmony(self, text: str) -> list[Event]:
         if self._aligning and ("|>" in text or not self._parser.aligned):
             self._watch_alignment(text)
         return self._parser.feed(text)
@@ -151,16 +151,16 @@ class ReplyContent:
             self._parser.aligned = self._aligning = alone
         self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
-    def _take_thinking(self, text: str) -> list[Event]:
-        events = self._say(self._thinking.feed(text))
+    def _read_thinking(self, text: str) -> list[Event]:
+        events = self._emit(self._thinking.feed(text))
         if self._thinking.found:
-            self._take, self._kind, self._at_lead = self._say, AnswerDelta, True
-            events += self._say(self._thinking.rest)
+            self._read, self._sink, self._at_edge = self._emit, AnswerDelta, True
+            events += self._emit(self._thinking.rest)
         return events
 
-    def _say(self, text: str) -> list[Event]:
+    def _emit(self, text: str) -> list[Event]:
         """Pass on text of the kind that is due."""
-        if self._at_lead:
+        if self._at_edge:
             text = text.lstrip()
-            self._at_lead = not text
-        return [self._kind(text)] if text else []
+            self._at_edge = not text
+        return [self._sink(text)] if text else []

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ..events import AnswerDelta, Event, Progress, ReasoningDelta
-from .words import say
+from .phrases import phrase
 
 Thinking = Literal["fold", "hide", "show"]
 
@@ -45,7 +45,7 @@ class ReplyScreen:
         self._answer_end = ""
 
     def __enter__(self) -> ReplyScreen:
-        self._status(lambda: say("waiting"))
+        self._status(lambda: phrase("waiting"))
         return self
 
     def __exit__(
@@ -63,7 +63,7 @@ class ReplyScreen:
         match event:
             case Progress(done, total) if self._thinking_since is None:
                 self._status(
-                    lambda: say("reading", percent=100 * done // max(total, 1))
+                    lambda: phrase("reading", percent=100 * done // max(total, 1))
                 )
             case ReasoningDelta(text):
                 self._show_thought(text)
@@ -84,9 +84,9 @@ class ReplyScreen:
         self._end_line()
         match self._thinking:
             case "fold":
-                self._status(lambda: say("thinking", seconds=self._seconds()))
+                self._status(lambda: phrase("thinking", seconds=self._seconds()))
             case "hide":
-                self._status(lambda: say("waiting"))
+                self._status(lambda: phrase("waiting"))
             case "show":
                 self._hide_status()
 
@@ -97,7 +97,7 @@ class ReplyScreen:
         if self._thinking == "show":
             self._notes.print("\n")
         if self._thinking == "fold" and self._notes.is_terminal:
-            self._notes.print(Text(say("thought", seconds=self._seconds()), "dim"))
+            self._notes.print(Text(phrase("thought", seconds=self._seconds()), "dim"))
         self._thinking_since = None
 
     def _end_line(self) -> None:

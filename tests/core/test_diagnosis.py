@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_core.errors import (
+from harmony_core.diagnosis import (
     Cause,
     Failure,
     Phase,

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from .arguments import Arguments
 from .events import ToolCall
-from .jsontext import Json, dump_json
-
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-
-
-def sent_text(value: Json) -> str:
-    """The text that a server sent, "" for what is none.
-
-    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
-    """
-    if not isinstance(value, str):
-        return ""
-    if value.isprintable():  # most text is, and none of it has surrogates
-        return value
-    return _SURROGATE.sub("\ufffd", value)
+from .jsontext import Json, dump_json, sent_text
 
 
 @dataclass(slots=True)

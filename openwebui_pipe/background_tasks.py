@@ -16,7 +16,7 @@ class Lane:
         self.quiet = asyncio.Event()
 
 
-class Lanes:
+class AnswersFirst:
     """A lane per event loop and server, for as long as answers stream there.
 
     Answers never wait. A task waits for them, but no longer than it is told: an answer

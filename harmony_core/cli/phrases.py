@@ -6,7 +6,7 @@ import os
 
 from ..problems import Language
 
-_WORDS = {
+_PHRASES = {
     "waiting": ("Waiting for the reply…", "返答を待っています…"),
     "reading": (
         "Reading the prompt… {percent} %",
@@ -153,7 +153,7 @@ def language() -> Language:
     return "ja" if next(filter(None, settings), "").startswith("ja") else "en"
 
 
-def say(key: str, **values: object) -> str:
+def phrase(key: str, **values: object) -> str:
     """One of the texts above, filled in."""
-    english, japanese = _WORDS[key]
+    english, japanese = _PHRASES[key]
     return (japanese if language() == "ja" else english).format(**values)

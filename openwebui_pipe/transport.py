@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 
 from harmony_core.chat import ChatStream
-from harmony_core.errors import Cause, Failure, Phase, cause_of, explain_failure
+from harmony_core.diagnosis import Cause, Failure, Phase, cause_of, explain_failure
 from harmony_core.events import Event
 from harmony_core.jsontext import dump_json
 from harmony_core.problems import Problem
@@ -58,7 +58,7 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.limits = limits
-        self.stream: ChatStream = request.open_stream()
+        self.stream: ChatStream = request.chat_stream()
         self._begun = False
 
     @asynccontextmanager

@@ -1,0 +1,120 @@
+"""The check of a server, step by step: what `Client.check` and `mlx-harmony doctor` find out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .diagnosis import Failure, explain_failure, server_version
+from .jsontext import JsonObject
+from .problems import Problem, problem_of
+from .request import DEFAULT_MODEL, ChatRequest
+from .transport import ServerError
+
+if TYPE_CHECKING:
+    from .client import Client
+
+FATAL_KINDS = ("lossy_server",)
+# GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
+NO_LIST_YET = ("empty_reply", "dead_server")
+_LIST_MISSING = (*NO_LIST_YET, "wrong_path")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """One thing that `Client.check_steps` looked at.
+
+    `problem` is None when it is well; `fatal` is False for what only deserves a warning. `fact` is what
+    was found, for people to read: an address, ids of models, a version.
+    """
+
+    name: str
+    fact: str = ""
+    problem: Problem | None = None
+    fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a successful check learned; `models` is None where the server has no list, `version` where it
+    is not mlx-lm's."""
+
+    models: tuple[str, ...] | None
+    fingerprint: str
+    version: tuple[int, int, int] | None
+
+
+class ServerCheck:
+    """Looks at a server from the outside in; see `Client.check`."""
+
+    def __init__(self, client: Client, model: str) -> None:
+        self._client = client
+        self._model = "" if model.strip() == DEFAULT_MODEL else model.strip()
+        self.models: tuple[str, ...] | None = None
+        self.fingerprint = ""
+
+    def steps(self) -> Iterator[CheckStep]:
+        """Each step as it is taken; the first fatal problem is the last step."""
+        takes = [self._list_models, self._find_model, self._ask, self._know_version]
+        for take in takes:
+            step = take()
+            if step is None:
+                continue
+            yield step
+            if step.problem is not None and step.fatal:
+                return
+
+    def _list_models(self) -> CheckStep:
+        try:
+            self.models = self._client.models()
+        except ServerError as error:
+            return CheckStep(
+                "server",
+                "",
+                error.problem,
+                fatal=error.problem.kind not in _LIST_MISSING,
+            )
+        return CheckStep("server", ", ".join(self.models))
+
+    def _find_model(self) -> CheckStep | None:
+        if self.models is None:
+            return None  # without a list nobody can tell
+        if not self._model or self._model in self.models:
+            return CheckStep("model", self._model or DEFAULT_MODEL)
+        failure = Failure(
+            "status",
+            self._client.base_url,
+            status=404,
+            model=self._model,
+            models=self.models,
+        )
+        return CheckStep("model", self._model, explain_failure(failure))
+
+    def _ask(self) -> CheckStep:
+        # A name that is not known to be there might start a download.
+        model = self._model if self.models is not None else ""
+        hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
+        try:
+            with self._client.open(
+                ChatRequest(hello, model=model, max_tokens=1, temperature=0)
+            ) as stream:
+                for _ in stream:
+                    pass
+        except ServerError as error:
+            return CheckStep("reply", "", error.problem)
+        self.fingerprint = stream.fingerprint
+        return CheckStep("reply", stream.server_model)
+
+    def _know_version(self) -> CheckStep:
+        version = server_version(self.fingerprint)
+        if version is None:
+            return CheckStep("version", self.fingerprint)
+        number = ".".join(map(str, version))
+        problem: Problem | None = None
+        if version == (0, 26, 3):
+            problem = problem_of("lossy_server")
+        elif version[:2] in ((0, 29), (0, 30)):
+            problem = problem_of("unstable_server", version=number)
+        fatal = problem is not None and problem.kind in FATAL_KINDS
+        return CheckStep("version", f"mlx-lm {number}", problem, fatal)
