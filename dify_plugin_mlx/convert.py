@@ -25,11 +25,13 @@ from dify_plugin.errors.model import (
 
 from harmony_core.events import ToolCall
 from harmony_core.jsontext import Json, JsonObject, dump_json
+from harmony_core.native_calls import openai_call
 from harmony_core.problems import Problem
+from harmony_core.render import Thinking
 from harmony_core.request import ChatRequest
 
 from .json_reply import read_schema
-from .settings import Settings, Thinking, effort_of
+from .settings import Settings, effort_of
 
 SMALL_BUDGET: Final = 512
 """Up to so many tokens Dify's own helpers ask for, titles above all (dify.md, Replying)."""
@@ -229,11 +231,7 @@ def _content(message: PromptMessage) -> Json:
 
 
 def _call_dict(call: AssistantPromptMessage.ToolCall) -> JsonObject:
-    function: JsonObject = {
-        "name": call.function.name,
-        "arguments": call.function.arguments,
-    }
-    return {"id": call.id, "type": "function", "function": function}
+    return openai_call(call.id, call.function.name, call.function.arguments)
 
 
 def _thinking_of(value: object, default: Thinking) -> Thinking:

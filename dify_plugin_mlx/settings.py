@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from dify_plugin.entities import I18nObject
 from dify_plugin.entities.model import (
@@ -23,8 +22,7 @@ from harmony_core.gpt_oss import (
     EFFORTS,
     Effort,
 )
-
-Thinking = Literal["fold", "hide"]
+from harmony_core.render import Thinking
 
 _TOOL_FEATURES = frozenset(
     {

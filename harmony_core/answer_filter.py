@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from .dialects import UntilWord
-from .events import AnswerDelta, Event, ReasoningDelta, ToolCall
+from .events import AnswerDelta, Event, ReasoningDelta, has_executable_call
 from .jsontext import load_json
 
 # The first code block, closed or not; then all up to the last fence, for JSON that
@@ -28,7 +28,6 @@ class AnswerFilter:
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
-        self.called = False  # whether a call that may be executed went by
         self.json_valid: bool | None = None  # None: not asked for, or a call instead
         self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
@@ -49,21 +48,23 @@ class AnswerFilter:
                 kept += self._show(self._stop.feed(event.text))
                 continue
             kept += self._show(self._stop.flush())  # no stop word reaches across a call
-            if isinstance(event, ToolCall) and event.executable:
-                self.called = True
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
             else:
                 self.thought = True
         return kept
 
-    def close(self, events: Iterable[Event]) -> list[Event]:
-        """Return what of the last events the caller gets, and what was held."""
+    def close(self, events: Iterable[Event], called: bool) -> list[Event]:
+        """Return what of the last events the caller gets, and what was held.
+
+        `called`: a call that may be executed went by, which can stand for the JSON.
+        """
         kept = self.apply(events) + self._show(self._stop.flush())
         if self._json is None:
             return kept
         answer, valid = _unwrapped_json("".join(self._json))
-        self.json_valid = None if self.called and not answer else valid
+        instead = not answer and (called or has_executable_call(kept))
+        self.json_valid = None if instead else valid
         return [*kept, AnswerDelta(answer)] if answer else kept
 
     def _show(self, text: str) -> list[Event]:

@@ -9,8 +9,15 @@ from typing import Final
 
 from .answer_filter import AnswerFilter
 from .dialects import DeltaReader
-from .events import Event, Finish, FinishReason, Progress, Usage
-from .jsontext import Json, JsonObject, sent_text
+from .events import (
+    Event,
+    Finish,
+    FinishReason,
+    Progress,
+    Usage,
+    has_executable_call,
+)
+from .jsontext import Json, JsonObject, as_list, as_object, sent_text
 from .sse import SseData, SseDecoder, SseField
 
 MAX_BODY: Final = 16 * 1024 * 1024
@@ -68,6 +75,7 @@ class ChatStream:
         self._named = False
         self._unread = ""  # data in plain words: an error, if the reply does not end
         self._usage: Json = None
+        self._called = False  # a call that a host may run was given out
         self._ending: Finish | None = None
 
     @property
@@ -151,8 +159,9 @@ class ChatStream:
             events = self._content.feed(delta) if isinstance(delta, dict) else []
             if self._filter:
                 events = self._filter.apply(events)
-                if self._filter.stopped:
-                    return events + self._finish("stop")
+            self._called = self._called or has_executable_call(events)
+            if self._filter and self._filter.stopped:
+                return events + self._finish("stop")
             if reason := sent_text(choice.get("finish_reason")):
                 events += self._end(_REASONS.get(reason, "stop"))
         return events + self._release() if usage and self._ending else events
@@ -172,16 +181,14 @@ class ChatStream:
         """Give out all that is held, and note the `Finish`: the first one counts."""
         if self._ending:
             return []
-        events = self._content.close(reason)
-        called, json_valid, thought = self._content.called, None, False
-        truncated = reason != "stop" or self._content.incomplete
+        events, incomplete = self._content.close(reason)
+        truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
-            events = self._filter.close(events)
-            called, json_valid = self._filter.called, self._filter.json_valid
-            thought = self._filter.thought
+            events = self._filter.close(events, self._called)
+            json_valid, thought = self._filter.json_valid, self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
-        if called and reason == "stop":
+        if reason == "stop" and (self._called or has_executable_call(events)):
             reason = "tool_calls"
         detail = detail[:MAX_DETAIL]
         self._ending = Finish(reason, truncated, detail, json_valid, thought)
@@ -197,15 +204,14 @@ class ChatStream:
 
 def _first_of(choices: Json) -> JsonObject | None:
     """The only choice, since no more than one is ever asked for."""
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, dict) else None
+    first = as_list(choices)[:1]
+    return first[0] if first and isinstance(first[0], dict) else None
 
 
 def _usage_of(usage: Json) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return Usage(_count(prompt), _count(completion), _count(cached))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .events import Reply
-from .jsontext import load_json
+from .jsontext import as_object, load_json
 from .problems import PROBLEMS, Problem, problem_of
 
 Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
@@ -256,6 +256,5 @@ def _message(body: str) -> str:
     except ValueError:
         return body
     for name in ("error", "message", "detail"):
-        if isinstance(value, dict) and name in value:
-            value = value[name]
+        value = as_object(value).get(name, value)
     return value if isinstance(value, str) else ""

@@ -62,10 +62,6 @@ class DeltaReader:
     def __init__(self, tools: Iterable[str] = ()) -> None:
         names = tuple(tools)
         self.deltas = 0  # those that carried text, thinking or a call
-        # Final after close: whether a call came that may be executed, and whether the
-        # text was cut or a call dropped as incomplete.
-        self.called = False
-        self.incomplete = False
         self._native = NativeCalls(names)
         self._parser = HarmonyParser(names)
         self._read = self._read_start
@@ -73,6 +69,7 @@ class DeltaReader:
         self._thinking = UntilWord(["</think>"])
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
         self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
+        self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
 
@@ -95,13 +92,11 @@ class DeltaReader:
             events.append(ReasoningDelta(thought))
         return events + self._read(text)
 
-    def close(self, reason: FinishReason) -> list[Event]:
-        """Give out all that is held."""
+    def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
+        """Give out all that is held; also whether text was cut or a call dropped."""
         events = self._close_text(reason)
         calls, dropped = self._native.close(reason != "stop", self._parser.call_prefix)
-        self.called = self.called or any(call.executable for call in calls)
-        self.incomplete = self.incomplete or dropped
-        return [*events, *calls]
+        return [*events, *calls], dropped or self._truncated
 
     def _stop_searching_markup(self) -> list[Event]:
         if self._read == self._emit and self._sink is AnswerDelta:
@@ -116,8 +111,7 @@ class DeltaReader:
         events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
-                self.called = event.reason == "tool_calls"
-                self.incomplete = event.truncated
+                self._truncated = event.truncated
             else:
                 events.append(event)
         return events

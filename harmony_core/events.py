@@ -92,6 +92,11 @@ class Finish:
 Event = ReasoningDelta | AnswerDelta | ToolCall | Progress | Usage | Finish
 
 
+def has_executable_call(events: Iterable[Event]) -> bool:
+    """Whether a host may run one of the calls among these events."""
+    return any(isinstance(event, ToolCall) and event.executable for event in events)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A whole reply, as `collect` sums it up."""

@@ -23,7 +23,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 
-from .jsontext import Json, JsonObject, load_json
+from .jsontext import Json, JsonObject, as_object, load_json, objects_in
+from .native_calls import openai_call
 from .reply_markup import WORD_JOINER, split_reply
 
 NO_RESULT = "No result was returned."
@@ -111,14 +112,14 @@ def _read_message(message: JsonObject) -> PastMessage:
 def _read_assistant(message: JsonObject) -> PastMessage:
     content = message.get("content")
     answer, thoughts, spoken = split_reply(_text_of(content))
-    parts = [message, *_dicts(content)]
+    parts = [message, *objects_in(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
     thought = "\n\n".join(filter(None, distinct))
-    native = _dicts(message.get("tool_calls"))
+    native = objects_in(message.get("tool_calls"))
     calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
-    legacy = message.get("function_call")  # the older spelling of one call
-    if not calls and isinstance(legacy, dict) and legacy.get("name"):
+    legacy = as_object(message.get("function_call"))  # the older spelling of one call
+    if not calls and legacy.get("name"):
         calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
     answer = answer if answer.strip() else ""
@@ -126,7 +127,7 @@ def _read_assistant(message: JsonObject) -> PastMessage:
 
 
 def _read_call(call_id: Json, function: Json) -> PastCall:
-    function = function if isinstance(function, dict) else {}
+    function = as_object(function)
     name = _NAMESPACE.sub("", _text_of(function.get("name"))) or UNKNOWN_TOOL
     arguments = _arguments(function.get("arguments"))
     return PastCall(defuse(_text_of(call_id)), defuse(name), arguments)
@@ -168,11 +169,6 @@ def _part_text(part: Json, instead: str) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _dicts(value: Json) -> list[JsonObject]:
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
-
-
 def _json_or_nothing(value: Json) -> str:
     """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
     try:
@@ -209,8 +205,7 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
         said = {"content": "", "thinking": thinking}
     for call, result in _pair(message, known):
         call_id = call.id or f"call_{len(cleaned)}"
-        function: JsonObject = {"name": call.name, "arguments": call.arguments}
-        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
+        sent = openai_call(call_id, call.name, call.arguments)
         cleaned.append({"role": "assistant", **said, "tool_calls": [sent]})
         cleaned.append({"role": "tool", "tool_call_id": call_id, "content": result})
         said = {"content": ""}

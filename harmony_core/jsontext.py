@@ -25,6 +25,21 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def as_object(value: object) -> JsonObject:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Json]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def objects_in(value: object) -> list[JsonObject]:
+    """The objects of a list; none of anything else."""
+    return [item for item in as_list(value) if isinstance(item, dict)]
+
+
 def dump_json(value: Json) -> str:
     """Write JSON the same way every time, with non-ASCII text left readable."""
     return json.dumps(value, ensure_ascii=False)

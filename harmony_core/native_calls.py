@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 from .arguments import Arguments
 from .events import ToolCall
-from .jsontext import Json, dump_json, sent_text
+from .jsontext import Json, JsonObject, dump_json, objects_in, sent_text
+
+
+def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
+    """A tool call in the form that OpenAI's API gives it."""
+    function: Json = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
 
 
 @dataclass(slots=True)
@@ -27,9 +33,9 @@ class NativeCalls:
 
     def add(self, pieces: Json) -> None:
         """Take one delta's `tool_calls`."""
-        for piece in pieces if isinstance(pieces, list) else ():
-            function = piece.get("function") if isinstance(piece, dict) else None
-            if not isinstance(piece, dict) or not isinstance(function, dict):
+        for piece in objects_in(pieces):
+            function = piece.get("function")
+            if not isinstance(function, dict):
                 continue
             index, name = piece.get("index"), sent_text(function.get("name"))
             at = index if isinstance(index, int) else None

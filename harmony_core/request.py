@@ -10,7 +10,7 @@ from typing import Final
 from .chat import ChatStream
 from .gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, EFFORTS
 from .history import clean_history
-from .jsontext import Json, JsonObject, load_json
+from .jsontext import Json, JsonObject, as_object, load_json, objects_in
 from .response_format import response_section
 from .tools import function_of, sendable, sendable_tool
 
@@ -161,9 +161,7 @@ def models_from(body: str | bytes) -> tuple[str, ...]:
         answer = load_json(body)
     except ValueError:
         return ()
-    rows = answer.get("data") if isinstance(answer, dict) else None
-    rows = rows if isinstance(rows, list) else []
-    ids = [row.get("id") for row in rows if isinstance(row, dict)]
+    ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
     return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
 
 

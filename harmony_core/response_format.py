@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .jsontext import Json, dump_json
+from .jsontext import Json, as_object, dump_json
 
 
 def response_section(wanted: Json) -> str:
     """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
     kinds = ("json_object", "json_schema")
-    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
+    wanted = as_object(wanted)
+    if wanted.get("type") not in kinds:
         return ""
-    given = wanted.get("json_schema")
-    asked = given if isinstance(given, dict) else {}
+    asked = as_object(wanted.get("json_schema"))
     schema = asked.get("schema")
     if isinstance(schema, dict):
         name = _one_line(asked.get("name")) or "response"

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 
 from .history import defuse
-from .jsontext import Json, JsonObject, dump_json
+from .jsontext import Json, JsonObject, as_object, dump_json
 
 
 def function_of(tool: Json) -> JsonObject:
     """The function of an OpenAI tool object, or a bare one; empty for anything else."""
-    function = tool.get("function", tool) if isinstance(tool, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        return {}
-    return function if function["name"] else {}
+    tool = as_object(tool)
+    function = as_object(tool.get("function", tool))
+    name = function.get("name")
+    return function if name and isinstance(name, str) else {}
 
 
 def sendable_tool(tool: Json) -> JsonObject:
     """The tool with what the template reads and nothing else; empty for what is none."""
-    function = sendable(function_of(tool))
-    if not isinstance(function, dict) or not function:
+    function = as_object(sendable(function_of(tool)))
+    if not function:
         return {}
     description = function.get("description")
     sent: JsonObject = {
@@ -33,8 +33,7 @@ def sendable_tool(tool: Json) -> JsonObject:
 
 def _sendable_parameters(schema: Json) -> JsonObject:
     schema = schema if isinstance(schema, dict) else {"type": "object"}
-    given = schema.get("properties")
-    properties = given if isinstance(given, dict) else {}
+    properties = as_object(schema.get("properties"))
     written = {name: _sendable_property(spec) for name, spec in properties.items()}
     return {**schema, "properties": written}
 

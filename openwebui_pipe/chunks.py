@@ -9,6 +9,7 @@ from itertools import groupby
 
 from harmony_core.events import AnswerDelta, Event, ReasoningDelta, Reply, Usage
 from harmony_core.jsontext import Json, JsonObject
+from harmony_core.native_calls import openai_call
 
 # What OpenAI's clients know; how else a reply ended is told in an error.
 HONEST_FINISHES = ("stop", "length", "tool_calls", "content_filter")
@@ -91,9 +92,8 @@ def native_calls(reply: Reply) -> list[Json]:
     calls: list[Json] = []
     for call in reply.tool_calls:
         if call.executable:
-            function: Json = {"name": call.name, "arguments": call.arguments}
-            entry: JsonObject = {"type": "function", "function": function}
-            calls.append({"index": len(calls), "id": call.id, **entry})
+            sent = openai_call(call.id, call.name, call.arguments)
+            calls.append({"index": len(calls), **sent})
     return calls
 
 

@@ -91,6 +91,21 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def as_object(value: object) -> JsonObject:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Json]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def objects_in(value: object) -> list[JsonObject]:
+    """The objects of a list; none of anything else."""
+    return [item for item in as_list(value) if isinstance(item, dict)]
+
+
 def dump_json(value: Json) -> str:
     """Write JSON the same way every time, with non-ASCII text left readable."""
     return json.dumps(value, ensure_ascii=False)
@@ -196,6 +211,11 @@ class Finish:
 
 
 Event = ReasoningDelta | AnswerDelta | ToolCall | Progress | Usage | Finish
+
+
+def has_executable_call(events: Iterable[Event]) -> bool:
+    """Whether a host may run one of the calls among these events."""
+    return any(isinstance(event, ToolCall) and event.executable for event in events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +381,12 @@ def _complete_json(text: str) -> str:
 # Tool calls that a server sends in fields of their own, in pieces.
 
 
+def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
+    """A tool call in the form that OpenAI's API gives it."""
+    function: Json = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
 @dataclass(slots=True)
 class _NativeCall:
     id: str
@@ -378,9 +404,9 @@ class NativeCalls:
 
     def add(self, pieces: Json) -> None:
         """Take one delta's `tool_calls`."""
-        for piece in pieces if isinstance(pieces, list) else ():
-            function = piece.get("function") if isinstance(piece, dict) else None
-            if not isinstance(piece, dict) or not isinstance(function, dict):
+        for piece in objects_in(pieces):
+            function = piece.get("function")
+            if not isinstance(function, dict):
                 continue
             index, name = piece.get("index"), sent_text(function.get("name"))
             at = index if isinstance(index, int) else None
@@ -1081,10 +1107,6 @@ class DeltaReader:
     def __init__(self, tools: Iterable[str] = ()) -> None:
         names = tuple(tools)
         self.deltas = 0  # those that carried text, thinking or a call
-        # Final after close: whether a call came that may be executed, and whether the
-        # text was cut or a call dropped as incomplete.
-        self.called = False
-        self.incomplete = False
         self._native = NativeCalls(names)
         self._parser = HarmonyParser(names)
         self._read = self._read_start
@@ -1092,6 +1114,7 @@ class DeltaReader:
         self._thinking = UntilWord(["</think>"])
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
         self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
+        self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
 
@@ -1114,13 +1137,11 @@ class DeltaReader:
             events.append(ReasoningDelta(thought))
         return events + self._read(text)
 
-    def close(self, reason: FinishReason) -> list[Event]:
-        """Give out all that is held."""
+    def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
+        """Give out all that is held; also whether text was cut or a call dropped."""
         events = self._close_text(reason)
         calls, dropped = self._native.close(reason != "stop", self._parser.call_prefix)
-        self.called = self.called or any(call.executable for call in calls)
-        self.incomplete = self.incomplete or dropped
-        return [*events, *calls]
+        return [*events, *calls], dropped or self._truncated
 
     def _stop_searching_markup(self) -> list[Event]:
         if self._read == self._emit and self._sink is AnswerDelta:
@@ -1135,8 +1156,7 @@ class DeltaReader:
         events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
-                self.called = event.reason == "tool_calls"
-                self.incomplete = event.truncated
+                self._truncated = event.truncated
             else:
                 events.append(event)
         return events
@@ -1207,7 +1227,6 @@ class AnswerFilter:
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
-        self.called = False  # whether a call that may be executed went by
         self.json_valid: bool | None = None  # None: not asked for, or a call instead
         self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
@@ -1228,21 +1247,23 @@ class AnswerFilter:
                 kept += self._show(self._stop.feed(event.text))
                 continue
             kept += self._show(self._stop.flush())  # no stop word reaches across a call
-            if isinstance(event, ToolCall) and event.executable:
-                self.called = True
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
             else:
                 self.thought = True
         return kept
 
-    def close(self, events: Iterable[Event]) -> list[Event]:
-        """Return what of the last events the caller gets, and what was held."""
+    def close(self, events: Iterable[Event], called: bool) -> list[Event]:
+        """Return what of the last events the caller gets, and what was held.
+
+        `called`: a call that may be executed went by, which can stand for the JSON.
+        """
         kept = self.apply(events) + self._show(self._stop.flush())
         if self._json is None:
             return kept
         answer, valid = _unwrapped_json("".join(self._json))
-        self.json_valid = None if self.called and not answer else valid
+        instead = not answer and (called or has_executable_call(kept))
+        self.json_valid = None if instead else valid
         return [*kept, AnswerDelta(answer)] if answer else kept
 
     def _show(self, text: str) -> list[Event]:
@@ -1397,6 +1418,7 @@ class ChatStream:
         self._named = False
         self._unread = ""  # data in plain words: an error, if the reply does not end
         self._usage: Json = None
+        self._called = False  # a call that a host may run was given out
         self._ending: Finish | None = None
 
     @property
@@ -1480,8 +1502,9 @@ class ChatStream:
             events = self._content.feed(delta) if isinstance(delta, dict) else []
             if self._filter:
                 events = self._filter.apply(events)
-                if self._filter.stopped:
-                    return events + self._finish("stop")
+            self._called = self._called or has_executable_call(events)
+            if self._filter and self._filter.stopped:
+                return events + self._finish("stop")
             if reason := sent_text(choice.get("finish_reason")):
                 events += self._end(_REASONS.get(reason, "stop"))
         return events + self._release() if usage and self._ending else events
@@ -1501,16 +1524,14 @@ class ChatStream:
         """Give out all that is held, and note the `Finish`: the first one counts."""
         if self._ending:
             return []
-        events = self._content.close(reason)
-        called, json_valid, thought = self._content.called, None, False
-        truncated = reason != "stop" or self._content.incomplete
+        events, incomplete = self._content.close(reason)
+        truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
-            events = self._filter.close(events)
-            called, json_valid = self._filter.called, self._filter.json_valid
-            thought = self._filter.thought
+            events = self._filter.close(events, self._called)
+            json_valid, thought = self._filter.json_valid, self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
-        if called and reason == "stop":
+        if reason == "stop" and (self._called or has_executable_call(events)):
             reason = "tool_calls"
         detail = detail[:MAX_DETAIL]
         self._ending = Finish(reason, truncated, detail, json_valid, thought)
@@ -1526,15 +1547,14 @@ class ChatStream:
 
 def _first_of(choices: Json) -> JsonObject | None:
     """The only choice, since no more than one is ever asked for."""
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, dict) else None
+    first = as_list(choices)[:1]
+    return first[0] if first and isinstance(first[0], dict) else None
 
 
 def _usage_of(usage: Json) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return Usage(_count(prompt), _count(completion), _count(cached))
 
@@ -1763,14 +1783,14 @@ def _read_message(message: JsonObject) -> PastMessage:
 def _read_assistant(message: JsonObject) -> PastMessage:
     content = message.get("content")
     answer, thoughts, spoken = split_reply(_text_of(content))
-    parts = [message, *_dicts(content)]
+    parts = [message, *objects_in(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
     distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
     thought = "\n\n".join(filter(None, distinct))
-    native = _dicts(message.get("tool_calls"))
+    native = objects_in(message.get("tool_calls"))
     calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
-    legacy = message.get("function_call")  # the older spelling of one call
-    if not calls and isinstance(legacy, dict) and legacy.get("name"):
+    legacy = as_object(message.get("function_call"))  # the older spelling of one call
+    if not calls and legacy.get("name"):
         calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
     answer = answer if answer.strip() else ""
@@ -1778,7 +1798,7 @@ def _read_assistant(message: JsonObject) -> PastMessage:
 
 
 def _read_call(call_id: Json, function: Json) -> PastCall:
-    function = function if isinstance(function, dict) else {}
+    function = as_object(function)
     name = _NAMESPACE.sub("", _text_of(function.get("name"))) or UNKNOWN_TOOL
     arguments = _arguments(function.get("arguments"))
     return PastCall(defuse(_text_of(call_id)), defuse(name), arguments)
@@ -1820,11 +1840,6 @@ def _part_text(part: Json, instead: str) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _dicts(value: Json) -> list[JsonObject]:
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
-
-
 def _json_or_nothing(value: Json) -> str:
     """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
     try:
@@ -1861,8 +1876,7 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
         said = {"content": "", "thinking": thinking}
     for call, result in _pair(message, known):
         call_id = call.id or f"call_{len(cleaned)}"
-        function: JsonObject = {"name": call.name, "arguments": call.arguments}
-        sent: JsonObject = {"id": call_id, "type": "function", "function": function}
+        sent = openai_call(call_id, call.name, call.arguments)
         cleaned.append({"role": "assistant", **said, "tool_calls": [sent]})
         cleaned.append({"role": "tool", "tool_call_id": call_id, "content": result})
         said = {"content": ""}
@@ -1891,10 +1905,10 @@ def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, st
 def response_section(wanted: Json) -> str:
     """Harmony's "# Response Formats" section for an OpenAI `response_format`, or ""."""
     kinds = ("json_object", "json_schema")
-    if not isinstance(wanted, dict) or wanted.get("type") not in kinds:
+    wanted = as_object(wanted)
+    if wanted.get("type") not in kinds:
         return ""
-    given = wanted.get("json_schema")
-    asked = given if isinstance(given, dict) else {}
+    asked = as_object(wanted.get("json_schema"))
     schema = asked.get("schema")
     if isinstance(schema, dict):
         name = _one_line(asked.get("name")) or "response"
@@ -1918,16 +1932,16 @@ def _one_line(text: Json) -> str:
 
 def function_of(tool: Json) -> JsonObject:
     """The function of an OpenAI tool object, or a bare one; empty for anything else."""
-    function = tool.get("function", tool) if isinstance(tool, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        return {}
-    return function if function["name"] else {}
+    tool = as_object(tool)
+    function = as_object(tool.get("function", tool))
+    name = function.get("name")
+    return function if name and isinstance(name, str) else {}
 
 
 def sendable_tool(tool: Json) -> JsonObject:
     """The tool with what the template reads and nothing else; empty for what is none."""
-    function = sendable(function_of(tool))
-    if not isinstance(function, dict) or not function:
+    function = as_object(sendable(function_of(tool)))
+    if not function:
         return {}
     description = function.get("description")
     sent: JsonObject = {
@@ -1941,8 +1955,7 @@ def sendable_tool(tool: Json) -> JsonObject:
 
 def _sendable_parameters(schema: Json) -> JsonObject:
     schema = schema if isinstance(schema, dict) else {"type": "object"}
-    given = schema.get("properties")
-    properties = given if isinstance(given, dict) else {}
+    properties = as_object(schema.get("properties"))
     written = {name: _sendable_property(spec) for name, spec in properties.items()}
     return {**schema, "properties": written}
 
@@ -2118,9 +2131,7 @@ def models_from(body: str | bytes) -> tuple[str, ...]:
         answer = load_json(body)
     except ValueError:
         return ()
-    rows = answer.get("data") if isinstance(answer, dict) else None
-    rows = rows if isinstance(rows, list) else []
-    ids = [row.get("id") for row in rows if isinstance(row, dict)]
+    ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
     return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
 
 
@@ -2293,9 +2304,8 @@ def native_calls(reply: Reply) -> list[Json]:
     calls: list[Json] = []
     for call in reply.tool_calls:
         if call.executable:
-            function: Json = {"name": call.name, "arguments": call.arguments}
-            entry: JsonObject = {"type": "function", "function": function}
-            calls.append({"index": len(calls), "id": call.id, **entry})
+            sent = openai_call(call.id, call.name, call.arguments)
+            calls.append({"index": len(calls), **sent})
     return calls
 
 
@@ -2840,8 +2850,7 @@ def _message(body: str) -> str:
     except ValueError:
         return body
     for name in ("error", "message", "detail"):
-        if isinstance(value, dict) and name in value:
-            value = value[name]
+        value = as_object(value).get(name, value)
     return value if isinstance(value, str) else ""
 
 
@@ -3214,11 +3223,9 @@ def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
     """
     if policy == "off" or not isinstance(offered, list):
         return []
-    entries = known if isinstance(known, dict) else {}
+    entries = as_object(known)
     built_in = {
-        name
-        for name, entry in entries.items()
-        if isinstance(entry, dict) and entry.get("type") == "builtin"
+        name for name in entries if as_object(entries[name]).get("type") == "builtin"
     }
     built_in -= set(ASKED_FOR.split())
     if "list_knowledge" in built_in:
@@ -3350,7 +3357,7 @@ class PipeUserValves(ForgivingValves):
 
 def user_valves_of(user: object) -> PipeUserValves:
     """The user's settings, which Open WebUI puts into `__user__`."""
-    valves = user.get("valves") if isinstance(user, dict) else None
+    valves: object = as_object(user).get("valves")
     return PipeUserValves.model_validate(valves or {}, from_attributes=True)
 
 
@@ -3479,14 +3486,12 @@ def request_of(
 
 def messages_of(body: JsonObject) -> list[Json]:
     """The conversation."""
-    messages = body.get("messages")
-    return messages if isinstance(messages, list) else []
+    return as_list(body.get("messages"))
 
 
 def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
     """The reasoning effort: the chat's, else the user's, else the admin's."""
-    options = body.get("chat_template_kwargs")
-    in_options = options.get("reasoning_effort") if isinstance(options, dict) else None
+    in_options = as_object(body.get("chat_template_kwargs")).get("reasoning_effort")
     for wish in (body.get("reasoning_effort"), in_options, own.REASONING_EFFORT):
         if isinstance(wish, str) and wish.strip().lower() in EFFORTS:
             return wish.strip().lower()

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from harmony_core.gpt_oss import EFFORTS
-from harmony_core.jsontext import Json, JsonObject
+from harmony_core.jsontext import Json, JsonObject, as_list, as_object
 from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
 from openwebui_pipe.background_tasks import AnswersFirst
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
@@ -154,14 +154,12 @@ def request_of(
 
 def messages_of(body: JsonObject) -> list[Json]:
     """The conversation."""
-    messages = body.get("messages")
-    return messages if isinstance(messages, list) else []
+    return as_list(body.get("messages"))
 
 
 def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
     """The reasoning effort: the chat's, else the user's, else the admin's."""
-    options = body.get("chat_template_kwargs")
-    in_options = options.get("reasoning_effort") if isinstance(options, dict) else None
+    in_options = as_object(body.get("chat_template_kwargs")).get("reasoning_effort")
     for wish in (body.get("reasoning_effort"), in_options, own.REASONING_EFFORT):
         if isinstance(wish, str) and wish.strip().lower() in EFFORTS:
             return wish.strip().lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harmony_core.jsontext import Json
+from harmony_core.jsontext import Json, as_object
 
 # Built-in tools that are there only where the user switched the feature on.
 ASKED_FOR = (
@@ -24,11 +24,9 @@ def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
     """
     if policy == "off" or not isinstance(offered, list):
         return []
-    entries = known if isinstance(known, dict) else {}
+    entries = as_object(known)
     built_in = {
-        name
-        for name, entry in entries.items()
-        if isinstance(entry, dict) and entry.get("type") == "builtin"
+        name for name in entries if as_object(entries[name]).get("type") == "builtin"
     }
     built_in -= set(ASKED_FOR.split())
     if "list_knowledge" in built_in:

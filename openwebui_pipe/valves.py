@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from harmony_core.gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
+from harmony_core.jsontext import as_object
 
 
 def secret_input() -> JsonDict | None:
@@ -128,5 +129,5 @@ class PipeUserValves(ForgivingValves):
 
 def user_valves_of(user: object) -> PipeUserValves:
     """The user's settings, which Open WebUI puts into `__user__`."""
-    valves = user.get("valves") if isinstance(user, dict) else None
+    valves: object = as_object(user).get("valves")
     return PipeUserValves.model_validate(valves or {}, from_attributes=True)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from harmony_core.native_calls import openai_call
 from toy.filler_text import ENGLISH, ForeignText
 from toy.transcripts import Json, Message, Transcript
 
@@ -188,11 +189,7 @@ class ContextMaker:
 
 
 def _call(name: str, arguments: dict[str, Json]) -> Json:
-    function: Json = {
-        "name": name,
-        "arguments": json.dumps(arguments, ensure_ascii=False),
-    }
-    return [{"id": "call_1", "type": "function", "function": function}]
+    return [openai_call("call_1", name, json.dumps(arguments, ensure_ascii=False))]
 
 
 def _declaration(name: str, description: str, parameter: str) -> Json:

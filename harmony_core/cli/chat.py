@@ -12,11 +12,12 @@ from prompt_toolkit.output import create_output
 from ..client import Client, ReplyStream, ServerError
 from ..events import Reply
 from ..jsontext import JsonObject
+from ..render import Thinking
 from ..request import ChatRequest
 from .exit_codes import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
 from .phrases import language, phrase
 from .schema import misfit
-from .terminal import ReplyScreen, Thinking, without_controls
+from .terminal import ReplyScreen, without_controls
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client import Client, ServerError
-from ..events import Reply, ToolCall
+from ..events import Reply
 from ..jsontext import Json, JsonObject, dump_json, load_json
 from ..markers import CONTROL_TOKENS
+from ..native_calls import openai_call
 from ..request import ChatRequest
 from ..sse import SseData, SseDecoder
 from .exit_codes import OK, UNEXPECTED_REPLY, UNREACHABLE, USAGE, exit_code
@@ -150,7 +151,9 @@ def _tool_loop(client: Client, question: str) -> list[Turn]:
     if not calls:
         return turns
     asked = turns[0].reply
-    call_list: list[Json] = [_call_message(call) for call in calls]
+    call_list: list[Json] = [
+        openai_call(call.id, call.name, call.arguments) for call in calls
+    ]
     messages.append(
         {
             "role": "assistant",
@@ -171,14 +174,6 @@ def _tool_loop(client: Client, question: str) -> list[Turn]:
         )
     )
     return turns
-
-
-def _call_message(call: ToolCall) -> JsonObject:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }
 
 
 def _turn(client: Client, said: str, request: ChatRequest) -> Turn:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Literal
 
 from rich.console import Console
 from rich.live import Live
@@ -14,9 +13,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ..events import AnswerDelta, Event, Progress, ReasoningDelta
+from ..render import Thinking
 from .phrases import phrase
-
-Thinking = Literal["fold", "hide", "show"]
 
 # A model's text must not steer the terminal: control characters but tab and line break are left out.
 _NO_CONTROLS = {
