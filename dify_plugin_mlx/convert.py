@@ -166,35 +166,18 @@ def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
 
 
 def dify_error(problem: Problem) -> InvokeError:
-    """A problem of the core as the one of Dify's five errors that it is; Dify tells them apart by name."""
+    """A problem of the core as one of Dify's five errors: by its stage, a few kinds apart."""
     kind: type[InvokeError] = InvokeServerUnavailableError
-    match problem.kind:
-        case (
-            "bad_url"
-            | "dns"
-            | "refused"
-            | "connect_timeout"
-            | "unreachable"
-            | "tls"
-            | "proxy"
-        ):
-            kind = InvokeConnectionError
-        case "silent" | "stalled" | "interrupted" | "empty_reply":
-            kind = InvokeConnectionError
-        case "unauthorized" | "bad_key":
-            kind = InvokeAuthorizationError
-        case "rate_limited":
+    match problem.stage, problem.kind:
+        case _, "rate_limited":
             kind = InvokeRateLimitError
-        case (
-            "wrong_path"
-            | "redirect"
-            | "web_page"
-            | "not_a_reply"
-            | "bad_request"
-            | "too_large"
-        ):
-            kind = InvokeBadRequestError
-        case "template_refused" | "no_model" | "unknown_model" | "cut_in_reasoning":
+        case _, "server_error" | "bad_gateway" | "dead_server" | "error_frame":
+            kind = InvokeServerUnavailableError
+        case "connection" | "generation", _:
+            kind = InvokeConnectionError
+        case "authorization", _:
+            kind = InvokeAuthorizationError
+        case ("request", _) | (_, "no_model" | "unknown_model" | "cut_in_reasoning"):
             kind = InvokeBadRequestError
     return kind(problem.text("en"))
 

@@ -16,7 +16,7 @@ from .events import Event, Reply, collect
 from .jsontext import dump_json
 from .problems import Problem
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
-from .server_check import FATAL_KINDS, NO_LIST_YET, CheckStep, ServerCheck, ServerFacts
+from .server_check import NO_LIST_YET, CheckStep, ServerCheck, ServerFacts
 from .transport import Exchange, ServerError, Timeouts
 
 __all__ = [
@@ -30,8 +30,6 @@ __all__ = [
 
 # Seconds; to list models, mlx_lm.server looks through its whole cache.
 LIST_LIMIT = 30.0
-
-_FATAL_ENDINGS = ("interrupted", "error", "not_a_stream")
 
 
 class Client:
@@ -228,7 +226,7 @@ class ReplyStream:
             return
         if failure is not None and reply.finish_reason == "interrupted":
             self._failure = failure
-        elif reply.finish_reason in _FATAL_ENDINGS or problem.kind in FATAL_KINDS:
+        elif problem.stage != "reply":
             self._failure = ServerError(problem)
 
     def _judge(self, reply: Reply) -> Problem | None:

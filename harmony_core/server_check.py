@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .diagnosis import Failure, explain_failure, server_version
@@ -15,7 +15,6 @@ from .transport import ServerError
 if TYPE_CHECKING:
     from .client import Client
 
-FATAL_KINDS = ("lossy_server",)
 # GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
 NO_LIST_YET = ("empty_reply", "dead_server")
 _LIST_MISSING = (*NO_LIST_YET, "wrong_path")
@@ -111,10 +110,10 @@ class ServerCheck:
         if version is None:
             return CheckStep("version", self.fingerprint)
         number = ".".join(map(str, version))
-        problem: Problem | None = None
+        found = CheckStep("version", f"mlx-lm {number}")
         if version == (0, 26, 3):
-            problem = problem_of("lossy_server")
-        elif version[:2] in ((0, 29), (0, 30)):
-            problem = problem_of("unstable_server", version=number)
-        fatal = problem is not None and problem.kind in FATAL_KINDS
-        return CheckStep("version", f"mlx-lm {number}", problem, fatal)
+            return replace(found, problem=problem_of("lossy_server"))
+        if version[:2] in ((0, 29), (0, 30)):
+            unstable = problem_of("unstable_server", version=number)
+            return replace(found, problem=unstable, fatal=False)
+        return found

@@ -14,7 +14,7 @@ import pytest
 from prompt_toolkit.utils import get_cwidth
 
 from harmony_core.cli import bench
-from harmony_core.cli.exit_codes import _CODE_OF_KIND, exit_code
+from harmony_core.cli.exit_codes import exit_code
 from harmony_core.cli.phrases import _PHRASES, language
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Outcome, Run
@@ -56,7 +56,24 @@ def test_clean_refuses_what_is_no_list_of_messages(run: Run, text: str) -> None:
 def test_every_kind_of_problem_has_an_exit_code() -> None:
     kinds = {row.partition("/")[0] for row in PROBLEMS}
     assert {exit_code(kind) for kind in kinds} == {1, 3, 4, 5, 6}
-    assert set(_CODE_OF_KIND) == kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("refused", 3),
+        ("bad_key", 4),
+        ("unauthorized", 4),
+        ("bad_gateway", 4),
+        ("lossy_server", 5),
+        ("empty_reply", 6),
+        ("cut_in_reasoning", 1),
+    ],
+)
+def test_the_exit_code_of_a_problem_follows_from_its_stage(
+    kind: str, code: int
+) -> None:
+    assert exit_code(kind) == code
 
 
 def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:

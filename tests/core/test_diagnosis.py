@@ -476,7 +476,7 @@ def test_the_cases_above_reach_every_row() -> None:
 
 
 def is_filled_from(row: str, problem: Problem) -> bool:
-    fixed = re.split(r"\{.*?\}", PROBLEMS[row][0])
+    fixed = re.split(r"\{.*?\}", PROBLEMS[row].en)
     return re.fullmatch(".*".join(map(re.escape, fixed)), problem.en) is not None
 
 
@@ -494,15 +494,23 @@ def test_every_text_is_two_sentences_in_both_languages(
 
 @pytest.mark.parametrize("row", PROBLEMS)
 def test_both_languages_fill_in_the_same_blanks(row: str) -> None:
-    english, japanese = (set(re.findall(r"\{.*?\}", text)) for text in PROBLEMS[row])
+    texts = (PROBLEMS[row].en, PROBLEMS[row].ja)
+    english, japanese = (set(re.findall(r"\{.*?\}", text)) for text in texts)
     assert english == japanese
+
+
+@pytest.mark.parametrize("row", PROBLEMS)
+def test_a_problem_has_the_stage_of_its_row_on_every_host(row: str) -> None:
+    kind = row.partition("/")[0]
+    blanks = dict.fromkeys(re.findall(r"\{(.*?)\}", PROBLEMS[row].en), "")
+    assert problem_of(row, **blanks).stage == PROBLEMS[kind].stage
 
 
 @pytest.mark.parametrize(("language", "text"), [("en", "A. B."), ("ja", "あ。い。")])
 def test_a_problem_speaks_the_language_that_is_asked_for(
     language: Language, text: str
 ) -> None:
-    assert Problem("dns", "A. B.", "あ。い。").text(language) == text
+    assert Problem("dns", "connection", "A. B.", "あ。い。").text(language) == text
 
 
 def wrapped(error: Exception) -> Exception:

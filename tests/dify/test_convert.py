@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-
 import pytest
 from dify_plugin.entities.model.message import (
     AssistantPromptMessage,
@@ -13,7 +10,14 @@ from dify_plugin.entities.model.message import (
     UserPromptMessage,
 )
 from dify_plugin.entities.model.provider import ModelProviderConfiguration
-from dify_plugin.errors.model import InvokeError
+from dify_plugin.errors.model import (
+    InvokeAuthorizationError,
+    InvokeBadRequestError,
+    InvokeConnectionError,
+    InvokeError,
+    InvokeRateLimitError,
+    InvokeServerUnavailableError,
+)
 
 from dify_plugin_mlx.convert import (
     ThoughtMemory,
@@ -70,13 +74,33 @@ KINDS = {row.partition("/")[0] for row in PROBLEMS}
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_problem_is_one_of_difys_five_errors(kind: str) -> None:
-    error = dify_error(Problem(kind, "It happened. Do this.", ""))
+    error = error_of(kind)
     assert type(error) in InvokeError.__subclasses__()
     assert str(error) == "It happened. Do this."
 
 
-def test_every_kind_that_is_sorted_to_an_error_is_in_the_table() -> None:
-    assert set(re.findall(r'"(\w+)"', inspect.getsource(dify_error))) - {"en"} < KINDS
+@pytest.mark.parametrize(
+    ("kinds", "error"),
+    [
+        ("refused bad_url silent interrupted empty_reply", InvokeConnectionError),
+        ("unauthorized bad_key", InvokeAuthorizationError),
+        ("rate_limited", InvokeRateLimitError),
+        ("wrong_path template_refused bad_request", InvokeBadRequestError),
+        ("no_model unknown_model cut_in_reasoning", InvokeBadRequestError),
+        ("server_error bad_gateway", InvokeServerUnavailableError),
+        ("dead_server error_frame", InvokeServerUnavailableError),
+        ("out_of_memory lossy_server empty", InvokeServerUnavailableError),
+    ],
+)
+def test_a_problem_is_the_error_that_dify_acts_upon(
+    kinds: str, error: type[InvokeError]
+) -> None:
+    assert {type(error_of(kind)) for kind in kinds.split()} == {error}
+
+
+def error_of(kind: str) -> InvokeError:
+    problem = Problem(kind, PROBLEMS[kind].stage, "It happened. Do this.", "")
+    return dify_error(problem)
 
 
 @pytest.mark.parametrize("text", ["word " * 100, "日本語の文です。" * 50])
