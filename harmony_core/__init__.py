@@ -8,20 +8,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .chat import ChatStream
-from .events import Reply, collect
+from .events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    Reply,
+    ToolCall,
+    Usage,
+    collect,
+)
+from .failures import ServerError, Timeouts
 from .history import clean_history
 from .parser import HarmonyParser, parse
-from .request import ChatRequest
+from .request import ChatRequest, Endpoint
 
 if TYPE_CHECKING:
     from .client import Client
 
 __all__ = [
+    "AnswerDelta",
     "ChatRequest",
     "ChatStream",
     "Client",
+    "Endpoint",
+    "Event",
+    "Finish",
     "HarmonyParser",
+    "Progress",
+    "ReasoningDelta",
     "Reply",
+    "ServerError",
+    "Timeouts",
+    "ToolCall",
+    "Usage",
     "clean_history",
     "collect",
     "parse",

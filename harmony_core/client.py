@@ -13,11 +13,12 @@ from types import TracebackType
 from .chat import ChatStream
 from .diagnosis import explain_reply, server_version
 from .events import Event, Reply, collect
+from .failures import ServerError, Timeouts
 from .jsontext import dump_json
 from .problems import Problem
 from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
 from .server_check import NO_LIST_YET, CheckStep, ServerCheck, ServerFacts
-from .transport import Exchange, ServerError, Timeouts
+from .transport import Exchange
 
 __all__ = [
     "CheckStep",

@@ -11,37 +11,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 from .events import Reply
+from .failures import Cause, Failure
 from .jsontext import as_object, load_json
 from .problems import PROBLEMS, Problem, problem_of
-
-Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is known of an exchange that brought no reply.
-
-    `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
-    "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
-    /v1/models, None where nobody asked or nothing came.
-    """
-
-    phase: Phase
-    base_url: str
-    cause: Cause = ""
-    status: int = 0
-    body: str = ""
-    location: str = ""
-    model: str = ""
-    models: tuple[str, ...] | None = None
-    seconds: float = 0
-
 
 # What an end and what a silence mean before the first byte of a reply, by the phase.
 _KIND_OF_END = {

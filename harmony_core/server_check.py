@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .diagnosis import Failure, explain_failure, server_version
+from .diagnosis import explain_failure, server_version
+from .failures import Failure, ServerError
 from .jsontext import JsonObject
 from .problems import Problem, problem_of
 from .request import DEFAULT_MODEL, ChatRequest
-from .transport import ServerError
 
 if TYPE_CHECKING:
     from .client import Client

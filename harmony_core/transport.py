@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import requests
 import urllib3
@@ -23,8 +23,8 @@ from urllib3.connectionpool import (
     HTTPSConnectionPool,
 )
 
-from .diagnosis import Cause, Failure, Phase, cause_of, explain_failure
-from .problems import Problem
+from .diagnosis import cause_of, explain_failure
+from .failures import Cause, Failure, Phase, ServerError, Timeouts
 from .request import Endpoint
 
 READ_SIZE = 64 * 1024  # bytes, the most that one read takes; it returns what is there
@@ -39,27 +39,6 @@ _NETWORK_ERRORS = (
     OSError,
     ValueError,
 )
-
-
-class ServerError(Exception):
-    """An exchange failed; `problem` says what happened and what to do. Holds no key and chains nothing."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.text())
-        self.problem = problem
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Limits in seconds.
-
-    `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
-    other requests); `idle` is the longest silence after that, where keepalive comments count as life.
-    """
-
-    connect: float = 5.0
-    first_byte: float = 600.0
-    idle: float = 120.0
 
 
 class Exchange:
@@ -158,10 +137,7 @@ class Exchange:
 
     def error(self, phase: Phase, cause: Cause) -> ServerError:
         """The error for an answer that did not come, or not whole."""
-        limits = self._timeouts
-        seconds = {"connect": limits.connect, "idle": limits.idle}.get(
-            phase, limits.first_byte
-        )
+        seconds = self._timeouts.limit(phase)
         return self._explain(
             Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
         )

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from typing import Final
 
+from harmony_core.failures import Timeouts
 from harmony_core.gpt_oss import EFFORTS
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object
 from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
@@ -29,7 +30,7 @@ from openwebui_pipe.phrases import language_of, phrase
 from openwebui_pipe.reply import PipeReply
 from openwebui_pipe.status import Emitter, Status
 from openwebui_pipe.tool_policy import tools_to_send
-from openwebui_pipe.transport import Exchange, Limits, http_session, listed_models
+from openwebui_pipe.transport import Exchange, http_session, listed_models
 from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 
 TASK_WAIT: Final = (0.5, 300.0)
@@ -101,7 +102,7 @@ class Pipe:
         exchange = Exchange(
             request_of(body, valves, own, __tools__, task),
             Endpoint(valves.BASE_URL, valves.API_KEY),
-            Limits(
+            Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
         )

@@ -18,12 +18,13 @@ from harmony_core.events import (
     Reply,
     collect,
 )
+from harmony_core.failures import ServerError
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import Language
 from openwebui_pipe.chunks import ChunkMaker, error_chunk, merge_deltas
 from openwebui_pipe.phrases import phrase
 from openwebui_pipe.status import Status, log
-from openwebui_pipe.transport import Exchange, ServerTrouble
+from openwebui_pipe.transport import Exchange
 
 COALESCE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
@@ -129,7 +130,7 @@ class PipeReply:
 
     def _failure(self, error: Exception) -> JsonObject:
         """Trouble with the server, or a defect of the pipe."""
-        if isinstance(error, ServerTrouble):
+        if isinstance(error, ServerError):
             return error_chunk(error.problem.text(self._language))
         log.error("The pipe failed", exc_info=error)
         return error_chunk(phrase("failed", self._language, error=type(error).__name__))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
 from harmony_core.chat import ChatStream
-from harmony_core.diagnosis import Cause, Failure, Phase, cause_of, explain_failure
+from harmony_core.diagnosis import cause_of, explain_failure
 from harmony_core.events import Event
+from harmony_core.failures import Cause, Failure, Phase, ServerError, Timeouts
 from harmony_core.jsontext import dump_json
-from harmony_core.problems import Problem
 from harmony_core.request import ChatRequest, Endpoint, models_from
 
 READ_SIZE: Final = 8192
@@ -32,32 +31,15 @@ NO_CONNECTION: Final = (
 )
 
 
-class ServerTrouble(Exception):
-    """The exchange failed; `problem` says it in the user's words."""
-
-    def __init__(self, failure: Failure, api_key: str) -> None:
-        self.problem: Problem = explain_failure(failure, api_key=api_key)
-        super().__init__(self.problem.text())
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds to wait for the connection, for the first byte, for each next one."""
-
-    connect: float
-    first_byte: float
-    idle: float
-
-
 class Exchange:
     """A request to be sent, and its reply on the way; the settings of one call."""
 
     def __init__(
-        self, request: ChatRequest, endpoint: Endpoint, limits: Limits
+        self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
     ) -> None:
         self.request = request
         self.endpoint = endpoint
-        self.limits = limits
+        self.timeouts = timeouts
         self.stream: ChatStream = request.chat_stream()
         self._begun = False
 
@@ -66,13 +48,13 @@ class Exchange:
         """Send the request and yield the body of the reply.
 
         Leaving the context closes the connection, which stops the model. Raises
-        `ServerTrouble` when there is no reply to read.
+        `ServerError` when there is no reply to read.
         """
         # In a thread: cleaning a long history must not keep the loop waiting.
         body = await asyncio.to_thread(
             lambda: dump_json(self.request.payload()).encode()
         )
-        async with http_session(self.limits.connect) as session:
+        async with http_session(self.timeouts.connect) as session:
             response = await self._reach(session, body)
             try:
                 if response.status != 200:
@@ -85,7 +67,7 @@ class Exchange:
         """Wait for bytes; return the events of all that came. Until `stream.finished`.
 
         A connection that breaks is the end of the bytes: `ChatStream` tells whether the
-        reply was whole. Raises `ServerTrouble` for a server that falls silent.
+        reply was whole. Raises `ServerError` for a server that falls silent.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -100,13 +82,12 @@ class Exchange:
             await asyncio.sleep(0)  # much has arrived: let other chats have their turn
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
-        seconds = self.limits.idle if self._begun else self.limits.first_byte
+        phase: Phase = "idle" if self._begun else "first_byte"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self.timeouts.limit(phase)):
                 data = await content.read(READ_SIZE)
         except TimeoutError:
-            phase: Phase = "idle" if self._begun else "first_byte"
-            raise self._trouble(phase, "timeout", seconds) from None
+            raise self._error(phase, "timeout") from None
         except (aiohttp.ClientError, OSError):
             return b""
         self._begun = True
@@ -116,28 +97,28 @@ class Exchange:
         self, session: aiohttp.ClientSession, body: bytes
     ) -> aiohttp.ClientResponse:
         url, headers = self.endpoint.chat_url, self.endpoint.headers
-        limits = self.limits
         try:
-            async with asyncio.timeout(limits.first_byte):
+            async with asyncio.timeout(self.timeouts.first_byte):
                 return await session.post(
                     url, data=body, headers=headers, allow_redirects=False
                 )
         except NO_CONNECTION as error:
-            raise self._trouble("connect", cause_of(error), limits.connect) from None
+            raise self._error("connect", cause_of(error)) from None
         except TimeoutError:
-            raise self._trouble("headers", "timeout", limits.first_byte) from None
+            raise self._error("headers", "timeout") from None
         except (aiohttp.ClientError, OSError):
-            raise self._trouble("headers") from None
+            raise self._error("headers") from None
 
-    def _trouble(
-        self, phase: Phase, cause: Cause = "", wait: float = 0
-    ) -> ServerTrouble:
-        failure = Failure(phase, self.endpoint.base_url, cause=cause, seconds=wait)
-        return ServerTrouble(failure, self.endpoint.api_key)
+    def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
+        """The error for a reply that did not come, or not whole."""
+        seconds = self.timeouts.limit(phase)
+        return self._explain(
+            Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
+        )
 
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
-    ) -> ServerTrouble:
+    ) -> ServerError:
         """What another status than 200 means; the model list tells an unknown one."""
         body = b""
         try:
@@ -156,7 +137,10 @@ class Exchange:
             model=self.request.model,
             models=await listed_models(session, self.endpoint),
         )
-        return ServerTrouble(failure, self.endpoint.api_key)
+        return self._explain(failure)
+
+    def _explain(self, failure: Failure) -> ServerError:
+        return ServerError(explain_failure(failure, api_key=self.endpoint.api_key))
 
 
 def http_session(connect: float) -> aiohttp.ClientSession:

@@ -12,9 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_core.diagnosis import (
-    Cause,
-    Failure,
-    Phase,
     cause_of,
     explain_failure,
     explain_reply,
@@ -22,6 +19,7 @@ from harmony_core.diagnosis import (
     visible_url,
 )
 from harmony_core.events import Reply, ToolCall, Usage
+from harmony_core.failures import Cause, Failure, Phase
 from harmony_core.problems import PROBLEMS, Language, Problem, problem_of
 
 URL = "http://mac.local:8080"
