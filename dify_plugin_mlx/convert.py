@@ -24,6 +24,7 @@ from dify_plugin.errors.model import (
 )
 
 from harmony_core.events import ToolCall
+from harmony_core.json_schema import response_format_of
 from harmony_core.jsontext import Json, JsonObject, dump_json
 from harmony_core.native_calls import openai_call
 from harmony_core.problems import Problem
@@ -166,7 +167,7 @@ def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
 
 
 def dify_error(problem: Problem) -> InvokeError:
-    """A problem of the core as one of Dify's five errors: by its stage, a few kinds apart."""
+    """A problem of the core as one of Dify's five errors: by its stage, except for a few kinds."""
     kind: type[InvokeError] = InvokeServerUnavailableError
     match problem.stage, problem.kind:
         case _, "rate_limited":
@@ -233,7 +234,4 @@ def _response_format(
     if wanted != "json_schema":
         return None, None
     schema = read_schema(parameters.get("json_schema"))
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "reply", "schema": schema},
-    }, schema
+    return response_format_of(schema), schema

@@ -11,6 +11,7 @@ from prompt_toolkit.output import create_output
 
 from ..client import Client, ReplyStream, ServerError
 from ..events import Reply
+from ..json_schema import response_format_of
 from ..jsontext import JsonObject
 from ..render import Thinking
 from ..request import ChatRequest
@@ -73,6 +74,7 @@ class Conversation:
 
     def _request(self) -> ChatRequest:
         options = self._options
+        schema = options.schema
         return ChatRequest(
             self._messages,
             model=options.model,
@@ -80,7 +82,7 @@ class Conversation:
             max_tokens=options.max_tokens,
             temperature=options.temperature,
             top_p=options.top_p,
-            response_format=_response_format(options.schema),
+            response_format=None if schema is None else response_format_of(schema),
         )
 
     def _verdict(self, stream: ReplyStream) -> tuple[str, int]:
@@ -154,12 +156,6 @@ def _prompt() -> PromptSession[str]:
         bottom_toolbar=phrase("toolbar"),
         output=create_output(always_prefer_tty=True),  # the answers may go into a file
     )
-
-
-def _response_format(schema: JsonObject | None) -> JsonObject | None:
-    if schema is None:
-        return None
-    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
 
 
 def message_from_stdin() -> str:

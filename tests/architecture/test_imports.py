@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "harmony_core"
 CLIENT = {"client.py", "transport.py", "server_check.py"}  # the synchronous client
+SCHEMAS = CORE / "json_schema.py"
 PURE = sorted(
-    path for path in CORE.glob("*.py") if path.name not in CLIENT | {"__main__.py"}
+    path
+    for path in CORE.glob("*.py")
+    if path.name not in CLIENT | {SCHEMAS.name, "__main__.py"}
 )
 # What would let the outside in: sockets, clocks, the environment, chance, logs, files, threads.
 IMPURE = {
@@ -46,6 +50,7 @@ IMPURE = {
 PURE_PARTS = {"urllib.parse"}
 HOSTS = ("dify_plugin_mlx", "openwebui_pipe")
 HTTP_LIBRARIES = {"requests", "urllib3"}
+SCHEMA_LIBRARIES = {"jsonschema", "referencing"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -92,7 +97,25 @@ def is_plain_call(node: ast.AST) -> bool:
 def test_no_pure_module_imports_the_client_or_the_command_line(path: Path) -> None:
     relative = {name for name in imports(path) if name.startswith(".")}
     lazily = {".client"} if path.name == "__init__.py" else set()
-    assert not relative & ({".client", ".transport", ".server_check", ".cli"} - lazily)
+    parts = {".client", ".transport", ".server_check", ".json_schema", ".cli"}
+    assert not relative & (parts - lazily)
+
+
+def test_importing_the_package_loads_no_library_and_gives_all_names_but_the_client() -> (
+    None
+):
+    program = (
+        "import sys, harmony_core as h; found = [getattr(h, n) for n in h.__all__ if n != 'Client']; "
+        f"print(sorted({HTTP_LIBRARIES | SCHEMA_LIBRARIES} & set(sys.modules)), h.Client.__name__)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "[] Client\n"
 
 
 def test_the_client_adds_nothing_but_its_http_library() -> None:
@@ -100,6 +123,16 @@ def test_the_client_adds_nothing_but_its_http_library() -> None:
         assert (
             top_level(outside(CORE / name)) - sys.stdlib_module_names <= HTTP_LIBRARIES
         )
+
+
+def test_one_module_alone_reads_json_schemas_with_a_library() -> None:
+    names = outside(SCHEMAS)
+    assert top_level(names) - sys.stdlib_module_names == SCHEMA_LIBRARIES
+    assert not top_level(names) & IMPURE
+    for folder in (CORE, *(ROOT / host for host in HOSTS)):
+        for path in folder.rglob("*.py"):
+            if path != SCHEMAS:
+                assert not top_level(outside(path)) & SCHEMA_LIBRARIES, path
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -237,7 +237,7 @@ def test_every_dependency_has_bounds_and_none_is_a_url() -> None:
     bounds = {
         requirement.name: str(requirement.specifier) for requirement in REQUIREMENTS
     }
-    assert set(bounds) == {"dify_plugin", "jsonschema", "requests"}
+    assert set(bounds) == {"dify_plugin", "jsonschema", "referencing", "requests"}
     assert all(">=" in bound and "<" in bound for bound in bounds.values())
     assert not any(requirement.url for requirement in REQUIREMENTS)
     assert bounds["dify_plugin"] == "<0.11,>=0.9.0"
