@@ -53,6 +53,302 @@ from typing import Annotated, Final, Literal, TypeAlias, Union
 from weakref import WeakKeyDictionary
 
 # ======================================================================================
+# harmony_core/problems.py
+# The table of everything that can go wrong with a server: what happened, and what to do next.
+#
+# A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"). It holds the stage
+# at which the exchange failed, two sentences in English and the same in Japanese, with blanks (`{url}`,
+# `{model}`, …) that `diagnosis.py` fills in.
+
+Language = Literal["en", "ja"]
+Stage = Literal[
+    "connection",  # nothing answers
+    "authorization",  # the API key is missing or wrong
+    "request",  # something answers, and says no
+    "model",  # the server has no such model, or its mlx-lm is not fit for it
+    "generation",  # the connection or the generation broke off
+    "reply",  # a complete reply without an answer
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What happened and what to do, one sentence each, in English and in Japanese."""
+
+    kind: str
+    stage: Stage
+    en: str
+    ja: str
+
+    def text(self, language: Language = "en") -> str:
+        """Both sentences in one language."""
+        return self.ja if language == "ja" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """A row of the table: the sentences of a `Problem` with their blanks."""
+
+    stage: Stage
+    en: str
+    ja: str
+
+
+def problem_of(name: str, **blanks: object) -> Problem:
+    """The problem that a row of the table describes, with its blanks filled in."""
+    row, kind = PROBLEMS[name], name.partition("/")[0]
+    return Problem(kind, row.stage, row.en.format(**blanks), row.ja.format(**blanks))
+
+
+PROBLEMS: Final[Mapping[str, ProblemRow]] = {
+    "bad_url": ProblemRow(
+        "connection",
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+    ),
+    "dns": ProblemRow(
+        "connection",
+        "The host name {host} cannot be found. Check how the base URL is spelled, or use the machine's address.",
+        "ホスト名 {host} が見つかりません。ベース URL の綴りを確かめるか、そのマシンの IP アドレスを使ってください。",
+    ),
+    "dns/host.docker.internal": ProblemRow(
+        "connection",
+        "The host name {host} cannot be found. On Linux start the container with `--add-host=host.docker.internal:host-gateway`, or use the machine's address.",
+        "ホスト名 {host} が見つかりません。Linux ではコンテナーを `--add-host=host.docker.internal:host-gateway` 付きで起動するか、そのマシンの IP アドレスを使ってください。",
+    ),
+    "refused": ProblemRow(
+        "connection",
+        "The connection to {url} was refused. Check the port, and start mlx_lm.server with `--host 0.0.0.0` so that other machines reach it.",
+        "{url} への接続が拒否されました。ポート番号を確かめ、他のマシンから届くように mlx_lm.server を `--host 0.0.0.0` 付きで起動してください。",
+    ),
+    "refused/localhost": ProblemRow(
+        "connection",
+        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください)。",
+    ),
+    "connect_timeout": ProblemRow(
+        "connection",
+        "{url} did not take the connection within {seconds} s. Check the address and the firewall, and that the machine is awake.",
+        "{url} に {seconds} 秒以内に接続できませんでした。アドレスとファイアウォール、マシンがスリープしていないことを確かめてください。",
+    ),
+    "unreachable": ProblemRow(
+        "connection",
+        "{url} cannot be reached. Check the address and the network.",
+        "{url} に到達できません。アドレスとネットワークを確かめてください。",
+    ),
+    "tls": ProblemRow(
+        "connection",
+        "A secure connection to {url} could not be set up. Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
+        "{url} への暗号化接続を確立できませんでした。https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、プロキシの証明書を確かめてください。",
+    ),
+    "proxy": ProblemRow(
+        "connection",
+        "The web proxy of this machine did not connect to {url}. Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
+        "このマシンの Web プロキシが {url} に接続できませんでした。HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
+    ),
+    # never sent, but what helps is the same as for `unauthorized`: the right key
+    "bad_key": ProblemRow(
+        "authorization",
+        "The API key holds characters that cannot be sent. Paste it again, without anything around it.",
+        "API キーに送信できない文字が含まれています。前後に余計な文字が入らないように、貼り付け直してください。",
+    ),
+    "unauthorized": ProblemRow(
+        "authorization",
+        "{url} did not accept the request without a valid API key (status {status}). Enter the API key that the proxy in front of mlx_lm.server expects.",
+        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
+    ),
+    "wrong_path": ProblemRow(
+        "request",
+        "{url} answers, but the chat API is not under this path. Give the base URL as http://HOST:PORT or http://HOST:PORT/v1, with nothing behind it.",
+        "{url} は応答しますが、このパスにチャット API はありません。ベース URL は http://HOST:PORT か http://HOST:PORT/v1 とし、後ろには何も付けないでください。",
+    ),
+    "rate_limited": ProblemRow(
+        "request",
+        "The server takes no more requests just now (status {status}). Wait a moment and try again.",
+        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。しばらく待ってから、もう一度試してください。",
+    ),
+    "redirect": ProblemRow(
+        "request",
+        "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
+        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
+    ),
+    "web_page": ProblemRow(
+        "request",
+        "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
+        "{url} は返答ではなく Web ページを返しました。アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
+    ),
+    "not_a_reply": ProblemRow(
+        "request",
+        "{url} answered with something that is not a chat reply. Check that the base URL belongs to mlx_lm.server.",
+        "{url} の応答はチャットの返答ではありません。ベース URL が mlx_lm.server のものか確かめてください。",
+    ),
+    "bad_request": ProblemRow(
+        "request",
+        "The server refused the request (status {status}){words}. Correct the setting or the message that it names.",
+        "サーバーがリクエストを拒否しました(ステータス {status}){words}。そこに示された設定またはメッセージを直してください。",
+    ),
+    "too_large": ProblemRow(
+        "request",
+        "The conversation is too large for the proxy in front of the server (status {status}). Raise the proxy's limit for request bodies, or start a new chat.",
+        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
+    ),
+    "template_refused": ProblemRow(
+        "request",
+        "The model's chat template refused the conversation. Start a new chat, and report the conversation to mlx-harmony if it happens again.",
+        "モデルのチャットテンプレートが会話を受け付けませんでした。新しいチャットを始め、再発する場合はその会話を mlx-harmony に報告してください。",
+    ),
+    "server_error": ProblemRow(
+        "request",
+        "The server failed (status {status}){words}. Look at its log, and try again.",
+        "サーバーでエラーが起きました(ステータス {status}){words}。サーバーのログを確かめて、もう一度試してください。",
+    ),
+    "bad_gateway": ProblemRow(
+        "request",
+        "The proxy at {url} gets no reply from the server behind it (status {status}). Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
+        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
+    ),
+    "no_model": ProblemRow(
+        "model",
+        "The server was started without a model. Name a model, or start mlx_lm.server with `--model`.",
+        "サーバーはモデルを指定せずに起動されています。モデル名を指定するか、mlx_lm.server を `--model` 付きで起動してください。",
+    ),
+    "unknown_model": ProblemRow(
+        "model",
+        "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
+        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+    ),
+    "model_not_loaded": ProblemRow(
+        "model",
+        "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
+        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
+    ),
+    "gpt_oss_unsupported": ProblemRow(
+        "model",
+        "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
+        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+    ),
+    "lossy_server": ProblemRow(
+        "model",
+        "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °). Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
+        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+    ),
+    "unstable_server": ProblemRow(
+        "model",
+        "The server's mlx-lm {version} can stop answering when its prompt cache fails. Upgrade it there with `pip install -U mlx-lm` (0.31 or newer) and start the server again.",
+        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行し、サーバーを起動し直してください。",
+    ),
+    "out_of_memory": ProblemRow(
+        "model",
+        "The server ran out of memory. Shorten the conversation, use a smaller model, or close other programs on that machine.",
+        "サーバーのメモリーが足りなくなりました。会話を短くするか、小さいモデルを使うか、そのマシンの他のプログラムを終了してください。",
+    ),
+    "empty_reply": ProblemRow(
+        "generation",
+        "The server closed the connection without a reply. Look at its log for the reason, which newer versions of mlx-lm send along.",
+        "サーバーが返答せずに接続を閉じました。サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
+    ),
+    "dead_server": ProblemRow(
+        "generation",
+        "The server took the request, but it can no longer generate text. Restart mlx_lm.server, and look at its log if it happens again.",
+        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
+    ),
+    "silent": ProblemRow(
+        "generation",
+        "The server took the request, then sent nothing for {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
+        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
+    ),
+    "stalled": ProblemRow(
+        "generation",
+        "The server fell silent for {seconds} s in the middle of the reply. Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
+        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
+    ),
+    "interrupted": ProblemRow(
+        "generation",
+        "The connection broke off before the reply was complete. Try again, and look at the server's log if it happens again (it may have run out of memory).",
+        "返答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
+    ),
+    "error_frame": ProblemRow(
+        "generation",
+        "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
+        "サーバーが返答の途中で処理をやめました{words}。サーバーのログを確かめて、もう一度試してください。",
+    ),
+    "cut_in_reasoning": ProblemRow(
+        "reply",
+        "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
+        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+    ),
+    "only_reasoning": ProblemRow(
+        "reply",
+        "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
+        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
+    ),
+    "broken_call": ProblemRow(
+        "reply",
+        "The model began a tool call and did not finish it. Ask again.",
+        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
+    ),
+    "empty": ProblemRow(
+        "reply",
+        "The model gave an empty answer. Ask again, perhaps in other words.",
+        "モデルの回答は空でした。言い方を変えるなどして、もう一度尋ねてください。",
+    ),
+}
+
+# ======================================================================================
+# harmony_core/failures.py
+# How an exchange with a server can fail, in the terms that every HTTP client has.
+
+Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
+Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in seconds.
+
+    `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
+    other requests); `idle` is the longest silence after that, where keepalive comments count as life.
+    """
+
+    connect: float = 5.0
+    first_byte: float = 600.0
+    idle: float = 120.0
+
+    def limit(self, phase: Phase) -> float:
+        """The limit that holds in a phase."""
+        return {"connect": self.connect, "idle": self.idle}.get(phase, self.first_byte)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is known of an exchange that brought no reply.
+
+    `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
+    "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
+    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
+    /v1/models, None where nobody asked or nothing came.
+    """
+
+    phase: Phase
+    base_url: str
+    cause: Cause = ""
+    status: int = 0
+    body: str = ""
+    location: str = ""
+    model: str = ""
+    models: tuple[str, ...] | None = None
+    seconds: float = 0
+
+
+class ServerError(Exception):
+    """An exchange failed; `problem` says what happened and what to do. Holds no key and chains nothing."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text())
+        self.problem = problem
+
+
+# ======================================================================================
 # harmony_core/gpt_oss.py
 # gpt-oss as data: what a request to it should say where the caller says nothing.
 
@@ -2360,197 +2656,6 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
 
 
 # ======================================================================================
-# harmony_core/problems.py
-# The table of everything that can go wrong with a server: what happened, and what to do next.
-#
-# A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"), and holds two
-# sentences in English and the same in Japanese, with blanks (`{url}`, `{model}`, …) that `diagnosis.py` fills in.
-
-Language = Literal["en", "ja"]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What happened and what to do, one sentence each, in English and in Japanese."""
-
-    kind: str
-    en: str
-    ja: str
-
-    def text(self, language: Language = "en") -> str:
-        """Both sentences in one language."""
-        return self.ja if language == "ja" else self.en
-
-
-def problem_of(row: str, **blanks: object) -> Problem:
-    """The problem that a row of the table describes, with its blanks filled in."""
-    english, japanese = PROBLEMS[row]
-    return Problem(
-        row.partition("/")[0], english.format(**blanks), japanese.format(**blanks)
-    )
-
-
-PROBLEMS = {
-    # nothing answers
-    "bad_url": (
-        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
-    ),
-    "bad_key": (
-        "The API key holds characters that cannot be sent. Paste it again, without anything around it.",
-        "API キーに送信できない文字が含まれています。前後に余計な文字が入らないように、貼り付け直してください。",
-    ),
-    "dns": (
-        "The host name {host} cannot be found. Check how the base URL is spelled, or use the machine's address.",
-        "ホスト名 {host} が見つかりません。ベース URL の綴りを確かめるか、そのマシンの IP アドレスを使ってください。",
-    ),
-    "dns/host.docker.internal": (
-        "The host name {host} cannot be found. On Linux start the container with `--add-host=host.docker.internal:host-gateway`, or use the machine's address.",
-        "ホスト名 {host} が見つかりません。Linux ではコンテナーを `--add-host=host.docker.internal:host-gateway` 付きで起動するか、そのマシンの IP アドレスを使ってください。",
-    ),
-    "refused": (
-        "The connection to {url} was refused. Check the port, and start mlx_lm.server with `--host 0.0.0.0` so that other machines reach it.",
-        "{url} への接続が拒否されました。ポート番号を確かめ、他のマシンから届くように mlx_lm.server を `--host 0.0.0.0` 付きで起動してください。",
-    ),
-    "refused/localhost": (
-        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください)。",
-    ),
-    "connect_timeout": (
-        "{url} did not take the connection within {seconds} s. Check the address and the firewall, and that the machine is awake.",
-        "{url} に {seconds} 秒以内に接続できませんでした。アドレスとファイアウォール、マシンがスリープしていないことを確かめてください。",
-    ),
-    "unreachable": (
-        "{url} cannot be reached. Check the address and the network.",
-        "{url} に到達できません。アドレスとネットワークを確かめてください。",
-    ),
-    "tls": (
-        "A secure connection to {url} could not be set up. Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
-        "{url} への暗号化接続を確立できませんでした。https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、プロキシの証明書を確かめてください。",
-    ),
-    "proxy": (
-        "The web proxy of this machine did not connect to {url}. Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
-        "このマシンの Web プロキシが {url} に接続できませんでした。HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
-    ),
-    # something answers, and says no
-    "wrong_path": (
-        "{url} answers, but the chat API is not under this path. Give the base URL as http://HOST:PORT or http://HOST:PORT/v1, with nothing behind it.",
-        "{url} は応答しますが、このパスにチャット API はありません。ベース URL は http://HOST:PORT か http://HOST:PORT/v1 とし、後ろには何も付けないでください。",
-    ),
-    "unauthorized": (
-        "{url} did not accept the request without a valid API key (status {status}). Enter the API key that the proxy in front of mlx_lm.server expects.",
-        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
-    ),
-    "rate_limited": (
-        "The server takes no more requests just now (status {status}). Wait a moment and try again.",
-        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。しばらく待ってから、もう一度試してください。",
-    ),
-    "redirect": (
-        "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
-    ),
-    "web_page": (
-        "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
-        "{url} は返答ではなく Web ページを返しました。アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
-    ),
-    "not_a_reply": (
-        "{url} answered with something that is not a chat reply. Check that the base URL belongs to mlx_lm.server.",
-        "{url} の応答はチャットの返答ではありません。ベース URL が mlx_lm.server のものか確かめてください。",
-    ),
-    "bad_request": (
-        "The server refused the request (status {status}){words}. Correct the setting or the message that it names.",
-        "サーバーがリクエストを拒否しました(ステータス {status}){words}。そこに示された設定またはメッセージを直してください。",
-    ),
-    "too_large": (
-        "The conversation is too large for the proxy in front of the server (status {status}). Raise the proxy's limit for request bodies, or start a new chat.",
-        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
-    ),
-    "template_refused": (
-        "The model's chat template refused the conversation. Start a new chat, and report the conversation to mlx-harmony if it happens again.",
-        "モデルのチャットテンプレートが会話を受け付けませんでした。新しいチャットを始め、再発する場合はその会話を mlx-harmony に報告してください。",
-    ),
-    "server_error": (
-        "The server failed (status {status}){words}. Look at its log, and try again.",
-        "サーバーでエラーが起きました(ステータス {status}){words}。サーバーのログを確かめて、もう一度試してください。",
-    ),
-    "bad_gateway": (
-        "The proxy at {url} gets no reply from the server behind it (status {status}). Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
-        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
-    ),
-    # the model or the version of mlx-lm
-    "no_model": (
-        "The server was started without a model. Name a model, or start mlx_lm.server with `--model`.",
-        "サーバーはモデルを指定せずに起動されています。モデル名を指定するか、mlx_lm.server を `--model` 付きで起動してください。",
-    ),
-    "unknown_model": (
-        "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
-        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
-    ),
-    "model_not_loaded": (
-        "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
-        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
-    ),
-    "gpt_oss_unsupported": (
-        "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
-    ),
-    "lossy_server": (
-        "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °). Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
-    ),
-    "unstable_server": (
-        "The server's mlx-lm {version} can stop answering when its prompt cache fails. Upgrade it there with `pip install -U mlx-lm` (0.31 or newer) and start the server again.",
-        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行し、サーバーを起動し直してください。",
-    ),
-    "out_of_memory": (
-        "The server ran out of memory. Shorten the conversation, use a smaller model, or close other programs on that machine.",
-        "サーバーのメモリーが足りなくなりました。会話を短くするか、小さいモデルを使うか、そのマシンの他のプログラムを終了してください。",
-    ),
-    # the connection or the generation broke off
-    "empty_reply": (
-        "The server closed the connection without a reply. Look at its log for the reason, which newer versions of mlx-lm send along.",
-        "サーバーが返答せずに接続を閉じました。サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
-    ),
-    "dead_server": (
-        "The server took the request, but it can no longer generate text. Restart mlx_lm.server, and look at its log if it happens again.",
-        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
-    ),
-    "silent": (
-        "The server took the request, then sent nothing for {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
-        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
-    ),
-    "stalled": (
-        "The server fell silent for {seconds} s in the middle of the reply. Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
-        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
-    ),
-    "interrupted": (
-        "The connection broke off before the reply was complete. Try again, and look at the server's log if it happens again (it may have run out of memory).",
-        "返答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
-    ),
-    "error_frame": (
-        "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
-        "サーバーが返答の途中で処理をやめました{words}。サーバーのログを確かめて、もう一度試してください。",
-    ),
-    # a complete reply without an answer
-    "cut_in_reasoning": (
-        "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
-    ),
-    "only_reasoning": (
-        "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
-        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
-    ),
-    "broken_call": (
-        "The model began a tool call and did not finish it. Ask again.",
-        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
-    ),
-    "empty": (
-        "The model gave an empty answer. Ask again, perhaps in other words.",
-        "モデルの回答は空でした。言い方を変えるなどして、もう一度尋ねてください。",
-    ),
-}
-
-# ======================================================================================
 # openwebui_pipe/phrases.py
 # The words that the pipe itself says, in the two languages of its users.
 
@@ -2611,31 +2716,6 @@ def language_of(metadata: object) -> Language:
 #
 # No text holds an API key: addresses are shown without user name and query, and a server's own words are
 # quoted only where they say what to correct, with the key blotted out.
-
-Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is known of an exchange that brought no reply.
-
-    `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
-    "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
-    /v1/models, None where nobody asked or nothing came.
-    """
-
-    phase: Phase
-    base_url: str
-    cause: Cause = ""
-    status: int = 0
-    body: str = ""
-    location: str = ""
-    model: str = ""
-    models: tuple[str, ...] | None = None
-    seconds: float = 0
-
 
 # What an end and what a silence mean before the first byte of a reply, by the phase.
 _KIND_OF_END = {
@@ -2933,32 +3013,15 @@ NO_CONNECTION: Final = (
 )
 
 
-class ServerTrouble(Exception):
-    """The exchange failed; `problem` says it in the user's words."""
-
-    def __init__(self, failure: Failure, api_key: str) -> None:
-        self.problem: Problem = explain_failure(failure, api_key=api_key)
-        super().__init__(self.problem.text())
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds to wait for the connection, for the first byte, for each next one."""
-
-    connect: float
-    first_byte: float
-    idle: float
-
-
 class Exchange:
     """A request to be sent, and its reply on the way; the settings of one call."""
 
     def __init__(
-        self, request: ChatRequest, endpoint: Endpoint, limits: Limits
+        self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
     ) -> None:
         self.request = request
         self.endpoint = endpoint
-        self.limits = limits
+        self.timeouts = timeouts
         self.stream: ChatStream = request.chat_stream()
         self._begun = False
 
@@ -2967,13 +3030,13 @@ class Exchange:
         """Send the request and yield the body of the reply.
 
         Leaving the context closes the connection, which stops the model. Raises
-        `ServerTrouble` when there is no reply to read.
+        `ServerError` when there is no reply to read.
         """
         # In a thread: cleaning a long history must not keep the loop waiting.
         body = await asyncio.to_thread(
             lambda: dump_json(self.request.payload()).encode()
         )
-        async with http_session(self.limits.connect) as session:
+        async with http_session(self.timeouts.connect) as session:
             response = await self._reach(session, body)
             try:
                 if response.status != 200:
@@ -2986,7 +3049,7 @@ class Exchange:
         """Wait for bytes; return the events of all that came. Until `stream.finished`.
 
         A connection that breaks is the end of the bytes: `ChatStream` tells whether the
-        reply was whole. Raises `ServerTrouble` for a server that falls silent.
+        reply was whole. Raises `ServerError` for a server that falls silent.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -3001,13 +3064,12 @@ class Exchange:
             await asyncio.sleep(0)  # much has arrived: let other chats have their turn
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
-        seconds = self.limits.idle if self._begun else self.limits.first_byte
+        phase: Phase = "idle" if self._begun else "first_byte"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self.timeouts.limit(phase)):
                 data = await content.read(READ_SIZE)
         except TimeoutError:
-            phase: Phase = "idle" if self._begun else "first_byte"
-            raise self._trouble(phase, "timeout", seconds) from None
+            raise self._error(phase, "timeout") from None
         except (aiohttp.ClientError, OSError):
             return b""
         self._begun = True
@@ -3017,28 +3079,28 @@ class Exchange:
         self, session: aiohttp.ClientSession, body: bytes
     ) -> aiohttp.ClientResponse:
         url, headers = self.endpoint.chat_url, self.endpoint.headers
-        limits = self.limits
         try:
-            async with asyncio.timeout(limits.first_byte):
+            async with asyncio.timeout(self.timeouts.first_byte):
                 return await session.post(
                     url, data=body, headers=headers, allow_redirects=False
                 )
         except NO_CONNECTION as error:
-            raise self._trouble("connect", cause_of(error), limits.connect) from None
+            raise self._error("connect", cause_of(error)) from None
         except TimeoutError:
-            raise self._trouble("headers", "timeout", limits.first_byte) from None
+            raise self._error("headers", "timeout") from None
         except (aiohttp.ClientError, OSError):
-            raise self._trouble("headers") from None
+            raise self._error("headers") from None
 
-    def _trouble(
-        self, phase: Phase, cause: Cause = "", wait: float = 0
-    ) -> ServerTrouble:
-        failure = Failure(phase, self.endpoint.base_url, cause=cause, seconds=wait)
-        return ServerTrouble(failure, self.endpoint.api_key)
+    def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
+        """The error for a reply that did not come, or not whole."""
+        seconds = self.timeouts.limit(phase)
+        return self._explain(
+            Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
+        )
 
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
-    ) -> ServerTrouble:
+    ) -> ServerError:
         """What another status than 200 means; the model list tells an unknown one."""
         body = b""
         try:
@@ -3057,7 +3119,10 @@ class Exchange:
             model=self.request.model,
             models=await listed_models(session, self.endpoint),
         )
-        return ServerTrouble(failure, self.endpoint.api_key)
+        return self._explain(failure)
+
+    def _explain(self, failure: Failure) -> ServerError:
+        return ServerError(explain_failure(failure, api_key=self.endpoint.api_key))
 
 
 def http_session(connect: float) -> aiohttp.ClientSession:
@@ -3193,7 +3258,7 @@ class PipeReply:
 
     def _failure(self, error: Exception) -> JsonObject:
         """Trouble with the server, or a defect of the pipe."""
-        if isinstance(error, ServerTrouble):
+        if isinstance(error, ServerError):
             return error_chunk(error.problem.text(self._language))
         log.error("The pipe failed", exc_info=error)
         return error_chunk(phrase("failed", self._language, error=type(error).__name__))
@@ -3433,7 +3498,7 @@ class Pipe:
         exchange = Exchange(
             request_of(body, valves, own, __tools__, task),
             Endpoint(valves.BASE_URL, valves.API_KEY),
-            Limits(
+            Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
         )
