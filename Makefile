@@ -43,7 +43,7 @@ check: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy benchmarks
 	@if $(HAS_DIFY); then .venv/bin/mypy --python-version 3.12 dify_plugin_mlx main.py; else $(NO_DIFY); fi
-	$(PY) openwebui_pipe/bundle.py --check
+	$(PY) -m openwebui_pipe.bundle --check
 	$(PYTEST) tests/architecture
 
 e2e: .venv/.ready .cache/mlx-lm-newest/.ready $(MLX_LM_VERSIONS:%=.cache/mlx-lm-%/.ready)

@@ -3,219 +3,53 @@
     python -m openwebui_pipe.bundle            write both
     python -m openwebui_pipe.bundle --check    exit 1 if what is committed differs by a byte
 
-`pipe.py` and the modules of `harmony_core` that it imports become one flat module: in import order,
-without their imports of each other, the other imports merged at the top, comments and docstrings kept.
-Nothing is renamed and nothing is hidden, since an admin must be able to read what is pasted; so what a
-flat file cannot express is refused with a `BundleError` that names the place. The result depends on the
-sources and on the version of black alone.
+`pipe.py` and the modules of `harmony_core` that it imports become one flat module: in the order that
+`bundle_order.py` gives, without their imports of each other, the other imports merged at the top, comments
+and docstrings kept. Nothing is renamed and nothing is hidden, since an admin must be able to read what is
+pasted; so what a flat file cannot express is refused with a `BundleError` that names the place. The result
+depends on the sources and on the version of black alone.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import black
 
-ROOT = Path(__file__).resolve().parent.parent
-ENTRY = "openwebui_pipe.pipe"
-PROJECT = ("harmony_core", "openwebui_pipe")
-TARGET = ROOT / "openwebui_pipe" / "mlx_harmony_pipe.py"
-EXPORT = ROOT / "openwebui_pipe" / "mlx_harmony_pipe.json"
-JAPANESE = ROOT / "openwebui_pipe" / "labels_ja.json"
-FUNCTION_ID = "mlx_harmony"
+from openwebui_pipe.bundle_head import (
+    RULER,
+    frontmatter_of,
+    head,
+    number_contents,
+    pages_of,
+    path_of,
+    project_url,
+)
+from openwebui_pipe.bundle_order import in_reading_order
+from openwebui_pipe.bundle_sources import (
+    ENTRY,
+    BundleError,
+    Source,
+    merged_imports,
+    refuse_clashes,
+    sources_in_import_order,
+)
 
-# Open WebUI has both; anything else would need `requirements:`, which fails on installations without pip.
-HOST_PACKAGES = frozenset({"aiohttp", "pydantic", "open_webui"})
+ROOT: Final = Path(__file__).resolve().parent.parent
+TARGET: Final = ROOT / "openwebui_pipe" / "mlx_harmony_pipe.py"
+EXPORT: Final = ROOT / "openwebui_pipe" / "mlx_harmony_pipe.json"
+JAPANESE: Final = ROOT / "openwebui_pipe" / "labels_ja.json"
+FUNCTION_ID: Final = "mlx_harmony"
+
+MAX_LINES: Final = 4200
+"""A decision: an admin who wants to read what is pasted should be able to, in an afternoon."""
 # Open WebUI rewrites these wherever they stand, in strings and comments too (openwebui.md, "Loading").
-REWRITTEN = ("from utils", "from apps", "from main", "from config")
-RULE = "# " + "=" * 86
-Import = ast.Import | ast.ImportFrom
-
-
-class BundleError(Exception):
-    """A source that a flat file cannot express; the message names the place."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One module of the project, as text and as syntax tree."""
-
-    name: str
-    text: str
-    tree: ast.Module
-
-    @property
-    def imports(self) -> list[Import]:
-        """The import statements at the top level."""
-        return [node for node in self.tree.body if isinstance(node, Import)]
-
-    @property
-    def docstring(self) -> str:
-        """The module's docstring, or nothing."""
-        return ast.get_docstring(self.tree) or ""
-
-    def refuse(self, node: ast.stmt, why: str) -> BundleError:
-        """An error that tells where."""
-        return BundleError(f"{self.name}, line {node.lineno}: {why}.")
-
-
-def read_source(name: str, root: Path) -> Source:
-    """Read one module of the project by its dotted name."""
-    path = root.joinpath(*name.split(".")).with_suffix(".py")
-    if not path.is_file():
-        raise BundleError(
-            f"{name} is not a module: import from the module that defines the name."
-        )
-    text = path.read_text("utf-8")
-    return Source(name, text, ast.parse(text, str(path)))
-
-
-def sources_in_import_order(entry: str, root: Path) -> list[Source]:
-    """The entry module and all it imports of the project, each after what it needs."""
-    done: dict[str, Source] = {}
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            raise BundleError(
-                f"{' imports '.join([*path, name])}: a circle cannot be put in order."
-            )
-        if name in done:
-            return
-        source = read_source(name, root)
-        for needed in project_modules(source):
-            visit(needed, (*path, name))
-        done[name] = source
-
-    visit(entry, ())
-    return list(done.values())
-
-
-def project_modules(source: Source) -> Iterator[str]:
-    """The project's modules that a source imports; refuses what a flat file cannot express."""
-    for node in ast.walk(source.tree):
-        if not isinstance(node, Import) or not (
-            module := project_module(node, source.name)
-        ):
-            continue
-        if isinstance(node, ast.Import):
-            raise source.refuse(
-                node,
-                f"`import {module}` leaves no name behind, use `from ... import NAME`",
-            )
-        if node not in source.tree.body:
-            raise source.refuse(
-                node, "an import of the project must stand at the top level"
-            )
-        for alias in node.names:
-            if alias.name == "*" or alias.asname:
-                raise source.refuse(
-                    node, "no star and no alias in an import of the project"
-                )
-        yield module
-
-
-def project_module(node: Import, importer: str) -> str:
-    """The project's module that an import statement names, or nothing."""
-    if isinstance(node, ast.Import):
-        return next((a.name for a in node.names if a.name.split(".")[0] in PROJECT), "")
-    if node.level:
-        package = importer.split(".")[: -node.level]
-        return ".".join([*package, node.module] if node.module else package)
-    module = node.module or ""
-    return module if module.split(".")[0] in PROJECT else ""
-
-
-def merged_imports(sources: Iterable[Source]) -> list[str]:
-    """The other imports of all sources as sorted lines, `__future__` first."""
-    plain: set[str] = set()
-    members: dict[str, set[str]] = {}
-    for source in sources:
-        for node in source.imports:
-            if project_module(node, source.name):
-                continue
-            refuse_strangers(source, node)
-            if isinstance(node, ast.Import):
-                plain.update(ast.unparse(alias) for alias in node.names)
-            else:
-                members.setdefault(node.module or "", set()).update(
-                    map(ast.unparse, node.names)
-                )
-    future = members.pop("__future__", set())
-    lines = [f"from __future__ import {', '.join(sorted(future))}"] if future else []
-    lines += [f"import {name}" for name in sorted(plain)]
-    lines += [
-        f"from {module} import {', '.join(sorted(names))}"
-        for module, names in sorted(members.items())
-    ]
-    return lines
-
-
-def refuse_strangers(source: Source, node: Import) -> None:
-    """Only the standard library and what Open WebUI ships may be imported."""
-    modules = (
-        [a.name for a in node.names]
-        if isinstance(node, ast.Import)
-        else [node.module or ""]
-    )
-    for module in modules:
-        top = module.split(".")[0]
-        if top not in sys.stdlib_module_names and top not in HOST_PACKAGES:
-            raise source.refuse(node, f"Open WebUI need not have {top}")
-
-
-def bound_names(node: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement other than an import binds."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-        return
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-            yield part.id
-
-
-def refuse_clashes(sources: Iterable[Source]) -> None:
-    """Every top-level name means one thing in the whole file, and none hides a builtin."""
-    owners: dict[str, str] = {}
-    for source in sources:
-        for node in source.tree.body:
-            claims = (
-                import_claims(source, node)
-                if isinstance(node, Import)
-                else name_claims(source, node)
-            )
-            for name, owner in claims:
-                if owners.setdefault(name, owner) != owner:
-                    raise source.refuse(node, f"`{name}` is taken by {owners[name]}")
-                if owner == source.name and hasattr(builtins, name):
-                    raise source.refuse(
-                        node, f"`{name}` would hide the builtin in the other modules"
-                    )
-
-
-def import_claims(source: Source, node: Import) -> Iterator[tuple[str, str]]:
-    """What an import that stays in the file binds, and to what."""
-    if project_module(node, source.name):
-        return
-    for alias in node.names:
-        if isinstance(node, ast.Import):
-            yield (
-                alias.asname or alias.name.split(".")[0],
-                f"import {alias.asname and alias.name}",
-            )
-        else:
-            yield alias.asname or alias.name, f"from {node.module} import {alias.name}"
-
-
-def name_claims(source: Source, node: ast.stmt) -> Iterator[tuple[str, str]]:
-    """What a definition or an assignment binds: it belongs to its module."""
-    return ((name, source.name) for name in bound_names(node))
+REWRITTEN: Final = ("from utils", "from apps", "from main", "from config")
 
 
 def body_of(source: Source) -> str:
@@ -230,34 +64,46 @@ def body_of(source: Source) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def section(source: Source) -> str:
+def section(source: Source, root: Path) -> str:
     """A module as a part of the file: its name and docstring as a comment, then its code."""
-    title = f"# {source.name.replace('.', '/')}.py"
     about = "" if source.name == ENTRY else source.docstring
-    heading = [RULE, title, *(f"# {line}".rstrip() for line in about.splitlines())]
-    return "\n".join(heading) + "\n\n" + body_of(source)
+    lines = [RULER, f"# {path_of(source)}"]
+    lines += [f"# {line}".rstrip() for line in about.splitlines()]
+    for page in pages_of(source, root).of_bare_rules:
+        lines += [f"# A rule that is named by its number alone is one of {page}."]
+    return "\n".join(lines) + "\n\n" + body_of(source)
 
 
-def bundle(entry: str = ENTRY, root: Path = ROOT) -> str:
+def bundle(root: Path = ROOT) -> str:
     """The pasteable file."""
-    sources = sources_in_import_order(entry, root)
+    sources = sources_in_import_order(ENTRY, root)
     refuse_clashes(sources)
-    note = "# Generated by openwebui_pipe/bundle.py: change the files named in the rulers, not this one."
-    head = [
-        f'"""\n{sources[-1].docstring}\n"""',
-        note,
+    groups = in_reading_order(sources)
+    ordered = [source for group in groups.values() for source in group]
+    pages = {page for source in ordered for page in pages_of(source, root).named}
+    url = project_url(root)
+    parts = [
+        frontmatter_of(sources[-1], url),
+        head(groups, pages, url),
         "\n".join(merged_imports(sources)),
+        *(section(source, root) for source in ordered),
     ]
-    text = black.format_str(
-        "\n\n".join([*head, *map(section, sources)]) + "\n", mode=black.Mode()
-    )
+    text = black.format_str("\n\n".join(parts) + "\n", mode=black.Mode())
+    text = number_contents(text)
+    refuse_unfit(text)
+    return text
+
+
+def refuse_unfit(text: str) -> None:
+    """The generated file is short enough to be read, and Open WebUI leaves it as it is."""
+    if (length := text.count("\n")) > MAX_LINES:
+        raise BundleError(f"The generated file has {length} lines, over {MAX_LINES}.")
     for words in REWRITTEN:
         if words in text:
             line = text[: text.index(words)].count("\n") + 1
             raise BundleError(
                 f"Open WebUI would rewrite `{words}`, line {line} of the generated file."
             )
-    return text
 
 
 def frontmatter(text: str) -> dict[str, str]:

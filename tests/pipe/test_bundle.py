@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,17 @@ import pytest
 from openwebui_pipe.bundle import (
     EXPORT,
     JAPANESE,
+    MAX_LINES,
     REWRITTEN,
     ROOT,
     TARGET,
-    BundleError,
     bundle,
     export,
     frontmatter,
     main,
 )
+from openwebui_pipe.bundle_head import RULER
+from openwebui_pipe.bundle_sources import BundleError
 from openwebui_pipe.valves import PipeUserValves, PipeValves
 from tests.pipe.fake_host import (
     frontmatter_of,
@@ -66,8 +69,53 @@ def test_saving_it_in_open_webuis_editor_changes_nothing(text: str) -> None:
     assert rewritten(text) == text
 
 
-def test_it_stays_short_enough_to_be_read(text: str) -> None:
-    assert text.count("\n") < 3600
+def test_each_line_of_the_contents_leads_to_the_ruler_of_its_section(text: str) -> None:
+    lines = text.splitlines()
+    contents = re.findall(r"^# +(\d+)  (\S+\.py)$", text, re.MULTILINE)
+    assert len(contents) == lines.count(RULER) > 20
+    for number, path in contents:
+        assert lines[int(number) - 1 : int(number) + 1] == [RULER, f"# {path}"]
+        assert (ROOT / path).is_file()
+
+
+def test_an_admin_finds_the_settings_and_the_pipe_first(text: str) -> None:
+    classes = re.findall(r"^class (\w+)", text, re.MULTILINE)
+    assert classes[:4] == ["ForgivingValves", "PipeValves", "PipeUserValves", "Pipe"]
+    contents = text[: text.index("from __future__")]
+    headings = [
+        "Settings (Valves)",
+        "Pipe: what Open WebUI calls",
+        "Talking to the server",
+        "The parser",
+        "History",
+        "Words",
+    ]
+    places = [contents.index(f"\n#   {heading}") for heading in headings]
+    assert places == sorted(places)
+
+
+def test_the_top_says_what_it_talks_to_and_where_it_comes_from(text: str) -> None:
+    (url,) = re.findall(r"^repo: (\S+)$", (ROOT / "manifest.yaml").read_text(), re.M)
+    top = text[: text.index("from __future__")]
+    assert (
+        f"# Generated. Edit the source files named in the section headings; see {url}\n"
+        in top
+    )
+    assert "one address only: the setting BASE_URL" in top
+    assert frontmatter_of(text)["git_url"] == frontmatter_of(text)["author_url"] == url
+
+
+def test_every_page_that_a_comment_names_has_an_address_at_the_top(text: str) -> None:
+    for page in set(re.findall(r"\b[a-z_]+\.md\b", text)):
+        (path,) = re.findall(rf"^#   {page} +https://.*/blob/main/(\S+)$", text, re.M)
+        assert (ROOT / path).name == page
+        assert (ROOT / path).is_file()
+
+
+def test_a_section_with_bare_rules_says_of_which_page_they_are(text: str) -> None:
+    for part in text.split(RULER)[1:]:
+        if re.search(r"\(rules? \d", part):
+            assert re.search(r"^# A rule .* is one of [a-z_]+\.md\.$", part, re.M)
 
 
 def test_the_host_reads_the_frontmatter(text: str) -> None:
@@ -82,6 +130,8 @@ def test_the_host_reads_the_frontmatter(text: str) -> None:
         "license",
         "description",
         "required_open_webui_version",
+        "author_url",
+        "git_url",
     }
     assert "requirements" not in read
 
@@ -169,6 +219,7 @@ def project(folder: Path, part: str, entry: str = ENTRY_TEXT, **others: str) -> 
     """A small project of an entry and one or more core modules."""
     (folder / "openwebui_pipe").mkdir()
     (folder / "openwebui_pipe" / "pipe.py").write_text(entry, "utf-8")
+    (folder / "manifest.yaml").write_text("repo: https://example.org/it\n", "utf-8")
     (folder / "harmony_core").mkdir()
     for name, content in {"part": part, **others}.items():
         (folder / "harmony_core" / f"{name}.py").write_text(content, "utf-8")
@@ -194,7 +245,117 @@ def test_modules_stand_in_import_order_with_their_imports_merged(
     assert "from json import dumps, loads\n" in text
     assert "# kept" in text
     assert "# Base." in text
-    assert text.startswith('"""\ntitle: Test\n"""\n')
+    assert text.startswith('"""\ntitle: Test\nauthor_url: https://example.org/it\n')
+
+
+LOADED_LATER = {
+    "in a function": "def f():\n    return Thing()\n",
+    "in a method": "class A:\n    def f(self):\n        return Thing()\n",
+    "in an annotation of a function": "def f(x: Thing) -> Thing:\n    return x\n",
+    "in an annotation of a class without a base": "class A:\n    x: Thing\n",
+    "in an annotation at the top": "x: Thing | None = None\n",
+}
+LOADED_AT_ONCE = {
+    "as a base": "class A(Thing):\n    pass\n",
+    "as a decorator": "@Thing\ndef f():\n    pass\n",
+    "as a default": "def f(x=Thing):\n    return x\n",
+    "as a default by keyword": "def f(*, x=Thing):\n    return x\n",
+    "as a value": "x = Thing()\n",
+    "in the body of a class": "class A:\n    x = Thing\n",
+    "by a function that is called": "def f():\n    return Thing()\n\n\nx = f()\n",
+    "by a class that is called": "class A:\n    def __init__(self):\n        Thing()\n\n\nx = A()\n",
+    "in an annotation of a model": "class A(BaseModel):\n    x: Thing\n",
+}
+
+
+def project_with_history(folder: Path, entry: str) -> Path:
+    """An entry that uses `Thing` of a module whose group stands below it."""
+    needed = (
+        "from pydantic import BaseModel\n\nfrom harmony_core.history import Thing\n\n"
+    )
+    return project(folder, "", needed + entry, history="class Thing:\n    pass\n")
+
+
+@pytest.mark.parametrize("case", LOADED_LATER)
+def test_what_is_used_later_may_stand_below(tmp_path: Path, case: str) -> None:
+    entry = '"""\ntitle: Test\n"""\n\nfrom __future__ import annotations\n\n'
+    root = project_with_history(tmp_path, LOADED_LATER[case])
+    pipe = root / "openwebui_pipe" / "pipe.py"
+    pipe.write_text(entry + pipe.read_text("utf-8"), "utf-8")
+    text = bundle(root)
+    assert text.index("# openwebui_pipe/pipe.py") < text.index("class Thing")
+    exec(compile(text, "<bundle>", "exec"), {})
+
+
+@pytest.mark.parametrize("case", LOADED_AT_ONCE)
+def test_what_is_used_at_once_must_stand_above(tmp_path: Path, case: str) -> None:
+    root = project_with_history(tmp_path, LOADED_AT_ONCE[case])
+    with pytest.raises(BundleError, match="needs `Thing` while it is loaded"):
+        bundle(root)
+
+
+def test_a_module_without_a_group_stands_with_the_first_that_imports_it(
+    tmp_path: Path,
+) -> None:
+    entry = (
+        "from harmony_core.chat import two\nfrom harmony_core.history import three\n"
+    )
+    root = project(
+        tmp_path,
+        "one = 1\n",
+        f'"""\ntitle: Test\n"""\n\n{entry}\n\ndef f():\n    return two, three\n',
+        chat="from harmony_core.part import one\n\ntwo = one\n",
+        history="from harmony_core.part import one\n\nthree = one\n",
+    )
+    contents = bundle(root).partition("import")[0]
+    parser, history = contents.index("The parser"), contents.index("History")
+    assert parser < contents.index("harmony_core/part.py") < history
+
+
+def test_a_file_that_nobody_would_read_is_refused(tmp_path: Path) -> None:
+    part = "one = 1\n" + "# a line\n" * MAX_LINES
+    with pytest.raises(BundleError, match=str(MAX_LINES)):
+        bundle(project(tmp_path, part))
+
+
+RULES = "# Page\n\n### Rule 1: a heading\n\n## Others\n2. An item.\n"
+DANGLING = {
+    "a page that is missing": "# see pages.md\n",
+    "a rule that is missing": "# see page.md, rule 3\n",
+    "a bare rule that is missing": "# see page.md (rule 12)\n",
+    "a rule of no page": "# see rule 1\n",
+    "bare rules of two pages": "# page.md (rule 1), other.md (rule 1)\n",
+}
+
+
+def project_with_pages(folder: Path, part: str) -> Path:
+    (folder / "docs" / "spec").mkdir(parents=True)
+    for page in ("page.md", "other.md"):
+        (folder / "docs" / "spec" / page).write_text(RULES, "utf-8")
+    return project(folder, part + "one = 1\n")
+
+
+def test_a_reference_leads_to_a_heading_or_an_item(tmp_path: Path) -> None:
+    part = "# page.md, rule 2; other.md, Others (rule 1)\n"
+    text = bundle(project_with_pages(tmp_path, part))
+    for page in ("page.md", "other.md"):
+        assert f" https://example.org/it/blob/main/docs/spec/{page}\n" in text
+    assert "# A rule that is named by its number alone is one of other.md." in text
+
+
+@pytest.mark.parametrize("case", DANGLING)
+def test_a_reference_that_leads_nowhere_is_refused(tmp_path: Path, case: str) -> None:
+    with pytest.raises(BundleError, match=r"nowhere|which page"):
+        bundle(project_with_pages(tmp_path, DANGLING[case]))
+
+
+def test_a_manifest_without_the_address_of_the_project_is_refused(
+    tmp_path: Path,
+) -> None:
+    root = project(tmp_path, "one = 1\n")
+    (root / "manifest.yaml").write_text("name: it\n", "utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.yaml"):
+        bundle(root)
 
 
 REFUSED = {

@@ -1,0 +1,134 @@
+"""The order of the pasted file: what an admin looks for first, the parts that it uses below.
+
+A function may use what stands below it, since it runs later. What runs while the file is loaded may not:
+base classes, decorators, defaults, values of the top level, and all that these call.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from openwebui_pipe.bundle_sources import (
+    BundleError,
+    Import,
+    Source,
+    bound_names,
+    project_modules,
+)
+
+GROUPS: Final = {
+    "Settings (Valves)": ("harmony_core.gpt_oss", "openwebui_pipe.valves"),
+    "Pipe: what Open WebUI calls": ("openwebui_pipe.pipe",),
+    "JSON": ("harmony_core.jsontext",),
+    "What Open WebUI gets: chunks, the status line, the list of models": (
+        "openwebui_pipe.reply",
+        "openwebui_pipe.chunks",
+        "openwebui_pipe.status",
+        "openwebui_pipe.model_list",
+        "openwebui_pipe.tool_policy",
+        "openwebui_pipe.background_tasks",
+    ),
+    "Talking to the server": ("openwebui_pipe.transport", "harmony_core.request"),
+    "The parser: from bytes to thinking, answer and tool calls": (
+        "harmony_core.chat",
+        "harmony_core.events",
+    ),
+    "History: what goes back to the model": ("harmony_core.history",),
+    "Words: what a user reads when something fails": (
+        "openwebui_pipe.phrases",
+        "harmony_core.problems",
+        "harmony_core.diagnosis",
+    ),
+}
+"""A module that is not named here stands with the first module that imports it."""
+
+
+def in_reading_order(sources: Sequence[Source]) -> dict[str, list[Source]]:
+    """The modules under the headings of `GROUPS`; within a group in import order.
+
+    Refuses an order in which the file could not be loaded.
+    """
+    groups: dict[str, list[Source]] = {heading: [] for heading in GROUPS}
+    for source in sources:
+        groups[heading_of(source.name, sources)].append(source)
+    refuse_use_before_definition([s for group in groups.values() for s in group])
+    return {heading: group for heading, group in groups.items() if group}
+
+
+def heading_of(name: str, sources: Sequence[Source]) -> str:
+    """The group of a module."""
+    for heading, members in GROUPS.items():
+        if name in members:
+            return heading
+    importer = next(source for source in sources if name in project_modules(source))
+    return heading_of(importer.name, sources)
+
+
+def refuse_use_before_definition(ordered: Sequence[Source]) -> None:
+    """Every name that is used while the file is loaded is defined by then."""
+    definitions = {
+        name: (source, node)
+        for source in ordered
+        for node in source.tree.body
+        if not isinstance(node, Import)
+        for name in bound_names(node)
+    }
+    nodes = {name: node for name, (_, node) in definitions.items()}
+    for place, source in enumerate(ordered):
+        for name in sorted(names_at_load(source, nodes)):
+            owner = definitions[name][0]
+            if ordered.index(owner) > place:
+                raise BundleError(
+                    f"{source.name} needs `{name}` while it is loaded:"
+                    f" {owner.name} must stand above it, see GROUPS in bundle_order.py."
+                )
+
+
+def names_at_load(source: Source, definitions: dict[str, ast.stmt]) -> set[str]:
+    """The names of the file that are used while a module is loaded, directly or not.
+
+    What a used function or class names counts in full: it may be called.
+    """
+    found: set[str] = set()
+    waiting = [
+        name
+        for node in source.tree.body
+        if not isinstance(node, Import)
+        for name in names_in(run_at_load(node))
+    ]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in found:
+            found.add(name)
+            waiting += names_in(ast.walk(definitions[name]))
+    return found
+
+
+def names_in(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """The names that syntax nodes read."""
+    return (
+        node.id
+        for node in nodes
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+
+
+def run_at_load(node: ast.AST, in_model: bool = False) -> Iterator[ast.AST]:
+    """The parts of a statement that run where it stands.
+
+    Annotations are postponed, but pydantic reads those of a model at once: a class with a base.
+    """
+    yield node
+    parts: list[ast.AST | None]
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            parts = [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]
+        case ast.AnnAssign() if not in_model:
+            parts = [node.target, node.value]
+        case _:
+            parts = [*ast.iter_child_nodes(node)]
+    is_model = isinstance(node, ast.ClassDef) and bool(node.bases)
+    for part in filter(None, parts):
+        yield from run_at_load(part, is_model)
