@@ -93,8 +93,9 @@ endef
 
 requirements: | $(UV)  # compile the pinned files anew
 	for file in requirements/*.in; do \
+	    case $$file in */core.in|*/dev.in) project="pyproject.toml --extra cli" ;; *) project= ;; esac; \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	        --upgrade $$(grep -om1 -e --no-deps $$file) $$file --output-file $${file%.in}.txt || exit; done
+	        --upgrade $$(grep -om1 -e --no-deps $$file) $$project $$file --output-file $${file%.in}.txt || exit; done
 
 clean:
 	rm -rf .venv .tools .cache dist

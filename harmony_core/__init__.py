@@ -27,6 +27,8 @@ from .request import ChatRequest, Endpoint
 if TYPE_CHECKING:
     from .client import Client
 
+__version__ = "0.1.0"  # that of pyproject.toml; a test holds them together
+
 __all__ = [
     "AnswerDelta",
     "ChatRequest",
@@ -52,6 +54,14 @@ __all__ = [
 def __getattr__(name: str) -> type[Client]:
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .client import Client
-
+    try:
+        from .client import Client
+    except ModuleNotFoundError as error:
+        if error.name not in ("requests", "urllib3"):
+            raise
+        raise ImportError(
+            f"Client needs {error.name}, which is not installed. "
+            'Install it with `pip install "mlx-harmony[client]"`.',
+            name=error.name,
+        ) from None
     return Client

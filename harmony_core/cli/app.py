@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .. import __version__
 from .exit_codes import EPILOG
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8080"
@@ -19,6 +20,7 @@ app = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,  # its tracebacks would show local variables, the API key among them
 )
 
@@ -58,6 +60,27 @@ UseProxies = Annotated[
     bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
 ]
 _MOST_SECONDS = 86_400
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mlx-harmony {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 @app.command(epilog=EPILOG)
@@ -230,7 +253,7 @@ def package(
         ),
     ] = None,
 ) -> None:
-    """Write the Dify plugin as a .difypkg file, in a checkout."""
+    """Write the Dify plugin as a .difypkg file; works in a checkout of the repository only."""
     from .package import run_package
 
     raise typer.Exit(run_package(Path(), output))

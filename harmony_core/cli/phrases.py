@@ -66,18 +66,30 @@ _PHRASES = {
         "Reading or writing failed ({reason}). Check where the input comes from and where the output goes.",
         "入出力に失敗しました({reason})。入力元と出力先を確かめてください。",
     ),
+    "no_library": (
+        "The command needs {name}, which is not installed. Install everything that it needs with"
+        ' `pip install "mlx-harmony[cli]"`.',
+        "このコマンドに必要な {name} がインストールされていません。"
+        '`pip install "mlx-harmony[cli]"` で必要なものをすべてインストールしてください。',
+    ),
     "no_checkout": (
         "{name} is missing here, or it is not that of mlx-harmony. Run this in a checkout of the repository.",
         "ここに mlx-harmony の {name} がありません。リポジトリのチェックアウトで実行してください。",
+    ),
+    "no_pathspec": (
+        "The packager needs pathspec, which is not installed beside mlx-harmony. Run `make package` instead.",
+        "パッケージの作成に必要な pathspec がインストールされていません。"
+        "代わりに `make package` を実行してください。",
     ),
     "no_package": (
         "The package cannot be written ({reason}). Correct that, or choose another file with --output.",
         "パッケージを書き込めません({reason})。原因を直すか、--output で別のファイルを指定してください。",
     ),
     "no_mlx": (
-        "mlx-lm is not installed beside mlx-harmony. Run `make demo`, or give --server-python the interpreter"
-        " that has it.",
-        "mlx-lm がインストールされていません。`make demo` を実行するか、mlx-lm のある Python を"
+        "mlx-lm is not installed beside mlx-harmony. Install it with `pip install mlx-lm`, run `make demo`"
+        " in a checkout, or give --server-python the interpreter that has it.",
+        "mlx-lm がインストールされていません。`pip install mlx-lm` でインストールするか、"
+        "チェックアウトで `make demo` を実行するか、mlx-lm のある Python を"
         " --server-python で指定してください。",
     ),
     "no_toy": (

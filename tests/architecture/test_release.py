@@ -4,21 +4,73 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from harmony_core import __version__
+from harmony_core.cli import _LIBRARIES
+from tests.architecture.test_imports import CORE, outside, top_level
+
 ROOT = Path(__file__).resolve().parents[2]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
-    "version"
-]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+VERSION = PROJECT["version"]
+MANIFEST = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
+
+
+def test_the_library_has_the_version_of_the_project() -> None:
+    assert __version__ == VERSION
 
 
 def test_the_manifest_has_the_version_of_the_project() -> None:
-    manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
-    assert manifest["version"] == VERSION
+    assert MANIFEST["version"] == VERSION
+
+
+def test_the_project_and_the_manifest_name_the_same_repository_and_author() -> None:
+    repository = MANIFEST["repo"]
+    assert PROJECT["urls"]["Repository"] == repository
+    assert all(url.startswith(repository) for url in PROJECT["urls"].values())
+    author = {"name": MANIFEST["author"], "email": MANIFEST["contact"]}
+    assert PROJECT["authors"] == [author]
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    """The packages of requirements, as they are imported; an extra of our own stands for its packages."""
+    names = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in requirements}
+    return names - {"mlx_harmony"}
+
+
+def test_the_extras_install_what_the_code_imports_and_the_core_imports_nothing() -> (
+    None
+):
+    extras = PROJECT["optional-dependencies"]
+    client = names_of(extras["client"])
+    assert PROJECT["dependencies"] == []
+    assert "mlx-harmony[client]" in extras["cli"]
+    assert client == libraries(CORE.glob("*.py")) - {"jsonschema", "referencing"}
+    assert client | names_of(extras["cli"]) == libraries(CORE.rglob("*.py"))
+
+
+def libraries(paths: Iterable[Path]) -> set[str]:
+    """The third-party packages that these files import."""
+    names = {name for path in paths for name in top_level(outside(path))}
+    return names - sys.stdlib_module_names
+
+
+def test_the_command_knows_every_library_that_an_extra_installs() -> None:
+    assert libraries(CORE.rglob("*.py")) == _LIBRARIES
+
+
+@pytest.mark.parametrize("name", ["core", "dev"])
+def test_no_requirement_of_the_project_is_written_a_second_time(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
+    lines = [line for line in text.splitlines() if re.match(r"\w", line)]
+    assert lines
+    assert not names_of(lines) & _LIBRARIES
 
 
 def test_the_pipe_has_the_version_of_the_project() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.utils import get_cwidth
 
+from harmony_core import __version__
 from harmony_core.cli import bench
 from harmony_core.cli.exit_codes import exit_code
 from harmony_core.cli.phrases import _PHRASES, language
@@ -87,6 +88,16 @@ def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:
         "3 the server cannot be reached",
     ):
         assert word in help_text
+
+
+@pytest.mark.parametrize("command", [[], ["chat"], ["package"]])
+def test_the_short_option_shows_the_same_help(run: Run, command: list[str]) -> None:
+    assert run(*command, "-h") == run(*command, "--help")
+
+
+def test_the_version_is_that_of_the_library(run: Run) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"mlx-harmony {__version__}\n")
 
 
 def test_the_help_loads_no_http_library() -> None:
