@@ -41,7 +41,7 @@ test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
 check: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy benchmarks
+	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy tools benchmarks
 	@if $(HAS_DIFY); then .venv/bin/mypy --python-version 3.12 dify_plugin_mlx main.py; else $(NO_DIFY); fi
 	$(PY) -m openwebui_pipe.bundle --check
 	$(PYTEST) tests/architecture
@@ -57,7 +57,7 @@ bench: .cache/bench/.ready
 	.cache/bench/bin/python -m benchmarks
 
 package: .venv/.ready
-	$(PY) -m harmony_core package
+	$(PY) -m tools.package
 
 # Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
 # reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.
