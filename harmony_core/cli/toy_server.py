@@ -1,4 +1,4 @@
-"""Starting and stopping the real mlx_lm.server with the toy model of the checkout.
+"""Starting and stopping the real mlx_lm.server with the toy model.
 
 Used by `demo` and by the end-to-end tests.
 """
@@ -20,7 +20,10 @@ from pathlib import Path
 from ..client import Client, ServerError, Timeouts
 from .phrases import phrase
 
-TOY_MODEL = Path(__file__).resolve().parents[2] / "toy" / "model"
+_HERE = Path(__file__).resolve()
+_FROM_WHEEL = _HERE.with_name("toy_model")  # pyproject.toml puts it there
+_FROM_CHECKOUT = _HERE.parents[2] / "toy" / "model"
+TOY_MODEL = _FROM_WHEEL if _FROM_WHEEL.is_dir() else _FROM_CHECKOUT
 START_LIMIT = 120.0  # seconds until the server must answer
 STOP_LIMIT = 10.0  # seconds that it gets to end by itself
 _LOG_TAIL = 2000  # characters
