@@ -130,21 +130,6 @@ def test_the_command_names_the_extra_that_it_needs_in_one_line(
     assert call(tmp_path, *module, locale=locale).stderr == done.stderr
 
 
-def test_a_module_of_our_own_that_is_missing_is_not_taken_for_a_library(
-    wheel: Path, tmp_path: Path
-) -> None:
-    zipfile.ZipFile(wheel).extractall(tmp_path)
-    (tmp_path / "harmony_core" / "cli" / "app.py").unlink()
-    done = call(tmp_path, sys.executable, "-P", "-c", _FROM_HERE, "parse")
-    assert done.returncode == 1
-    assert "No module named 'harmony_core.cli.app'" in done.stderr
-
-
-_FROM_HERE = (
-    "import sys; sys.path.insert(0, '.'); from harmony_core.cli import main; main()"
-)
-
-
 def test_with_the_extra_the_command_tells_its_version(
     full: Path, tmp_path: Path
 ) -> None:
