@@ -52,12 +52,6 @@ HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
 KEY = "sk-very-secret"
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 def client(
     server: ScriptedServer, timeouts: Timeouts = PATIENT, api_key: str = KEY
 ) -> Client:

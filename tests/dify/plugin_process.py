@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import requests
+
+from tests.support.ports import free_port
 
 Message = dict[str, object]
 """What a session sends: {"type": "stream" | "error" | "end", "data": …}."""
@@ -190,9 +191,3 @@ def _request(action: str, data: dict[str, object]) -> Message:
             **data,
         },
     }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -16,8 +16,8 @@ import pytest
 from harmony_core.cli.package import write_package
 from tests.dify.daemon import PROGRAMS, Daemon, build_programs, running_daemon
 from tests.dify.environments import ROOT
-from tests.dify.plugin_process import free_port
 from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, Chat, real_server
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -11,13 +11,14 @@ import os
 import sys
 import threading
 
-from tests.server import ScriptedServer, harmony, harmony_call, models, reply
+from tests.server import ScriptedServer, harmony, models, reply
+from tests.support.weather import weather_call
 
 REPLIES = (
     reply(*harmony("A greeting.", "Hello!")),
     reply(*harmony("In French.", "Bonjour !")),
     reply(*harmony("Japanese.", "こんにちは！😊 お元気ですか。")),
-    reply(*harmony_call("get_weather", '{"city": "Tokyo"}')),
+    reply(*weather_call("Tokyo")),
     reply(*harmony("The tool knows.", "It is 21 °C.")),
 )
 
