@@ -23,6 +23,7 @@ Message = dict[str, object]
 """What a session sends: {"type": "stream" | "error" | "end", "data": …}."""
 
 START_LIMIT = 60  # seconds
+STOP_LIMIT = 10
 
 
 class Host:
@@ -64,7 +65,7 @@ class Host:
 
 
 class Plugin(Host):
-    """`python -m main` in a plugin's folder, started with the `with` block and killed after it."""
+    """`python -m main` in a plugin's folder, started with the `with` block and ended after it."""
 
     environment: dict[str, str]
     answers_on_stdout = False
@@ -92,8 +93,12 @@ class Plugin(Host):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()  # not killed: coverage saves what it counted
+        try:
+            self.process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._log.close()
 
     def log(self) -> str:
