@@ -311,9 +311,9 @@ def test_the_idle_limit_does_not_hold_before_the_first_byte(
     server: ScriptedServer,
 ) -> None:
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
-    server.chat([head(), Pause(1.5), body])
+    server.chat([head(), Pause(0.6), body])
     assert (
-        client(server, Timeouts(connect=10, first_byte=60, idle=1))
+        client(server, Timeouts(connect=10, first_byte=60, idle=0.3))
         .complete(HELLO)
         .answer
         == "Hello"
@@ -332,11 +332,12 @@ def test_a_silence_in_mid_stream_has_its_own_limit(server: ScriptedServer) -> No
 
 
 def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
-    waiting = [step for n in range(4) for step in (keepalive(n, 9), Pause(1))]
+    waiting = [step for n in range(6) for step in (keepalive(n, 9), Pause(0.2))]
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
     server.chat([head(), *waiting, body])
-    limits = Timeouts(connect=10, first_byte=3, idle=3)
-    assert client(server, limits).complete(HELLO).answer == "Hello"
+    shorter_than_all_pauses = Timeouts(connect=10, first_byte=1, idle=1)
+    answer = client(server, shorter_than_all_pauses).complete(HELLO).answer
+    assert answer == "Hello"
 
 
 # Failures
