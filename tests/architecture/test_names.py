@@ -11,7 +11,7 @@ MODULES = {module.name for module in pkgutil.iter_modules(harmony_core.__path__)
 IMPORT_MACHINERY = {"TYPE_CHECKING", "annotations"}
 
 
-def test_the_package_has_no_other_public_names_than_those_it_lists() -> None:
+def test_every_public_name_of_the_package_is_listed() -> None:
     public = {name for name in dir(harmony_core) if not name.startswith("_")}
     assert public - MODULES - IMPORT_MACHINERY <= LISTED
 

@@ -46,7 +46,7 @@ def test_clean_turns_messages_into_messages(run: Run) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no"])
-def test_clean_refuses_what_is_no_list_of_messages(run: Run, text: str) -> None:
+def test_clean_refuses_anything_but_a_list_of_messages(run: Run, text: str) -> None:
     result = run("clean", input=text)
     assert result.exit_code == 2
     assert result.stderr.startswith("Standard input is not a JSON list of messages.")
@@ -116,7 +116,7 @@ def test_the_module_can_be_run() -> None:
     assert json.loads(result.stdout)["answer"] == "Hi"
 
 
-def test_a_locale_without_japanese_ends_nothing() -> None:
+def test_a_locale_without_japanese_does_not_stop_the_chat() -> None:
     result = subprocess.run(
         [
             sys.executable,

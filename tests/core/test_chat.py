@@ -87,7 +87,7 @@ def test_each_token_comes_in_the_feed_that_brought_it() -> None:
     assert stream.feed(text("Hi")) == [AnswerDelta("Hi")]
 
 
-def test_keepalive_comments_are_progress_and_other_comments_nothing() -> None:
+def test_keepalive_comments_are_progress_and_other_comments_are_ignored() -> None:
     stream = ChatStream()
     assert stream.feed(b": keepalive 67/68\n\n") == [Progress(67, 68)]
     assert stream.feed(b": OPENROUTER PROCESSING\n\n:keepalive x/1\n\n") == []
@@ -119,7 +119,7 @@ def test_usage_in_every_chunk_is_told_once_and_last() -> None:
     assert events[2:] == [Usage(5, 2), Finish("stop")]
 
 
-def test_what_follows_the_finish_reason_is_nothing() -> None:
+def test_text_after_the_finish_reason_is_ignored() -> None:
     got = answer_of(
         text("Hi"), chunk({}, "stop"), text(" there"), sse({"error": "late"}), DONE
     )
@@ -152,7 +152,7 @@ def test_finish_reasons_have_one_spelling(said: str, meant: str) -> None:
     assert (got.finish_reason, got.truncated) == (meant, meant != "stop")
 
 
-def test_an_empty_finish_reason_or_one_of_another_type_ends_nothing() -> None:
+def test_an_empty_or_odd_finish_reason_does_not_end_the_reply() -> None:
     first = sse(
         {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ""}]}
     )
@@ -201,7 +201,7 @@ def test_json_of_several_data_lines_and_with_blanks_around_it_is_read() -> None:
     assert answer_of(lines.encode(), b"\n", DONE).answer == "a"
 
 
-def test_what_the_server_calls_itself_is_kept() -> None:
+def test_the_fingerprint_and_the_model_of_the_server_are_kept() -> None:
     stream = ChatStream()
     read(reply("Hi")[1:], stream)
     assert stream.fingerprint.startswith("0.32.2-")
@@ -316,7 +316,7 @@ def test_an_error_behind_text_keeps_the_text() -> None:
     )
 
 
-def test_an_error_of_null_is_none() -> None:
+def test_an_error_field_of_null_is_ignored() -> None:
     assert (
         answer_of(
             sse({"error": None, "choices": [{"delta": {"content": "Hi"}}]}), DONE
@@ -334,7 +334,7 @@ def test_an_error_of_null_is_none() -> None:
         b'{"model": "x", "message": {"content": "a"}}\n{"done": true}\n',
     ],
 )
-def test_what_is_no_stream_is_told_with_its_text(sent: bytes) -> None:
+def test_a_body_that_is_no_stream_is_reported_with_its_text(sent: bytes) -> None:
     for pieces in ([sent], [sent[:1], sent[1:]]):
         assert read(pieces) == [
             Finish("not_a_stream", truncated=True, detail=sent.decode().strip())
@@ -373,7 +373,7 @@ def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 900, 990, 2_000, 9_000])
-def test_what_can_be_read_but_not_written_is_no_exception(depth: int) -> None:
+def test_json_too_deep_to_be_written_does_not_raise(depth: int) -> None:
     deep = '{"a":' * depth + "1" + "}" * depth
     call = (
         '{"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": '

@@ -106,7 +106,7 @@ def test_the_base_url_may_have_v1_and_a_slash(
     assert there.models() == ("a",)
 
 
-def test_the_key_goes_into_the_header_and_without_a_key_there_is_none(
+def test_the_key_goes_into_a_header_that_is_left_out_without_a_key(
     server: ScriptedServer,
 ) -> None:
     server.chat(reply("Hello"))
@@ -379,7 +379,7 @@ SCRIPTED_FAILURES: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("name", SCRIPTED_FAILURES)
-def test_each_failure_is_named_and_drags_nothing_along(
+def test_each_failure_is_named_without_cause_context_or_key(
     server: ScriptedServer, name: str
 ) -> None:
     script, kind = SCRIPTED_FAILURES[name]
@@ -487,7 +487,7 @@ def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
     assert "鍵" not in str(caught.value)
 
 
-def test_what_arrived_before_a_failure_is_delivered(server: ScriptedServer) -> None:
+def test_text_before_a_failure_is_delivered(server: ScriptedServer) -> None:
     server.chat([*open_final("Hello", " there"), Pause(0.2), Reset()])
     stream = client(server).open(HELLO)
     seen: list[Event] = []
@@ -614,7 +614,7 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
-def test_what_is_no_list_of_models_is_named(
+def test_an_answer_that_lists_no_models_has_its_kind(
     server: ScriptedServer, script: Script, kind: str
 ) -> None:
     server.models(script)

@@ -102,7 +102,7 @@ TOKENS = [
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_a_defused_token_looks_the_same_and_is_none(token: str) -> None:
+def test_a_defused_token_looks_like_the_token_but_is_plain_text(token: str) -> None:
     harmless = defuse(f"a{token}b")
     assert not TOKEN.search(harmless)
     assert harmless.replace("\u2060", "") == f"a{token}b"
@@ -317,7 +317,7 @@ def spell_out_steps(steps: list[tuple[str, int]]) -> list[list[Json]]:
 
 
 @given(st.lists(TURN, min_size=1, max_size=4), st.lists(STEP, max_size=3))
-def test_what_was_sent_is_sent_again_as_a_conversation_goes_on(
+def test_a_growing_conversation_repeats_what_was_sent_before(
     turns: list[tuple[list[tuple[str, int]], str]], steps: list[tuple[str, int]]
 ) -> None:
     messages: list[Json] = [{"role": "system", "content": "S"}]

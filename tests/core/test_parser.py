@@ -200,7 +200,7 @@ def test_no_control_token_of_an_aligned_stream_reaches_the_reader() -> None:
         ),
     ],
 )
-def test_nor_does_one_of_a_header_that_ends_without_a_message_marker(
+def test_markers_in_a_header_without_message_are_hidden(
     deltas: tuple[str, ...], answer: str
 ) -> None:
     assert aligned_reply(*deltas).answer == answer
@@ -340,7 +340,7 @@ def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> Non
 
 
 @pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
-def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
+def test_held_text_in_an_answer_is_bounded(pending: str) -> None:
     parser = HarmonyParser()
     parser.feed(FINAL + "x<|end|>")
     shown = "".join(

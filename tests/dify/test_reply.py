@@ -69,7 +69,7 @@ def test_the_first_chunk_comes_while_the_server_still_reads_the_prompt(
     assert next(chunks).delta.message.content == ""
 
 
-def test_content_is_never_none(server: ScriptedServer, talk: Talk) -> None:
+def test_content_is_always_text(server: ScriptedServer, talk: Talk) -> None:
     server.chat(reply(*weather_call()))
     shown = talk.say(tools=[WEATHER])
     assert all(isinstance(chunk.delta.message.content, str) for chunk in shown.chunks)
@@ -93,7 +93,7 @@ def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(
     assert shown.usage.latency > 0
 
 
-def test_a_server_that_counts_nothing_is_estimated(
+def test_tokens_are_estimated_when_the_server_sends_no_usage(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat([head(), text("Hello there"), chunk({}, "stop"), DONE])
@@ -445,7 +445,7 @@ def test_json_that_was_cut_names_max_tokens(server: ScriptedServer, talk: Talk) 
         ('{"$schema": []}', "cannot be read"),
     ],
 )
-def test_a_schema_that_is_none_is_refused_before_anything_is_sent(
+def test_an_invalid_schema_is_refused_before_anything_is_sent(
     server: ScriptedServer, talk: Talk, schema: str, words: str
 ) -> None:
     shown = talk.say(response_format="json_schema", json_schema=schema)
@@ -484,7 +484,7 @@ def test_a_schema_that_leads_nowhere_is_an_error_of_one_sentence(
     assert "cannot be applied" in str(shown.error)
 
 
-def test_what_was_written_stays_when_the_stream_breaks_off(
+def test_text_already_written_stays_when_the_stream_breaks_off(
     server: ScriptedServer, talk: Talk
 ) -> None:
     tokens = harmony("Two and two", "It is")

@@ -88,7 +88,7 @@ def is_json(text: str) -> bool:
         return False
 
 
-def test_the_second_turn_works_with_what_a_host_replays(client: Client) -> None:
+def test_the_second_turn_works_with_a_raw_reply_in_the_history(client: Client) -> None:
     hello = TRANSCRIPTS["greeting"]
     raw: list[JsonObject] = [
         {"role": "user", "content": "Hello!"},

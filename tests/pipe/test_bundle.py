@@ -45,7 +45,7 @@ def text() -> str:
     return TARGET.read_text("utf-8")
 
 
-def test_what_is_committed_is_what_the_sources_give() -> None:
+def test_the_committed_file_is_the_one_that_the_sources_give() -> None:
     assert main(["--check"]) is None
 
 

@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_is_named(host_with: Callable[..., Host]) -> 
 @pytest.mark.parametrize(
     "url", ["", "http://", "http://[", "no such host.invalid", "http://host:port"]
 )
-def test_an_address_that_is_none_is_told(
+def test_an_invalid_address_is_reported(
     host_with: Callable[..., Host], url: str
 ) -> None:
     assert error_of(host_with(BASE_URL=url).chat())
