@@ -29,6 +29,7 @@ from dify_plugin.entities.model.provider import ModelProviderConfiguration
 
 from dify_plugin_mlx.models.llm.llm import MlxHarmonyModel
 from harmony_core.cli.toy_server import toy_server
+from tests.support.weather import WEATHER_FUNCTION
 from toy.transcripts import load_transcripts
 
 assert dify_plugin
@@ -36,11 +37,7 @@ assert dify_plugin
 RUNS = 5
 SHOWN_LENGTH = 150  # characters of a reply in the table
 LINES = {transcript.name: transcript for transcript in load_transcripts()}
-WEATHER = PromptMessageTool(
-    name="get_weather",
-    description="The weather of a city.",
-    parameters={"type": "object", "properties": {"city": {"type": "string"}}},
-)
+WEATHER = PromptMessageTool.model_validate(WEATHER_FUNCTION)
 
 
 @dataclass

@@ -24,8 +24,9 @@ from pathlib import Path
 import aiohttp
 
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.openwebui import OpenWebUi, free_port
+from tests.pipe.openwebui import OpenWebUi
 from tests.server import DONE, chunk, harmony, head, models, text, usage
+from tests.support.ports import free_port
 
 PIPE, BUILT_IN = "mlx_harmony.default_model", "built-in-model"
 POLL = 0.05  # seconds between two questions to /health

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from toy.transcripts import FOLDER, Json, Message, Piece
+from toy.transcripts import FOLDER, Piece
 
 VOCABULARY = 700
 RETURN, CALL, PADDING = "<|return|>", "<|call|>", "<|endoftext|>"
@@ -66,37 +65,6 @@ def encode(tokenizer: Tokenizer, text: str, *, literal: bool = False) -> list[in
     tokenizer.encode_special_tokens = literal
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids
-
-
-class Template:
-    """The chat template in a sandbox like that of transformers, but with a clock of our own."""
-
-    def __init__(self) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True
-        )
-        environment.filters["tojson"] = lambda value: json.dumps(
-            value, ensure_ascii=False
-        )
-        environment.globals["raise_exception"] = _refuse
-        source = (FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
-        self._template = environment.from_string(source)
-
-    def render(
-        self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str
-    ) -> str:
-        """The prompt; raises ValueError where the template refuses the messages."""
-        return self._template.render(
-            messages=messages,
-            tools=tools or None,
-            add_generation_prompt=True,
-            strftime_now=lambda _format: date,
-            reasoning_effort=effort,
-        )
-
-
-def _refuse(reason: str) -> None:
-    raise ValueError(reason)
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:

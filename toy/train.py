@@ -23,13 +23,13 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.gpt_oss import AttentionBlock, Model, ModelArgs
 from tokenizers import Tokenizer
 
+from toy.template import Template
 from toy.tokenizer import (
     CALL,
     CONTROL,
     PADDING,
     RETURN,
     VOCABULARY,
-    Template,
     build_tokenizer,
     encode,
     encode_reply,

@@ -16,7 +16,7 @@ from prompt_toolkit.utils import get_cwidth
 from harmony_core import __version__
 from harmony_core.cli import bench
 from harmony_core.cli.exit_codes import exit_code
-from harmony_core.cli.phrases import _PHRASES, language
+from harmony_core.cli.phrases import _PHRASES, language, phrase
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Outcome, Run
 
@@ -47,7 +47,7 @@ def test_clean_turns_messages_into_messages(run: Run) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no"])
-def test_clean_refuses_what_is_no_list_of_messages(run: Run, text: str) -> None:
+def test_clean_refuses_anything_but_a_list_of_messages(run: Run, text: str) -> None:
     result = run("clean", input=text)
     assert result.exit_code == 2
     assert result.stderr.startswith("Standard input is not a JSON list of messages.")
@@ -127,7 +127,7 @@ def test_the_module_can_be_run() -> None:
     assert json.loads(result.stdout)["answer"] == "Hi"
 
 
-def test_a_locale_without_japanese_ends_nothing() -> None:
+def test_a_locale_without_japanese_does_not_stop_the_chat() -> None:
     result = subprocess.run(
         [
             sys.executable,
@@ -230,18 +230,22 @@ def test_the_toolbar_fits_a_terminal_of_80_columns(toolbar: str) -> None:
     assert get_cwidth(toolbar) + toolbar.count("·") <= 80
 
 
-def test_the_words_on_serving_name_the_fields_as_the_hosts_do() -> None:
+def test_the_words_on_serving_name_the_fields_as_the_hosts_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     root = Path(__file__).parents[2]
     form = (root / "dify_plugin_mlx" / "provider" / "mlx.yaml").read_text("utf-8")
     valves = (root / "openwebui_pipe" / "valves.py").read_text("utf-8")
-    english, japanese = _PHRASES["serving"]
+    english = phrase("serving", url="URL", port=1)
+    monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
+    japanese = phrase("serving", url="URL", port=1)
     assert "en_US: Server URL\n" in form
     assert "ja_JP: サーバー URL\n" in form
     assert 'title="Base URL"' in valves
-    assert "Server URL {url}" in english
-    assert "“Base URL” {url}" in english
-    assert "サーバー URL に {url}" in japanese
-    assert "「ベース URL」に {url}" in japanese
+    assert "Server URL URL" in english
+    assert "“Base URL” URL" in english
+    assert "サーバー URL に URL" in japanese
+    assert "「ベース URL」に URL" in japanese
 
 
 @pytest.mark.parametrize(
@@ -264,18 +268,20 @@ def test_the_locale_decides_the_language(
 def test_bench_shows_every_state_beside_its_goal(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = tuple(replace(state, sizes=(256, 512)) for state in bench.STATES)
-    monkeypatch.setattr(bench, "STATES", small)
+    small = (1024, 2048)
+    states = tuple(
+        replace(state, sizes=small) if state.sizes == bench.SIZES else state
+        for state in bench.STATES
+    )
+    monkeypatch.setattr(bench, "SIZES", small)
+    monkeypatch.setattr(bench, "STATES", states)
     monkeypatch.setattr(bench, "REPEATS", 1)
     whole_measurement = bench.stream_costs
     monkeypatch.setattr(bench, "stream_costs", lambda: whole_measurement(50))
     shown = run("bench").stdout
-    assert all(f"{state.name} " in shown for state in small)
+    assert all(f"{state.name} " in shown for state in states)
     assert "Japanese, blocks of 4 KiB" in shown
-
-
-def test_bench_names_the_sizes_that_differ() -> None:
-    assert bench._footnote() == (
-        "\nshort and long: 64K and 512K characters "
-        "(before the first header: 128 and 512); goal: ratio <= 1.5"
+    assert shown.endswith(
+        "\nshort and long: 1K and 2K characters "
+        "(before the first header: 128 and 512); goal: ratio <= 1.5\n"
     )

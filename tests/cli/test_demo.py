@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -158,15 +157,19 @@ def test_without_the_toy_model_the_demo_says_so(run: Run, model: Path) -> None:
     assert "Run `make demo` in a checkout" in result.stderr
 
 
-@pytest.fixture
-def serving(model: Path) -> Iterator[pexpect.spawn]:
-    """The demo in a terminal, where it keeps a server up."""
-    program = (
+def serve(model: Path) -> str:
+    """A program that keeps a server up."""
+    return (
         "from pathlib import Path; from harmony_core.cli import demo; "
         f"demo.TOY_MODEL = Path({str(model)!r}); "
         f"raise SystemExit(demo.run_demo({sys.executable!r}, True, '127.0.0.1', 0))"
     )
-    child = in_terminal("-c", program)
+
+
+@pytest.fixture
+def serving(model: Path) -> Iterator[pexpect.spawn]:
+    """The demo in a terminal, where it keeps a server up."""
+    child = in_terminal("-c", serve(model))
     yield child
     child.close(force=True)
 
@@ -197,10 +200,15 @@ def test_neither_a_kill_nor_a_closed_terminal_leaves_the_server_behind(
     assert toy_server.free_port(port) == port
 
 
-def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    demo._catch_signals()
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+def test_a_signal_that_nohup_ignores_stays_ignored(model: Path) -> None:
+    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    child = in_terminal("-c", ignore + serve(model))
+    child.expect(r"at http://127.0.0.1:(\d+); Ctrl-C")
+    child.kill(signal.SIGHUP)
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
 
 
 def test_a_port_that_is_taken_is_not_insisted_on() -> None:
@@ -240,17 +248,8 @@ def test_a_server_that_never_answers_is_given_up(
 def test_a_server_that_ignores_the_request_to_end_is_killed(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)",
-        ],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
+    monkeypatch.setenv("STAND_IN", "stays")
     monkeypatch.setattr(toy_server, "STOP_LIMIT", 0.5)
-    toy_server._stop(process)
-    assert process.returncode == -signal.SIGKILL
+    with toy_server.toy_server(COMMAND, model=model) as server:
+        pass
+    assert toy_server.free_port(server.port) == server.port

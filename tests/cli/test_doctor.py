@@ -77,7 +77,7 @@ CASES: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_wrong_is_told_with_its_exit_code(
+def test_each_finding_is_reported_with_its_exit_code(
     server: ScriptedServer, run: Run, name: str
 ) -> None:
     list_script, chat_script, arguments, code, words = CASES[name]

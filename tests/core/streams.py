@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from harmony_core.chat import ChatStream
 from harmony_core.events import Event, Finish, Reply, collect
-from tests.server.replies import DONE, reply
+from tests.server.replies import DONE, chunk, reply, text
 
 THINKING = "<|channel|>analysis<|message|>Think."
 RAW = f"{THINKING}<|end|><|start|>assistant<|channel|>final<|message|>Answer."
-
-
-def sse(value: object) -> bytes:
-    """One event, in ASCII as mlx_lm.server writes it."""
-    return f"data: {json.dumps(value)}\n\n".encode()
-
-
-def chunk(delta: object, finish_reason: str | None = None) -> bytes:
-    choice = {"index": 0, "finish_reason": finish_reason, "delta": delta}
-    return sse({"id": "chatcmpl-1", "model": "m", "choices": [choice]})
-
-
-def text(content: object) -> bytes:
-    return chunk({"content": content})
 
 
 def read(pieces: Iterable[bytes], stream: ChatStream | None = None) -> list[Event]:
@@ -57,15 +42,6 @@ def reply_of(*tokens: str, **wishes: object) -> Reply:
 def completion(message: object, **more: object) -> bytes:
     choice = {"index": 0, "finish_reason": "stop", "message": message, **more}
     return json.dumps({"id": "chatcmpl-9", "model": "m", "choices": [choice]}).encode()
-
-
-def random_cuts(data: bytes, seed: int) -> Iterator[bytes]:
-    source = random.Random(seed)
-    start = 0
-    while start < len(data):
-        end = start + source.randint(1, 40)
-        yield data[start:end]
-        start = end
 
 
 def call_piece(

@@ -8,16 +8,8 @@ import pytest
 
 from harmony_core.chat import ChatStream
 from harmony_core.events import AnswerDelta, Finish, Usage, collect
-from tests.core.streams import (
-    answer_of,
-    chunk,
-    completion,
-    deltas,
-    read,
-    reply_of,
-    text,
-)
-from tests.server.replies import harmony, harmony_call
+from tests.core.streams import answer_of, completion, deltas, read, reply_of
+from tests.server.replies import chunk, harmony, harmony_call, text
 
 # Stop words.
 

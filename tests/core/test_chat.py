@@ -25,16 +25,13 @@ from tests.core.streams import (
     THINKING,
     answer_of,
     call_piece,
-    chunk,
     completion,
     deltas,
-    random_cuts,
     read,
-    sse,
     summary,
-    text,
 )
-from tests.server.replies import DONE, reply, usage
+from tests.server.replies import DONE, chunk, reply, sse, text, usage
+from tests.support.chunking import merged, random_cuts
 
 DIALECTS = sorted((Path(__file__).parent / "dialects").glob("*.sse"))
 
@@ -51,7 +48,7 @@ def test_a_dialect_is_understood_in_every_chunking(path: Path) -> None:
     data = path.read_bytes()
     expected = json.loads(path.with_suffix(".json").read_text())
     cuttings = [[data], [data[at : at + 1] for at in range(len(data))]]
-    cuttings += [list(random_cuts(data, seed)) for seed in range(8)]
+    cuttings += [list(random_cuts(data, seed, longest=40)) for seed in range(8)]
     for pieces in cuttings:
         stream = ChatStream(tools=expected["tools"])
         got = collect(read(pieces, stream))
@@ -90,7 +87,7 @@ def test_each_token_comes_in_the_feed_that_brought_it() -> None:
     assert stream.feed(text("Hi")) == [AnswerDelta("Hi")]
 
 
-def test_keepalive_comments_are_progress_and_other_comments_nothing() -> None:
+def test_keepalive_comments_are_progress_and_other_comments_are_ignored() -> None:
     stream = ChatStream()
     assert stream.feed(b": keepalive 67/68\n\n") == [Progress(67, 68)]
     assert stream.feed(b": OPENROUTER PROCESSING\n\n:keepalive x/1\n\n") == []
@@ -122,7 +119,7 @@ def test_usage_in_every_chunk_is_told_once_and_last() -> None:
     assert events[2:] == [Usage(5, 2), Finish("stop")]
 
 
-def test_what_follows_the_finish_reason_is_nothing() -> None:
+def test_text_after_the_finish_reason_is_ignored() -> None:
     got = answer_of(
         text("Hi"), chunk({}, "stop"), text(" there"), sse({"error": "late"}), DONE
     )
@@ -155,7 +152,7 @@ def test_finish_reasons_have_one_spelling(said: str, meant: str) -> None:
     assert (got.finish_reason, got.truncated) == (meant, meant != "stop")
 
 
-def test_an_empty_finish_reason_or_one_of_another_type_ends_nothing() -> None:
+def test_an_empty_or_odd_finish_reason_does_not_end_the_reply() -> None:
     first = sse(
         {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ""}]}
     )
@@ -204,7 +201,7 @@ def test_json_of_several_data_lines_and_with_blanks_around_it_is_read() -> None:
     assert answer_of(lines.encode(), b"\n", DONE).answer == "a"
 
 
-def test_what_the_server_calls_itself_is_kept() -> None:
+def test_the_fingerprint_and_the_model_of_the_server_are_kept() -> None:
     stream = ChatStream()
     read(reply("Hi")[1:], stream)
     assert stream.fingerprint.startswith("0.32.2-")
@@ -319,7 +316,7 @@ def test_an_error_behind_text_keeps_the_text() -> None:
     )
 
 
-def test_an_error_of_null_is_none() -> None:
+def test_an_error_field_of_null_is_ignored() -> None:
     assert (
         answer_of(
             sse({"error": None, "choices": [{"delta": {"content": "Hi"}}]}), DONE
@@ -337,7 +334,7 @@ def test_an_error_of_null_is_none() -> None:
         b'{"model": "x", "message": {"content": "a"}}\n{"done": true}\n',
     ],
 )
-def test_what_is_no_stream_is_told_with_its_text(sent: bytes) -> None:
+def test_a_body_that_is_no_stream_is_reported_with_its_text(sent: bytes) -> None:
     for pieces in ([sent], [sent[:1], sent[1:]]):
         assert read(pieces) == [
             Finish("not_a_stream", truncated=True, detail=sent.decode().strip())
@@ -376,7 +373,7 @@ def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 900, 990, 2_000, 9_000])
-def test_what_can_be_read_but_not_written_is_no_exception(depth: int) -> None:
+def test_json_too_deep_to_be_written_does_not_raise(depth: int) -> None:
     deep = '{"a":' * depth + "1" + "}" * depth
     call = (
         '{"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": '
@@ -513,20 +510,6 @@ CHUNKS = st.lists(
 )
 
 
-def merged(events: list[Event]) -> list[Event]:
-    """The events with adjacent pieces of text joined."""
-    result: list[Event] = []
-    for event in events:
-        match result[-1:], event:
-            case [AnswerDelta(before)], AnswerDelta(more):
-                result[-1] = AnswerDelta(before + more)
-            case [ReasoningDelta(before)], ReasoningDelta(more):
-                result[-1] = ReasoningDelta(before + more)
-            case _:
-                result.append(event)
-    return result
-
-
 @given(
     CHUNKS,
     st.integers(0, 999),
@@ -543,7 +526,9 @@ def test_the_cuts_between_bytes_make_no_difference(
             read(pieces, ChatStream(tools=["f"], stop=stop, json_reply=json_reply))
         )
 
-    assert events([data]) == events(random_cuts(data, seed)) == events(chunks)
+    assert (
+        events([data]) == events(random_cuts(data, seed, longest=40)) == events(chunks)
+    )
 
 
 @given(st.lists(st.binary(max_size=60), max_size=10))

@@ -52,12 +52,6 @@ HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
 KEY = "sk-very-secret"
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 def client(
     server: ScriptedServer, timeouts: Timeouts = PATIENT, api_key: str = KEY
 ) -> Client:
@@ -112,7 +106,7 @@ def test_the_base_url_may_have_v1_and_a_slash(
     assert there.models() == ("a",)
 
 
-def test_the_key_goes_into_the_header_and_without_a_key_there_is_none(
+def test_the_key_goes_into_a_header_that_is_left_out_without_a_key(
     server: ScriptedServer,
 ) -> None:
     server.chat(reply("Hello"))
@@ -317,9 +311,9 @@ def test_the_idle_limit_does_not_hold_before_the_first_byte(
     server: ScriptedServer,
 ) -> None:
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
-    server.chat([head(), Pause(1.5), body])
+    server.chat([head(), Pause(0.6), body])
     assert (
-        client(server, Timeouts(connect=10, first_byte=60, idle=1))
+        client(server, Timeouts(connect=10, first_byte=60, idle=0.3))
         .complete(HELLO)
         .answer
         == "Hello"
@@ -338,11 +332,12 @@ def test_a_silence_in_mid_stream_has_its_own_limit(server: ScriptedServer) -> No
 
 
 def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
-    waiting = [step for n in range(4) for step in (keepalive(n, 9), Pause(1))]
+    waiting = [step for n in range(6) for step in (keepalive(n, 9), Pause(0.2))]
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
     server.chat([head(), *waiting, body])
-    limits = Timeouts(connect=10, first_byte=3, idle=3)
-    assert client(server, limits).complete(HELLO).answer == "Hello"
+    shorter_than_all_pauses = Timeouts(connect=10, first_byte=1, idle=1)
+    answer = client(server, shorter_than_all_pauses).complete(HELLO).answer
+    assert answer == "Hello"
 
 
 # Failures
@@ -384,7 +379,7 @@ SCRIPTED_FAILURES: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("name", SCRIPTED_FAILURES)
-def test_each_failure_is_named_and_drags_nothing_along(
+def test_each_failure_is_named_without_cause_context_or_key(
     server: ScriptedServer, name: str
 ) -> None:
     script, kind = SCRIPTED_FAILURES[name]
@@ -492,7 +487,7 @@ def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
     assert "鍵" not in str(caught.value)
 
 
-def test_what_arrived_before_a_failure_is_delivered(server: ScriptedServer) -> None:
+def test_text_before_a_failure_is_delivered(server: ScriptedServer) -> None:
     server.chat([*open_final("Hello", " there"), Pause(0.2), Reset()])
     stream = client(server).open(HELLO)
     seen: list[Event] = []
@@ -619,7 +614,7 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
-def test_what_is_no_list_of_models_is_named(
+def test_an_answer_that_lists_no_models_has_its_kind(
     server: ScriptedServer, script: Script, kind: str
 ) -> None:
     server.models(script)

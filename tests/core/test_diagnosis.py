@@ -435,7 +435,7 @@ def test_no_words_of_a_server_steer_a_terminal() -> None:
         ("", ""),
     ],
 )
-def test_an_address_is_shown_without_what_is_secret_in_it(url: str, shown: str) -> None:
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert visible_url(url) == shown
 
 
@@ -550,7 +550,7 @@ def test_exceptions_that_hold_each_other_end_the_search() -> None:
     model=st.text(),
     models=st.none() | st.lists(st.text(), max_size=4).map(tuple),
 )
-def test_whatever_arrives_there_is_a_problem(
+def test_any_failure_has_a_problem(
     phase: Phase,
     cause: Cause,
     url: str,

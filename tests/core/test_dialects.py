@@ -14,15 +14,14 @@ from tests.core.streams import (
     RAW,
     answer_of,
     call_piece,
-    chunk,
     completion,
     deltas,
     native_calls,
     read,
     reply_of,
-    sse,
 )
-from tests.server.replies import DONE, harmony, harmony_call
+from tests.server.replies import DONE, chunk, harmony, harmony_call, sse
+from tests.support.weather import weather_call
 
 CORPUS = json.loads(
     (Path(__file__).parent.parent / "corpus" / "harmony.json").read_text("utf-8")
@@ -62,9 +61,7 @@ def test_the_corpus_means_the_same_inside_a_stream(row: dict[str, Any]) -> None:
 
 
 def test_a_tool_call_in_the_text_gets_the_id_of_the_reply() -> None:
-    call = reply_of(
-        *harmony_call("get_weather", '{"city": "Paris"}'), tools=["get_weather"]
-    ).tool_calls[0]
+    call = reply_of(*weather_call(), tools=["get_weather"]).tool_calls[0]
     assert (call.id, call.name, call.arguments, call.executable) == (
         "call_1_1",
         "get_weather",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harmony_core.jsontext import Json
 from harmony_core.native_calls import NativeCalls
-from tests.core.streams import answer_of, call_piece, chunk, native_calls, summary
-from tests.server.replies import DONE
+from tests.core.streams import answer_of, call_piece, native_calls, summary
+from tests.server.replies import DONE, chunk
 
 
 def test_native_calls_are_put_together_by_index() -> None:

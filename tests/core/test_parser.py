@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import harmony_core
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
 from harmony_core.events import (
@@ -25,6 +24,7 @@ from harmony_core.events import (
 )
 from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.parser import MAX_HEADER
+from tests.support.chunking import merged, random_cuts
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|channel|>final<|message|>"
@@ -65,20 +65,6 @@ def events_of(pieces: Iterable[str], case: Case, aligned: bool = False) -> list[
     return merged([*events, *parser.close(case.finish_reason)])
 
 
-def merged(events: Iterable[Event]) -> list[Event]:
-    """Join adjacent deltas of a kind: their borders depend on the chunking, all else must not."""
-    result: list[Event] = []
-    for event in events:
-        last = result[-1] if result else None
-        if isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
-            result[-1] = ReasoningDelta(last.text + event.text)
-        elif isinstance(event, AnswerDelta) and isinstance(last, AnswerDelta):
-            result[-1] = AnswerDelta(last.text + event.text)
-        else:
-            result.append(event)
-    return result
-
-
 def told(reply: Reply) -> dict[str, object]:
     calls = [
         {
@@ -95,15 +81,6 @@ def told(reply: Reply) -> dict[str, object]:
         "tool_calls": calls,
         "truncated": reply.truncated,
     }
-
-
-def random_cuts(text: str, seed: int) -> Iterator[str]:
-    cuts = random.Random(seed)
-    at = 0
-    while at < len(text):
-        size = cuts.randint(1, 9)
-        yield text[at : at + size]
-        at += size
 
 
 def test_the_corpus_covers_every_row_of_the_specification() -> None:
@@ -223,7 +200,7 @@ def test_no_control_token_of_an_aligned_stream_reaches_the_reader() -> None:
         ),
     ],
 )
-def test_nor_does_one_of_a_header_that_ends_without_a_message_marker(
+def test_markers_in_a_header_without_message_are_hidden(
     deltas: tuple[str, ...], answer: str
 ) -> None:
     assert aligned_reply(*deltas).answer == answer
@@ -363,7 +340,7 @@ def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> Non
 
 
 @pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
-def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
+def test_held_text_in_an_answer_is_bounded(pending: str) -> None:
     parser = HarmonyParser()
     parser.feed(FINAL + "x<|end|>")
     shown = "".join(
@@ -480,9 +457,3 @@ def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
     # A capital first: none of the words that begin a reply.
     spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled
-
-
-def test_the_package_has_no_other_names_than_it_says() -> None:
-    assert harmony_core.Client is not None
-    with pytest.raises(AttributeError):
-        _ = harmony_core.Server

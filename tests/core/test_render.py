@@ -58,7 +58,7 @@ def test_a_block_is_closed_when_nothing_ends_the_thinking() -> None:
 @pytest.mark.parametrize(
     "between", [A(""), A("\n"), R(""), Progress(1, 2), Usage(1, 2)]
 )
-def test_what_says_nothing_does_not_split_a_block(between: Event) -> None:
+def test_an_empty_delta_does_not_split_a_block(between: Event) -> None:
     assert shown(R("a"), between, R("b"), A("c")).count("<think>") == 1
 
 
@@ -108,7 +108,7 @@ def test_a_tag_inside_the_thinking_is_defused_however_it_is_cut(tag: str) -> Non
         assert inside.replace("\u200b", "") == f"say {tag} twice"
 
 
-def test_what_only_begins_like_a_tag_is_not_changed() -> None:
+def test_text_that_only_begins_like_a_tag_is_not_changed() -> None:
     assert (
         shown(R("1 < 2 and a <thing"), R("> or </de"), END)
         == "<think>\n1 < 2 and a <thing> or </de\n</think>\n\n"

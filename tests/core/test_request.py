@@ -247,7 +247,7 @@ def test_a_tool_has_a_description_and_parameters() -> None:
         assert tool(description=None, parameters=parameters) == tool()
 
 
-def test_a_bare_function_is_a_tool_and_other_things_are_none() -> None:
+def test_a_bare_function_is_a_tool_and_odd_entries_are_dropped() -> None:
     odd = [
         None,
         5,
@@ -353,7 +353,7 @@ def test_a_schema_is_asked_for_as_harmony_has_it() -> None:
 
 
 @pytest.mark.parametrize("schema", [None, "x", {}, {"schema": None}])
-def test_a_schema_that_is_none_is_any_object(schema: Json) -> None:
+def test_an_invalid_schema_means_any_object(schema: Json) -> None:
     assert system_text(
         response_format={"type": "json_schema", "json_schema": schema}
     ) == system_text(response_format={"type": "json_object"})
@@ -373,7 +373,7 @@ def test_the_format_is_added_to_the_instructions_that_are_there() -> None:
 @pytest.mark.parametrize(
     "wanted", [None, "json_object", {}, {"type": "text"}, {"type": ["json_object"]}]
 )
-def test_no_json_is_asked_for_where_none_is_wanted(wanted: Json) -> None:
+def test_other_response_formats_do_not_ask_for_json(wanted: Json) -> None:
     assert payload(response_format=wanted) == payload()
     assert (
         collect(
@@ -424,7 +424,7 @@ def test_numbers_that_only_extra_fields_have_get_the_type_of_the_server() -> Non
     assert body["repetition_context_size"] == 20
 
 
-def test_no_stop_word_may_be_none() -> None:
+def test_stop_may_be_null() -> None:
     stream = ChatRequest(HELLO, stop=None).chat_stream()
     stream.feed(completion("abc"))
     assert collect(stream.close()).answer == "abc"
@@ -450,7 +450,7 @@ def test_the_models_are_listed_once_each_and_in_order() -> None:
     "body",
     ["", "[]", "{}", '{"data": null}', '{"data": {"id": "a"}}', b"\xff\xfe", "<html>"],
 )
-def test_what_lists_no_models_lists_none(body: str | bytes) -> None:
+def test_an_unreadable_model_list_is_empty(body: str | bytes) -> None:
     assert models_from(body) == ()
 
 
@@ -494,7 +494,7 @@ def has_odd_values(value: object) -> bool:
         max_size=3,
     ),
 )
-def test_nothing_that_a_host_passes_makes_a_null_or_raises(
+def test_no_input_of_a_host_raises_or_becomes_a_null(
     wishes: dict[str, Json], extra: dict[str, Json], tools: list[Json]
 ) -> None:
     body = payload(**wishes, extra=extra, tools=tools)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dify_plugin  # isort: skip  (patches the process; must come before anything that opens sockets)
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,10 +29,9 @@ def provider() -> ModelProviderConfiguration:
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        scripted.models(models("mlx-community/gpt-oss-20b-MXFP4-Q8"))
-        yield scripted
+def server(server: ScriptedServer) -> ScriptedServer:
+    """A server that lists one model and answers as the test says."""
+    return server.models(models("mlx-community/gpt-oss-20b-MXFP4-Q8"))
 
 
 @pytest.fixture

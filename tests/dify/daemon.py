@@ -22,7 +22,8 @@ from pathlib import Path
 import requests
 
 from tests.dify.environments import ROOT, base_python, uv
-from tests.dify.plugin_process import Host, Message, free_port
+from tests.dify.plugin_process import Host, Message
+from tests.support.ports import free_port
 
 PROGRAMS = ROOT / ".cache" / "dify" / "bin"
 KEY = "a-key-of-the-tests"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,13 @@ from typing import Self
 
 import requests
 
+from tests.support.ports import free_port
+
 Message = dict[str, object]
 """What a session sends: {"type": "stream" | "error" | "end", "data": …}."""
 
 START_LIMIT = 60  # seconds
+STOP_LIMIT = 10
 
 
 class Host:
@@ -63,7 +65,7 @@ class Host:
 
 
 class Plugin(Host):
-    """`python -m main` in a plugin's folder, started with the `with` block and killed after it."""
+    """`python -m main` in a plugin's folder, started with the `with` block and ended after it."""
 
     environment: dict[str, str]
     answers_on_stdout = False
@@ -91,8 +93,12 @@ class Plugin(Host):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()  # not killed: coverage saves what it counted
+        try:
+            self.process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._log.close()
 
     def log(self) -> str:
@@ -190,9 +196,3 @@ def _request(action: str, data: dict[str, object]) -> Message:
             **data,
         },
     }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -17,16 +17,9 @@ from dify_plugin.entities.model.provider import ModelProviderConfiguration
 from dify_plugin.errors.model import InvokeError
 
 from dify_plugin_mlx.models.llm.llm import MlxHarmonyModel
+from tests.support.weather import WEATHER_FUNCTION
 
-WEATHER = PromptMessageTool(
-    name="get_weather",
-    description="The weather of a city.",
-    parameters={
-        "type": "object",
-        "properties": {"city": {"type": "string"}},
-        "required": ["city"],
-    },
-)
+WEATHER = PromptMessageTool.model_validate(WEATHER_FUNCTION)
 
 
 @dataclass

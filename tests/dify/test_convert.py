@@ -153,7 +153,7 @@ def test_the_key_is_not_in_the_settings_words() -> None:
     "field", ["context_size", "max_tokens_limit", "first_token_timeout", "idle_timeout"]
 )
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1e999", "nan", "４"])
-def test_a_number_that_is_none_is_named_with_its_field(field: str, value: str) -> None:
+def test_an_invalid_number_is_reported_with_its_field(field: str, value: str) -> None:
     if field.endswith("timeout") and value == "４":
         return  # Python reads a full-width digit as the number that it is
     with pytest.raises(SettingsError, match=value):

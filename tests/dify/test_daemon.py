@@ -15,8 +15,8 @@ import pytest
 
 from tests.dify.daemon import PROGRAMS, Daemon, build_programs, running_daemon
 from tests.dify.environments import ROOT
-from tests.dify.plugin_process import free_port
 from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, Chat, real_server
+from tests.support.ports import free_port
 from tools.package import write_package
 
 pytestmark = pytest.mark.e2e

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from tests.dify.environments import base_python, run, uv
-from tests.dify.plugin_process import PipedPlugin, free_port
+from tests.dify.plugin_process import PipedPlugin
 from tests.dify.toy_chats import TRANSCRIPTS, Chat, real_server
 from tests.server import ScriptedServer, harmony, reply
+from tests.support.ports import free_port
 from tools.package import write_package
 
 ROOT = Path(__file__).parents[2]

@@ -233,7 +233,7 @@ def test_the_readme_is_english_and_its_translations_are_not() -> None:
     )
 
 
-def test_every_dependency_has_bounds_and_none_is_a_url() -> None:
+def test_every_dependency_has_bounds_and_no_url() -> None:
     bounds = {
         requirement.name: str(requirement.specifier) for requirement in REQUIREMENTS
     }

@@ -40,6 +40,7 @@ from tests.server import (
     text,
     usage,
 )
+from tests.support.weather import weather_call
 
 
 def test_thinking_is_one_folded_block_whose_tags_are_chunks_of_their_own(
@@ -68,8 +69,8 @@ def test_the_first_chunk_comes_while_the_server_still_reads_the_prompt(
     assert next(chunks).delta.message.content == ""
 
 
-def test_content_is_never_none(server: ScriptedServer, talk: Talk) -> None:
-    server.chat(reply(*harmony_call("get_weather", '{"city": "Paris"}')))
+def test_content_is_always_text(server: ScriptedServer, talk: Talk) -> None:
+    server.chat(reply(*weather_call()))
     shown = talk.say(tools=[WEATHER])
     assert all(isinstance(chunk.delta.message.content, str) for chunk in shown.chunks)
 
@@ -92,7 +93,7 @@ def test_usage_is_the_servers_and_stands_in_the_last_chunk_only(
     assert shown.usage.latency > 0
 
 
-def test_a_server_that_counts_nothing_is_estimated(
+def test_tokens_are_estimated_when_the_server_sends_no_usage(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat([head(), text("Hello there"), chunk({}, "stop"), DONE])
@@ -155,7 +156,7 @@ def test_a_closing_tag_inside_the_thinking_does_not_close_the_block(
 def test_a_call_arrives_whole_in_one_chunk_after_the_block_is_closed(
     server: ScriptedServer, talk: Talk
 ) -> None:
-    server.chat(reply(*harmony_call("get_weather", '{"city": "Paris"}')))
+    server.chat(reply(*weather_call()))
     shown = talk.say(tools=[WEATHER])
     [call] = shown.calls
     assert (call.type, call.function.name) == ("function", "get_weather")
@@ -173,12 +174,12 @@ def test_several_calls_have_ids_of_their_own_also_across_replies(
     server: ScriptedServer, talk: Talk
 ) -> None:
     call = [
-        *harmony_call("get_weather", '{"city": "Paris"}'),
+        *weather_call(),
         "<|call|>",
         "<|start|>",
         "assistant",
     ]
-    twice = [*call, *harmony_call("get_weather", '{"city": "Rome"}')]
+    twice = [*call, *weather_call("Rome")]
     server.chat(
         reply(*twice, reply_id="chatcmpl-a"), reply(*twice, reply_id="chatcmpl-b")
     )
@@ -245,7 +246,7 @@ def test_thinking_stays_with_its_call_while_the_loop_is_open(
 ) -> None:
     server.chat(
         reply(
-            *harmony_call("get_weather", '{"city": "Paris"}', "Paris it is."),
+            *weather_call("Paris", "Paris it is."),
             reply_id=f"chatcmpl-{older}",
         ),
         reply(*harmony("Sunny", "It is sunny.")),
@@ -374,7 +375,7 @@ def test_stop_words_cut_the_answer_and_not_the_thinking(
 def test_a_caller_that_does_not_stream_gets_everything_in_its_one_chunk(
     server: ScriptedServer, talk: Talk
 ) -> None:
-    server.chat(reply(*harmony_call("get_weather", '{"city": "Paris"}')))
+    server.chat(reply(*weather_call()))
     shown = talk.say(tools=[WEATHER], stream=False)
     assert len(shown.chunks) == 1
     assert shown.text == "<think>\nI need a tool.\n</think>\n\n"
@@ -444,7 +445,7 @@ def test_json_that_was_cut_names_max_tokens(server: ScriptedServer, talk: Talk) 
         ('{"$schema": []}', "cannot be read"),
     ],
 )
-def test_a_schema_that_is_none_is_refused_before_anything_is_sent(
+def test_an_invalid_schema_is_refused_before_anything_is_sent(
     server: ScriptedServer, talk: Talk, schema: str, words: str
 ) -> None:
     shown = talk.say(response_format="json_schema", json_schema=schema)
@@ -483,7 +484,7 @@ def test_a_schema_that_leads_nowhere_is_an_error_of_one_sentence(
     assert "cannot be applied" in str(shown.error)
 
 
-def test_what_was_written_stays_when_the_stream_breaks_off(
+def test_text_already_written_stays_when_the_stream_breaks_off(
     server: ScriptedServer, talk: Talk
 ) -> None:
     tokens = harmony("Two and two", "It is")

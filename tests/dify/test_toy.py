@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.dify.plugin_process import Message, Plugin, ServerlessPlugin
-from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, WEATHER, Chat, real_server
+from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, Chat, real_server
 from tests.server import ScriptedServer, harmony, models, page, reply
+from tests.support.weather import WEATHER_FUNCTION
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,7 +206,7 @@ def test_an_agent_runs_its_tools_and_answers(
 
 
 def test_two_calls_in_one_reply_are_two_chunks(chat: Chat) -> None:
-    shown = chat.say(TRANSCRIPTS["two_calls"].prompt, tools=[WEATHER])
+    shown = chat.say(TRANSCRIPTS["two_calls"].prompt, tools=[WEATHER_FUNCTION])
     cities = [json.loads(call["function"]["arguments"])["city"] for call in shown.calls]  # type: ignore[index]
     assert cities == ["Berlin", "Madrid"]
 
@@ -214,7 +215,7 @@ def test_two_calls_in_one_reply_are_two_chunks(chat: Chat) -> None:
 def test_a_call_that_cannot_be_run_is_named_and_not_passed_on(
     chat: Chat, name: str
 ) -> None:
-    shown = chat.say(TRANSCRIPTS[name].prompt, tools=[WEATHER])
+    shown = chat.say(TRANSCRIPTS[name].prompt, tools=[WEATHER_FUNCTION])
     assert shown.calls == []
     assert shown.error.startswith("InvokeBadRequestError: The model ")
     assert "JSON" in shown.error

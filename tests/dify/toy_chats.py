@@ -11,18 +11,10 @@ from typing import Any
 from harmony_core.cli.toy_server import ToyServer, toy_server
 from tests.dify.environments import environment
 from tests.dify.plugin_process import Host, Message
+from tests.support.weather import WEATHER_FUNCTION
 from toy.transcripts import load_transcripts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
-WEATHER: dict[str, object] = {
-    "name": "get_weather",
-    "description": "The weather of a city.",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}},
-        "required": ["city"],
-    },
-}
 REPORTS = {
     str(json.loads(str(message["content"]))["city"]): str(message["content"])
     for transcript in TRANSCRIPTS.values()
@@ -85,7 +77,7 @@ class Chat:
         messages: list[dict[str, object] | str] = [question]
         rounds: list[Shown] = []
         while not rounds or rounds[-1].calls:
-            rounds.append(self.say(*messages, tools=[WEATHER]))
+            rounds.append(self.say(*messages, tools=[WEATHER_FUNCTION]))
             messages.append(
                 rounds[-1].message | ({"content": ""} if content_is_dropped else {})
             )

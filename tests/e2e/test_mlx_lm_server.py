@@ -15,17 +15,11 @@ from harmony_core.events import AnswerDelta, Progress, ReasoningDelta, Reply
 from harmony_core.jsontext import JsonObject, load_json
 from harmony_core.markers import CONTROL_TOKENS
 from tests.e2e.conftest import LOSSY, NEWEST, python_of
+from tests.support.weather import WEATHER_TOOL
 from toy.check_prompts import UnseenPrompts
 from toy.transcripts import Transcript, load_transcripts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
-WEATHER_TOOL: JsonObject = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-    },
-}
 # Old servers read `arguments` as they come, or lose `thinking`: the prompt differs, but it is accepted.
 PLAIN = (
     "greeting",
@@ -94,7 +88,7 @@ def is_json(text: str) -> bool:
         return False
 
 
-def test_the_second_turn_works_with_what_a_host_replays(client: Client) -> None:
+def test_the_second_turn_works_with_a_raw_reply_in_the_history(client: Client) -> None:
     hello = TRANSCRIPTS["greeting"]
     raw: list[JsonObject] = [
         {"role": "user", "content": "Hello!"},

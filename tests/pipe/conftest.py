@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,13 +22,6 @@ def module(request: pytest.FixtureRequest) -> Any:
         return openwebui_pipe.pipe
     load = load_as_in_0_6_20 if request.param.endswith("0.6.20") else load_as_in_0_12_4
     return load(TARGET.read_text("utf-8"), f"test_{load.__name__}")
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    """A server that answers as the test says."""
-    with ScriptedServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harmony_core.cli.toy_server import ToyServer, free_port, toy_server
+from harmony_core.cli.toy_server import ToyServer, toy_server
 from tests.pipe.openwebui import CACHE, PATIENCE
+from tests.support.ports import free_port
 from toy.transcripts import Transcript, load_transcripts
 
 MODEL = "mlx_harmony.default_model"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 from openwebui_pipe.background_tasks import AnswersFirst
 
@@ -35,7 +37,7 @@ def test_a_task_does_not_wait_for_another_server() -> None:
     assert asyncio.run(play()) == ["task"]
 
 
-def test_patience_ends() -> None:
+def test_a_task_stops_waiting_after_its_limit() -> None:
     async def play() -> list[str]:
         lanes = AnswersFirst()
         order: list[str] = []
@@ -61,18 +63,19 @@ def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
     assert asyncio.run(play()) == ["answer", "task"]
 
 
-def test_each_loop_has_its_own_lanes_and_nothing_is_left_of_them() -> None:
+def test_each_loop_has_its_own_lanes_and_is_not_kept_alive_by_them() -> None:
     lanes = AnswersFirst()
 
-    async def play() -> None:
+    async def play() -> weakref.ref[asyncio.AbstractEventLoop]:
         with lanes.answering("a"):
             waiting = asyncio.create_task(_wait(lanes, "a", []))
             await _let_others_run()
         await waiting
+        return weakref.ref(asyncio.get_running_loop())
 
-    asyncio.run(play())
-    asyncio.run(play())
-    assert len(lanes._loops) == 0
+    loops = [asyncio.run(play()), asyncio.run(play())]
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None]
 
 
 async def _wait(

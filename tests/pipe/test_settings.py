@@ -216,3 +216,12 @@ def test_attached_knowledge_keeps_the_tools_that_read_it(
     host.chat(tools=[tool(name) for name in names], __tools__=known)
     tools: Any = server.requests[0].json["tools"]
     assert [entry["function"]["name"] for entry in tools] == names[:2]
+
+
+def test_entries_that_are_no_tools_are_not_sent(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(reply("Hello"))
+    host.chat(tools=["odd", {"function": None}, tool(OWN)], __tools__=KNOWN)
+    tools: Any = server.requests[0].json["tools"]
+    assert [entry["function"]["name"] for entry in tools] == [OWN]

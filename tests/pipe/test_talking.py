@@ -25,15 +25,7 @@ from tests.server import (
     text,
     usage,
 )
-
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "",
-        "parameters": {"type": "object", "properties": {}},
-    },
-}
+from tests.support.weather import WEATHER_TOOL, weather_call
 
 
 def test_thinking_comes_first_and_apart_from_the_answer(
@@ -228,7 +220,7 @@ def test_hidden_thinking_is_announced_in_the_status_line(
 def test_tool_calls_are_native_with_the_thinking_before_them(
     host: Host, server: ScriptedServer
 ) -> None:
-    tokens = harmony_call("get_weather", '{"city": "Paris"}', "I need the weather.")
+    tokens = weather_call(thinking="I need the weather.")
     server.chat(
         reply(
             *tokens,
@@ -239,7 +231,7 @@ def test_tool_calls_are_native_with_the_thinking_before_them(
             '{"city": "東京"}',
         )
     )
-    chunks = host.chat(tools=[WEATHER])
+    chunks = host.chat(tools=[WEATHER_TOOL])
     with_details, with_calls = [
         d for d in deltas(chunks) if "reasoning_details" in d or "tool_calls" in d
     ]
@@ -266,7 +258,7 @@ def test_ids_of_tool_calls_differ_between_rounds(
     ids = [
         d["tool_calls"][0]["id"]
         for _ in range(2)
-        for d in deltas(host.chat(tools=[WEATHER]))
+        for d in deltas(host.chat(tools=[WEATHER_TOOL]))
         if "tool_calls" in d
     ]
     assert len(set(ids)) == 2
@@ -276,7 +268,7 @@ def test_a_call_to_an_undeclared_tool_is_never_passed_on(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply(*harmony_call("delete_everything", "{}")))
-    chunks = host.chat(tools=[WEATHER])
+    chunks = host.chat(tools=[WEATHER_TOOL])
     assert not any("tool_calls" in delta for delta in deltas(chunks))
     assert "delete_everything" in error_of(chunks)
 
@@ -287,7 +279,7 @@ def test_the_second_tool_round_sends_call_result_and_thinking(
     server.chat(reply("It rains."))
     function = {"name": "get_weather", "arguments": "{}"}
     host.chat(
-        tools=[WEATHER],
+        tools=[WEATHER_TOOL],
         messages=[
             {"role": "user", "content": "Weather?"},
             {

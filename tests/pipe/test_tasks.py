@@ -130,7 +130,7 @@ def test_a_stopped_answer_lets_the_tasks_go_on(
     assert asyncio.run(stop_then_title()) == ["title"]
 
 
-def test_a_cancelled_task_leaves_nothing_behind(
+def test_a_cancelled_task_sends_nothing_and_does_not_hold_up_the_next_chat(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("Hello"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.server import (
     sse,
     text,
 )
+from tests.support.ports import free_port
 
 TROUBLES: dict[str, tuple[Sequence[Step], str, str]] = {
     "an old mlx-lm": (page(404, "Not Found"), "", "upgrade"),
@@ -86,14 +86,14 @@ def test_a_wrong_path_is_told(host: Host, server: ScriptedServer) -> None:
 
 
 def test_a_server_that_is_not_there_is_named(host_with: Callable[..., Host]) -> None:
-    url = f"http://127.0.0.1:{_closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     assert url in error_of(host_with(BASE_URL=url).chat())
 
 
 @pytest.mark.parametrize(
     "url", ["", "http://", "http://[", "no such host.invalid", "http://host:port"]
 )
-def test_an_address_that_is_none_is_told(
+def test_an_invalid_address_is_reported(
     host_with: Callable[..., Host], url: str
 ) -> None:
     assert error_of(host_with(BASE_URL=url).chat())
@@ -102,7 +102,7 @@ def test_an_address_that_is_none_is_told(
 def test_errors_are_japanese_where_the_browser_is(
     host_with: Callable[..., Host],
 ) -> None:
-    host = host_with(BASE_URL=f"http://127.0.0.1:{_closed_port()}")
+    host = host_with(BASE_URL=f"http://127.0.0.1:{free_port()}")
     assert "接続" in error_of(
         host.chat(__metadata__={"variables": {"{{USER_LANGUAGE}}": "ja"}})
     )
@@ -231,9 +231,3 @@ def test_an_empty_delta_is_not_the_end(host: Host, server: ScriptedServer) -> No
         ]
     )
     assert joined(host.chat()) == "Hello"
-
-
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port

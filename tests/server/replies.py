@@ -80,22 +80,20 @@ def keepalive(done: int, total: int) -> bytes:
 
 
 def sse(value: object) -> bytes:
-    """One `data:` line."""
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+    """One event, in ASCII as mlx_lm.server writes it."""
+    return f"data: {json.dumps(value)}\n\n".encode()
 
 
 def chunk(
-    delta: dict[str, object],
+    delta: object,
     finish_reason: str | None = None,
     fingerprint: str = FINGERPRINT,
     reply_id: str = "chatcmpl-1",
 ) -> bytes:
-    """One chunk of a streamed chat completion."""
-    choice = {
-        "index": 0,
-        "finish_reason": finish_reason,
-        "delta": {"role": "assistant", **delta},
-    }
+    """One chunk of a streamed chat completion; a delta that is no object goes out as it is."""
+    if isinstance(delta, dict):
+        delta = {"role": "assistant", **delta}
+    choice = {"index": 0, "finish_reason": finish_reason, "delta": delta}
     return sse(
         {
             "id": reply_id,
@@ -109,7 +107,7 @@ def chunk(
 
 
 def text(
-    content: str, fingerprint: str = FINGERPRINT, reply_id: str = "chatcmpl-1"
+    content: object, fingerprint: str = FINGERPRINT, reply_id: str = "chatcmpl-1"
 ) -> bytes:
     """A chunk that carries one token."""
     return chunk({"content": content}, None, fingerprint, reply_id)

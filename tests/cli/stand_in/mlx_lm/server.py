@@ -1,23 +1,25 @@
 """Stands in for mlx_lm.server where mlx-lm is not installed: plays the demo's replies in order.
 
-Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", "drops" (it
-closes the connection on the first chat request) or "talks" (it neither thinks nor calls the tool). The real
-server has end-to-end tests of its own.
+Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", "drops"
+(it closes the connection on the first chat request), "talks" (it neither thinks nor calls the tool) or
+"stays" (it ignores the request to end). The real server has end-to-end tests of its own.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
-from tests.server import ScriptedServer, harmony, harmony_call, models, reply
+from tests.server import ScriptedServer, harmony, models, reply
+from tests.support.weather import weather_call
 
 REPLIES = (
     reply(*harmony("A greeting.", "Hello!")),
     reply(*harmony("In French.", "Bonjour !")),
     reply(*harmony("Japanese.", "こんにちは！😊 お元気ですか。")),
-    reply(*harmony_call("get_weather", '{"city": "Tokyo"}')),
+    reply(*weather_call("Tokyo")),
     reply(*harmony("The tool knows.", "It is 21 °C.")),
 )
 
@@ -26,12 +28,16 @@ TALK = [
     reply("<|channel|>", "final", "<|message|>", "こんにちは！😊 はい。"),
 ]
 
+SCRIPTS = {"well": REPLIES, "talks": TALK, "drops": ([],), "stays": ([],)}
+
 if __name__ == "__main__":
     mode = os.environ["STAND_IN"]
     if mode == "dies":
         sys.exit("no such model")
+    if mode == "stays":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     port = int(sys.argv[sys.argv.index("--port") + 1])
     with ScriptedServer(port) as server:
         server.models(models("toy"))
-        server.chat(*{"well": REPLIES, "talks": TALK, "drops": ([],)}[mode])
+        server.chat(*SCRIPTS[mode])
         threading.Event().wait()

@@ -1,0 +1,1 @@
+"""What the tests of several folders share; the scripted server is in `tests/server`."""
