@@ -1,5 +1,6 @@
-"""Dify's own plugin daemon with PostgreSQL and Redis beside it, in a folder of its own (dify.md, 3).
+"""Dify's own plugin daemon with PostgreSQL and Redis beside it, in a folder of its own.
 
+It needs what docs/spec/dify.md, "The plugin daemon", lists.
 Everything listens on free ports of this machine and ends with the `with` block; no system service is used.
 """
 
