@@ -24,21 +24,22 @@ _KNOWN_CHANNEL = re.compile(
     rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})",
     re.IGNORECASE | re.ASCII,
 )
-# Possessive all along: no backtracking, so a long header costs no more than its length.
-_RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
-_CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
+# No backtracking into what was read: a long header costs no more than its length.
+# Python 3.11.2 misreads `(?:...(?=...))?+`, so the groups are atomic instead.
+_RECIPIENT_PART = r"\s*+(?>to=[^<{\[]*+|)"
+_CONSTRAIN_PART = r"\s*+(?><\|constrain\|>|)\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
 _WORD = r"[\w./+-]*+"
 _MORE_HEADER = re.compile(
-    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?:\s*+<\|constrain\|>\s*+{_WORD})*+\s*+",
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+<\|constrain\|>\s*+{_WORD})*)\s*+",
     re.ASCII,
 )
 _HEADER_END = re.compile(
-    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?>(?:{_TYPES})\s*+(?=[{{\[\"]|\Z)|)"
 )
 
 _TYPE_BEHIND_NAME = re.compile(
-    rf"{_CONSTRAIN_PART}(?:(?:{_TYPES})(?![^\s<{{\[\"]))?+\s*+", re.IGNORECASE
+    rf"{_CONSTRAIN_PART}(?>(?:{_TYPES})(?![^\s<{{\[\"])|)\s*+", re.IGNORECASE
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")
