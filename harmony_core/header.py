@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .markers import CHANNEL, COMMENTARY, START
+from .markers import CHANNEL, START
 
 Audience = Literal["user", "hidden", "tool"]
 
@@ -143,9 +143,3 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     if not rest:
         return name in tools or target.startswith("functions.")
     return bool(name) and rest in _TYPE_WORDS
-
-
-def implied_header(lead: str, target: str) -> str:
-    """Spell out the header where a reply begins in `lead` and `to=` (rules 3 and 7)."""
-    start = f"{CHANNEL}{COMMENTARY}" if COMMENTARY in lead else f"{START}assistant"
-    return f"{start} {target}"

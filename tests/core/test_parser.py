@@ -24,7 +24,7 @@ from harmony_core.events import (
     ToolCall,
 )
 from harmony_core.markers import CONTROL_TOKENS
-from harmony_core.parser import MAX_HEADER
+from harmony_core.states import MAX_HEADER
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|channel|>final<|message|>"
@@ -362,31 +362,48 @@ def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> Non
     assert collect([*events, *parser.close()]).answer == "y"
 
 
-@pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
-def test_what_is_pending_in_an_answer_is_bounded(pending: str) -> None:
+@pytest.mark.parametrize("lead", ["", ANALYSIS + "t", FINAL + "x<|end|>"])
+@pytest.mark.parametrize("pending", ["<|start|>", "<|channel|>", " ", "analysis", "a"])
+def test_what_waits_for_a_decision_is_bounded(lead: str, pending: str) -> None:
     parser = HarmonyParser()
-    parser.feed(FINAL + "x<|end|>")
-    shown = "".join(
-        event.text
-        for _ in range(2 * MAX_HEADER)
-        for event in parser.feed(pending)
-        if isinstance(event, AnswerDelta)
-    )
-    assert shown or pending == "<|start|>"
-    assert len(parser._held) <= MAX_HEADER + len(pending)
+    parser.feed(lead)
+    waiting = len("<|end|>")
+    for _ in range(3 * MAX_HEADER):
+        shown = sum(len(delta.text) for delta in deltas_in(parser.feed(pending)))
+        waiting += len(pending) - shown
+        assert waiting <= MAX_HEADER + len("<|end|>" + pending)
+
+
+def deltas_in(events: Iterable[Event]) -> list[ReasoningDelta | AnswerDelta]:
+    return [
+        event for event in events if isinstance(event, ReasoningDelta | AnswerDelta)
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_any_number_of_stripped_messages_follow_one_another(size: int) -> None:
     """A model that loops in the stripped spelling must not exhaust the stack."""
-    text = "commentary to=functions.f json{}assistant" * 2000 + "final"
+    text = "commentary to=functions.f json{}assistant" * 20_000 + "final"
     parser = HarmonyParser()
     events = [
         event
         for start in range(0, len(text), size)
         for event in parser.feed(text[start : start + size])
     ]
-    assert len(collect(events + parser.close()).tool_calls) == 2000
+    assert len(collect(events + parser.close()).tool_calls) == 20_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "<|start|>",
+        "<|channel|>??<|end|>",
+        "<|channel|>final<|message|>",
+        "<|message|>x<|end|>",
+    ],
+)
+def test_no_number_of_messages_in_one_feed_exhausts_the_stack(message: str) -> None:
+    assert parse(message * 200_000 + FINAL + "the end").answer.endswith("the end")
 
 
 def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
