@@ -283,8 +283,9 @@ class InMessage(State):
 
 
 # The words that are left of the next header where its markers were stripped (rule 7).
+# One that kept its `<|start|>` comes whole, out of a candidate.
 _SEPARATORS = ("assistantfinal", "assistantcommentary to=")
-_SEPARATOR = re.compile(any_of(_SEPARATORS))
+_SEPARATOR = re.compile(rf"(?:{re.escape(START)})?({any_of(_SEPARATORS)})")
 _UNFINISHED_SEPARATOR = beginnings(*_SEPARATORS)
 _LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
 
@@ -315,7 +316,7 @@ class InStrippedMessage(InMessage):
             start = words.end()
             if not self._in_string():
                 self.end("message")
-                return self._next_message(words[0], text[start:])
+                return self._next_message(words[1], text[start:])
             self._emit(words[0])
         end = _unfinished_separator(text, start)
         self._tail = text[end:]

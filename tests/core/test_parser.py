@@ -314,6 +314,23 @@ def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
     assert parser.feed("more") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer", "called"),
+    [
+        ("<|start|>assistantcommentary to=functions.f", "", "", ["f"]),
+        ("<|start|>assistantcommentary to=", "", "assistantcommentary to=", []),
+        ("<|start|>assistantfinal x", "", " x", []),
+        ("<|start|>assistant", "<|start|>assistant", "", []),
+    ],
+)
+def test_a_header_of_the_stripped_spelling_may_have_kept_its_start(
+    text: str, reasoning: str, answer: str, called: list[str]
+) -> None:
+    reply = parse(f"analysisWe think. {text}", ["f"])
+    assert (reply.reasoning, reply.answer) == ("We think. " + reasoning, answer)
+    assert [call.name for call in reply.tool_calls] == called
+
+
 def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
     assert parse(CALL + "{}", tools=("f",)).finish_reason == "tool_calls"
     assert parse(CALL + "{}", tools=("g",)).finish_reason == "stop"
@@ -423,6 +440,7 @@ WORDS = [
         "assistant",
         "assistantfinal",
         "assistantcommentary",
+        "analysisWe think. ",
         "tool",
         "user",
     ),
