@@ -20,26 +20,26 @@ Audience = Literal["user", "hidden", "tool"]
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
 _TYPES = "|".join(_TYPE_WORDS)
+# A blank is one of Unicode everywhere, as for str.isspace; letters are ASCII letters.
 _KNOWN_CHANNEL = re.compile(
-    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})",
-    re.IGNORECASE | re.ASCII,
+    rf"[^A-Za-z0-9]*+((?ai:analysis|commentary|final))(?=\Z|[\s<]|(?ai:to=|{_TYPES}))"
 )
 # No backtracking into what was read: a long header costs no more than its length.
 # Python 3.11.2 misreads `(?:...(?=...))?+`, so the groups are atomic instead.
 _RECIPIENT_PART = r"\s*+(?>to=[^<{\[]*+|)"
-_CONSTRAIN_PART = r"\s*+(?><\|constrain\|>|)\s*+"
+_CONSTRAIN = r"<\|constrain\|>"
+_CONSTRAIN_PART = rf"\s*+(?>{_CONSTRAIN}|)\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[\w./+-]*+"
+_WORD = r"[A-Za-z0-9_./+-]*+"
 _MORE_HEADER = re.compile(
-    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+<\|constrain\|>\s*+{_WORD})*)\s*+",
-    re.ASCII,
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+{_CONSTRAIN}\s*+{_WORD})*)\s*+"
 )
 _HEADER_END = re.compile(
     rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?>(?:{_TYPES})\s*+(?=[{{\[\"]|\Z)|)"
 )
 
 _TYPE_BEHIND_NAME = re.compile(
-    rf"{_CONSTRAIN_PART}(?>(?:{_TYPES})(?![^\s<{{\[\"])|)\s*+", re.IGNORECASE
+    rf"{_CONSTRAIN_PART}(?>(?ai:{_TYPES})(?![^\s<{{\[\"])|)\s*+"
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")

@@ -139,6 +139,24 @@ def test_random_cuts_mean_the_same(case: Case, seed: int) -> None:
     assert events_of(random_cuts(case.text, seed), case) == events_of([case.text], case)
 
 
+@pytest.mark.parametrize("blank", ["\u3000", "\xa0", " \u3000", "\x85\n"])
+@pytest.mark.parametrize("size", [1, 99])
+def test_every_blank_of_unicode_is_a_blank_in_a_header(blank: str, size: int) -> None:
+    call = f'<|channel|>commentary{blank}to=f{blank}json{{"a": 1}}'
+    assert told(in_pieces(call, size))["tool_calls"] == [
+        {"name": "f", "arguments": '{"a": 1}', "valid": True, "declared": True}
+    ]
+    answer = f"<|channel|>final{blank}こんにちは"
+    assert in_pieces(answer, size).answer == "こんにちは"
+
+
+def in_pieces(text: str, size: int) -> Reply:
+    parser = HarmonyParser(("f",))
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    events = [event for piece in pieces for event in parser.feed(piece)]
+    return collect([*events, *parser.close()])
+
+
 # Aligned streams.
 
 
@@ -460,8 +478,10 @@ WORDS = [
         "\n",
     ),
 ]
+UNICODE_BLANKS = ["\u3000", "\xa0", "\u2003", "\x85", "\x1c"]
+blanks = st.text(st.sampled_from([" ", "\n", *UNICODE_BLANKS]), min_size=1, max_size=3)
 fragments = st.lists(
-    st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), st.text(max_size=6)),
+    st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), blanks, st.text(max_size=6)),
     max_size=20,
 )
 reasons: st.SearchStrategy[FinishReason] = st.sampled_from(
@@ -471,6 +491,11 @@ reasons: st.SearchStrategy[FinishReason] = st.sampled_from(
 
 @given(fragments, st.randoms(use_true_random=False), reasons)
 @example(["<|channel|>", "final", " " * MAX_HEADER, "x"], random.Random(0), "stop")
+@example([" " * (MAX_HEADER - 2), "assistantfinal", "x"], random.Random(0), "stop")
+@example(
+    ["<|channel|>", "commentary \u3000to=f json", '{"a": 1}'], random.Random(0), "stop"
+)
+@example(["<|channel|>", "final code\u3000x"], random.Random(0), "stop")
 @settings(max_examples=500)
 def test_any_text_means_the_same_in_every_chunking(
     parts: list[str], cuts: random.Random, finish_reason: FinishReason
