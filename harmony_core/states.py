@@ -124,7 +124,7 @@ class AtStart(BetweenMessages):
 
     def _answer(self) -> Step:
         state, text = super()._answer()
-        stripped = _STRIPPED_FINAL.match(text)
+        stripped = _STRIPPED_FINAL.match(text, 0, MAX_HEADER)
         return state, text[stripped.end() :] if stripped else text
 
 
