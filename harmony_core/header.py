@@ -13,32 +13,33 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .markers import CHANNEL, COMMENTARY, START
+from .markers import CHANNEL, START
 
 Audience = Literal["user", "hidden", "tool"]
 
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
 _TYPES = "|".join(_TYPE_WORDS)
+# A blank is one of Unicode everywhere, as for str.isspace; letters are ASCII letters.
 _KNOWN_CHANNEL = re.compile(
-    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})",
-    re.IGNORECASE | re.ASCII,
+    rf"[^A-Za-z0-9]*+((?ai:analysis|commentary|final))(?=\Z|[\s<]|(?ai:to=|{_TYPES}))"
 )
-# Possessive all along: no backtracking, so a long header costs no more than its length.
-_RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
-_CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
+# No backtracking into what was read: a long header costs no more than its length.
+# Python 3.11.2 misreads `(?:...(?=...))?+`, so the groups are atomic instead.
+_RECIPIENT_PART = r"\s*+(?>to=[^<{\[]*+|)"
+_CONSTRAIN = r"<\|constrain\|>"
+_CONSTRAIN_PART = rf"\s*+(?>{_CONSTRAIN}|)\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[\w./+-]*+"
+_WORD = r"[A-Za-z0-9_./+-]*+"
 _MORE_HEADER = re.compile(
-    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?:\s*+<\|constrain\|>\s*+{_WORD})*+\s*+",
-    re.ASCII,
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+{_CONSTRAIN}\s*+{_WORD})*)\s*+"
 )
 _HEADER_END = re.compile(
-    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?>(?:{_TYPES})\s*+(?=[{{\[\"]|\Z)|)"
 )
 
 _TYPE_BEHIND_NAME = re.compile(
-    rf"{_CONSTRAIN_PART}(?:(?:{_TYPES})(?![^\s<{{\[\"]))?+\s*+", re.IGNORECASE
+    rf"{_CONSTRAIN_PART}(?>(?ai:{_TYPES})(?![^\s<{{\[\"])|)\s*+"
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")
@@ -142,9 +143,3 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     if not rest:
         return name in tools or target.startswith("functions.")
     return bool(name) and rest in _TYPE_WORDS
-
-
-def implied_header(lead: str, target: str) -> str:
-    """Spell out the header where a reply begins in `lead` and `to=` (rules 3 and 7)."""
-    start = f"{CHANNEL}{COMMENTARY}" if COMMENTARY in lead else f"{START}assistant"
-    return f"{start} {target}"

@@ -19,43 +19,46 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      108  harmony_core/gpt_oss.py
-#      124  openwebui_pipe/valves.py
+#      110  harmony_core/gpt_oss.py
+#      126  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      242  openwebui_pipe/pipe.py
+#      244  openwebui_pipe/pipe.py
 #   JSON
-#      406  harmony_core/jsontext.py
+#      408  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      461  openwebui_pipe/background_tasks.py
-#      518  openwebui_pipe/chunks.py
-#      624  openwebui_pipe/model_list.py
-#      658  openwebui_pipe/status.py
-#      718  openwebui_pipe/reply.py
-#      832  openwebui_pipe/tool_policy.py
+#      463  openwebui_pipe/background_tasks.py
+#      520  openwebui_pipe/chunks.py
+#      626  openwebui_pipe/model_list.py
+#      660  openwebui_pipe/status.py
+#      720  openwebui_pipe/reply.py
+#      834  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#      876  harmony_core/response_format.py
-#      904  harmony_core/tools.py
-#      959  harmony_core/request.py
-#     1141  openwebui_pipe/transport.py
+#      878  harmony_core/response_format.py
+#      906  harmony_core/tools.py
+#      961  harmony_core/request.py
+#     1143  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1297  harmony_core/events.py
-#     1455  harmony_core/markers.py
-#     1473  harmony_core/arguments.py
-#     1550  harmony_core/native_calls.py
-#     1627  harmony_core/header.py
-#     1772  harmony_core/parser.py
-#     2229  harmony_core/dialects.py
-#     2381  harmony_core/answer_filter.py
-#     2462  harmony_core/sse.py
-#     2535  harmony_core/chat.py
+#     1299  harmony_core/events.py
+#     1457  harmony_core/markers.py
+#     1475  harmony_core/arguments.py
+#     1552  harmony_core/native_calls.py
+#     1629  harmony_core/lexer.py
+#     1682  harmony_core/state.py
+#     1778  harmony_core/header.py
+#     1918  harmony_core/states.py
+#     2292  harmony_core/parser.py
+#     2381  harmony_core/dialects.py
+#     2533  harmony_core/answer_filter.py
+#     2614  harmony_core/sse.py
+#     2687  harmony_core/chat.py
 #   History: what goes back to the model
-#     2749  harmony_core/reply_markup.py
-#     2857  harmony_core/history.py
+#     2901  harmony_core/reply_markup.py
+#     3009  harmony_core/history.py
 #   Words: what a user reads when something fails
-#     3074  harmony_core/problems.py
-#     3316  harmony_core/failures.py
-#     3370  openwebui_pipe/phrases.py
-#     3422  harmony_core/diagnosis.py
+#     3226  harmony_core/problems.py
+#     3468  harmony_core/failures.py
+#     3522  openwebui_pipe/phrases.py
+#     3574  harmony_core/diagnosis.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -88,7 +91,6 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from fnmatch import fnmatchcase
 from html import unescape
 from itertools import chain, groupby
@@ -1625,6 +1627,155 @@ def _written(arguments: Json) -> str:
 
 
 # ======================================================================================
+# harmony_core/lexer.py
+# Text cut anywhere -> plain text and whole control strings ("markers") by turns.
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these words, the longest first."""
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
+def beginnings(*words: str) -> frozenset[str]:
+    """The proper beginnings of words: what could still become one of them."""
+    return frozenset(word[:n] for word in words for n in range(1, len(word)))
+
+
+MARKER = re.compile(any_of(CONTROL_TOKENS))
+_AT_MARKERS = re.compile(f"({MARKER.pattern})")
+_MARKER_DELTA = re.compile(rf"([\s\ufffd]*)({MARKER.pattern})")
+_UNFINISHED = beginnings(*CONTROL_TOKENS)
+
+
+class Lexer:
+    """Cuts the input at its markers.
+
+    Text and markers come out by turns: first a text, which may be "", then a marker,
+    and so on. `held` is the tail of the input that could still become a marker.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def split_delta(self, delta: str) -> list[str]:
+        """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
+        whole = _MARKER_DELTA.fullmatch(delta)
+        before, marker = whole.groups() if whole else (delta, "")
+        before, self.held = self.held + before, ""
+        return [before, marker, ""] if marker else [before]
+
+    def split_text(self, text: str) -> list[str]:
+        """Take text that may be cut anywhere."""
+        text = self.held + text
+        parts = _AT_MARKERS.split(text) if "|>" in text else [text]
+        last = parts[-1]
+        at = last.rfind("<")
+        if at >= 0 and last[at:] in _UNFINISHED:
+            parts[-1], self.held = last[:at], last[at:]
+        else:
+            self.held = ""
+        return parts
+
+
+# ======================================================================================
+# harmony_core/state.py
+# What a state of the parser is, what it writes, and how one leads to the next.
+# A rule that is named by its number alone is one of harmony.md.
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+"""What text becomes; None where it is not shown."""
+
+
+class Output:
+    """The events so far, and what a state has to know beyond its own message."""
+
+    __slots__ = (
+        "aligned", "call_prefix", "calls", "events", "executable", "incomplete", "tools"
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, for parse_header
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.calls = 0
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped
+
+    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        """Emit a call, or drop it if its arguments are incomplete (harmony.md, rule 6)."""
+        settled = arguments.settle(closed)
+        if settled is None:
+            self.incomplete = True
+            return
+        self.calls += 1
+        call_id = f"{self.call_prefix}_{self.calls}"
+        call = ToolCall(call_id, name, *settled, declared=name in self.tools)
+        self.executable |= call.executable
+        self.events.append(call)
+
+    def as_text(self, text: str) -> str:
+        """Text that holds markers, as a reader sees it: never a real one (rule 9)."""
+        return MARKER.sub("", text) if self.aligned else text
+
+    def take_events(self) -> list[Event]:
+        """The events since the last time."""
+        events, self.events = self.events, []
+        return events
+
+
+Step = tuple["State", str]
+"""The next state, and the text that is left for it to read."""
+
+
+class State:
+    """What the parser is in the middle of."""
+
+    __slots__ = ()
+
+    plain: Sink = None
+    """What text without "<" becomes as it is; None where it has to be read."""
+
+    def text(self, text: str) -> Step:
+        """Read text, which is not empty."""
+        raise NotImplementedError
+
+    def marker(self, marker: str) -> State | None:
+        """Read a marker. None: it cannot wait any longer for what it holds."""
+        raise NotImplementedError
+
+    def give_up(self) -> Step:
+        """Wait no longer for what is held; the state itself where nothing is."""
+        return self, ""
+
+    def end(self, closed: Closed) -> None:
+        """The message ends here."""
+
+
+def read(state: State, text: str) -> State:
+    """Let the states read a text, one after the other, and return the last one."""
+    while text:
+        state, text = state.text(text)
+    return state
+
+
+def read_marker(state: State, marker: str) -> State:
+    """Let the states give up what they wait for until one of them takes the marker."""
+    while (following := state.marker(marker)) is None:
+        state = read(*state.give_up())
+    return following
+
+
+def settle(state: State) -> State:
+    """Let the states give up what they wait for until nothing is held."""
+    while (step := state.give_up())[0] is not state:
+        state = read(*step)
+    return state
+
+
+# ======================================================================================
 # harmony_core/header.py
 # One message header in a tolerant grammar: from a first marker up to `<|message|>`.
 #
@@ -1639,25 +1790,26 @@ Audience = Literal["user", "hidden", "tool"]
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _TYPE_WORDS = ("json", "code")
 _TYPES = "|".join(_TYPE_WORDS)
+# A blank is one of Unicode everywhere, as for str.isspace; letters are ASCII letters.
 _KNOWN_CHANNEL = re.compile(
-    rf"[\W_]*+(analysis|commentary|final)(?=\Z|[\s<]|to=|{_TYPES})",
-    re.IGNORECASE | re.ASCII,
+    rf"[^A-Za-z0-9]*+((?ai:analysis|commentary|final))(?=\Z|[\s<]|(?ai:to=|{_TYPES}))"
 )
-# Possessive all along: no backtracking, so a long header costs no more than its length.
-_RECIPIENT_PART = r"\s*+(?:to=[^<{\[]*+)?+"
-_CONSTRAIN_PART = r"\s*+(?:<\|constrain\|>)?+\s*+"
+# No backtracking into what was read: a long header costs no more than its length.
+# Python 3.11.2 misreads `(?:...(?=...))?+`, so the groups are atomic instead.
+_RECIPIENT_PART = r"\s*+(?>to=[^<{\[]*+|)"
+_CONSTRAIN = r"<\|constrain\|>"
+_CONSTRAIN_PART = rf"\s*+(?>{_CONSTRAIN}|)\s*+"
 # What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[\w./+-]*+"
+_WORD = r"[A-Za-z0-9_./+-]*+"
 _MORE_HEADER = re.compile(
-    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?:\s*+<\|constrain\|>\s*+{_WORD})*+\s*+",
-    re.ASCII,
+    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+{_CONSTRAIN}\s*+{_WORD})*)\s*+"
 )
 _HEADER_END = re.compile(
-    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?:(?:{_TYPES})\s*+(?=[{{\[\"]|\Z))?+"
+    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?>(?:{_TYPES})\s*+(?=[{{\[\"]|\Z)|)"
 )
 
 _TYPE_BEHIND_NAME = re.compile(
-    rf"{_CONSTRAIN_PART}(?:(?:{_TYPES})(?![^\s<{{\[\"]))?+\s*+", re.IGNORECASE
+    rf"{_CONSTRAIN_PART}(?>(?ai:{_TYPES})(?![^\s<{{\[\"])|)\s*+"
 )
 
 _HIDDEN_ROLES = ("user", "system", "developer")
@@ -1763,99 +1915,393 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     return bool(name) and rest in _TYPE_WORDS
 
 
-def implied_header(lead: str, target: str) -> str:
-    """Spell out the header where a reply begins in `lead` and `to=` (rules 3 and 7)."""
-    start = f"{CHANNEL}{COMMENTARY}" if COMMENTARY in lead else f"{START}assistant"
-    return f"{start} {target}"
+# ======================================================================================
+# harmony_core/states.py
+# The states of the parser: one small class each, which holds only what it waits for.
+#
+#                    text                     marker                         end of the reply
+# -----------------  -----------------------  -----------------------------  ----------------
+# AtStart            as BetweenMessages; a    as BetweenMessages             as BetweenMessages
+#                    lost marker: InImplied-
+#                    Header, InStripped-
+#                    Message
+# BetweenMessages    blanks, fillers: waits;  start, channel: InHeader;      drops what waits
+#                    else InMessage           message: InMessage
+# InHeader           waits; a certain body:   message: InMessage;            InMessage if it has
+#                    InMessage                terminator: gives up           a channel, or drops
+# InImpliedHeader    as InHeader              as InHeader                    same, or answer
+# InCandidate        waits                    as InHeader                    text of the message
+# InMessage          delta or arguments       start, channel: InCandidate;   settles its call
+#                                             terminator: BetweenMessages
+#                                             or AfterTerminator
+# InStrippedMessage  as InMessage; words of   as InMessage                   as InMessage
+#                    a header: InMessage,
+#                    InImpliedHeader
+# AfterTerminator    blanks: waits;           start, channel: InHeader;      drops what waits
+#                    else InMessage           message: InMessage
+# Invented           drops it                 drops it                       nothing
+#
+# Text comes in any pieces, a marker always whole. No state calls itself or the next one:
+# it returns the next state with the text that is left, and `read` goes on from there.
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+MAX_HEADER = 512
+"""Characters of a header, or of blanks and fillers between messages; more is text."""
+
+_WORDS = ("analysis", "commentary", "final", "assistant")
+_FILLERS = re.compile(rf"(?>(?:\s|{any_of(_WORDS)})*)")
+_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{any_of(beginnings(*_WORDS))})?")
+
+
+class BetweenMessages(State):
+    """A header should come: blanks and filler words wait, other text is an answer."""
+
+    __slots__ = ("_held", "_out")
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._held = ""
+
+    def text(self, text: str) -> Step:
+        blank_goes_on = text.isspace() and self._held[-1:].isspace()
+        self._held += text
+        if blank_goes_on and len(self._held) <= MAX_HEADER:
+            return self, ""
+        return self._decide(self._held[:MAX_HEADER])
+
+    def _decide(self, start: str) -> Step:
+        """Look at what is held; its `start` decides, so that no chunking matters."""
+        if self._may_wait(start) and len(self._held) <= MAX_HEADER:
+            return self, ""
+        return self._answer()
+
+    def _may_wait(self, start: str) -> bool:
+        return _FILLERS_SO_FAR.fullmatch(start) is not None
+
+    def _answer(self) -> Step:
+        return InMessage(self._out, AnswerDelta), self._held
+
+    def marker(self, marker: str) -> State | None:
+        if self._held and not _FILLERS.fullmatch(self._held):
+            return None
+        if marker in (START, CHANNEL):
+            return InHeader(self._out, marker)
+        if marker == MESSAGE:
+            return InMessage(self._out, AnswerDelta)
+        return BetweenMessages(self._out)  # a stray terminator
+
+    def give_up(self) -> Step:
+        return (self, "") if _FILLERS.fullmatch(self._held) else self._answer()
+
+
+# A reply that lost its first markers: the stripped spelling, or a recipient (rules 3, 7).
+_STRIPPED_ANALYSIS = re.compile(
+    r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])"
+)
+_STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
+_LEAD = r"\s*+(?>(?:assistant\s*+)?)"
+_RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
+_RECIPIENT_SO_FAR = re.compile(
+    rf"{_LEAD}(?:{any_of(beginnings('to=', 'commentary to='))})?"
+)
+
+
+class AtStart(BetweenMessages):
+    """Nothing but blanks and fillers came yet: here alone a first marker may be lost."""
+
+    __slots__ = ()
+
+    def _decide(self, start: str) -> Step:
+        if analysis := _STRIPPED_ANALYSIS.match(start):
+            thinking = InStrippedMessage(self._out, ReasoningDelta)
+            return thinking, self._held[analysis.end() :]
+        if recipient := _RECIPIENT.match(start):
+            header = InImpliedHeader(self._out, recipient[1])
+            return header, self._held[recipient.end(1) :]
+        return super()._decide(start)
+
+    def _may_wait(self, start: str) -> bool:
+        return super()._may_wait(start) or bool(_RECIPIENT_SO_FAR.fullmatch(start))
+
+    def _answer(self) -> Step:
+        state, text = super()._answer()
+        stripped = _STRIPPED_FINAL.match(text, 0, MAX_HEADER)
+        return state, text[stripped.end() :] if stripped else text
+
+
+class InHeader(State):
+    """Collects a header until `<|message|>`, or until what comes must be the body."""
+
+    __slots__ = ("_held", "_out")
+
+    def __init__(self, out: Output, held: str) -> None:
+        self._out = out
+        self._held = held
+
+    def text(self, text: str) -> Step:
+        # A word behind a marker, or that goes on, ends no header: no need to look.
+        last = self._held[-1:]
+        word = text.isalpha() and text.isascii() and (last.isalpha() or last == ">")
+        self._held += text
+        if not word and (step := self._bare_message(complete=False)):
+            return step
+        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
+
+    def marker(self, marker: str) -> State | None:
+        if marker == MESSAGE:
+            header = parse_header(self._held, self._out.tools)
+            return state_in(self._out, header)
+        if marker in TERMINATORS or (marker == START and self._has_content()):
+            return None
+        return read(*self.text(marker))
+
+    def give_up(self) -> Step:
+        """Make the best of a header that will not be completed (rule 5)."""
+        too_long = len(self._held) > MAX_HEADER
+        call_too_long = too_long and "to=" in self._held[: MAX_HEADER + 1]
+        if not call_too_long and (step := self._bare_message(complete=True)):
+            return step
+        return self._answer() if too_long else self._drop()
+
+    def _has_content(self) -> bool:
+        """Whether it holds more than a doubled start or role (M2, M3)."""
+        words = MARKER.sub("", self._held)
+        return CHANNEL in self._held or not _FILLERS.fullmatch(words)
+
+    def _bare_message(self, complete: bool) -> Step | None:
+        """The message without `<|message|>`, once its header is certain to end."""
+        start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
+        return None if start is None else self._message_at(start)
+
+    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
+        header, body = self._held[:start], self._held[start:]
+        tools = self._out.tools
+        text = self._out.as_text(behind_recipient(header, tools) + body)
+        return state_in(self._out, parse_header(header, tools), stripped), text
+
+    def _answer(self) -> Step:
+        return InMessage(self._out, AnswerDelta), self._out.as_text(self._held)
+
+    def _drop(self) -> Step:
+        return BetweenMessages(self._out), ""
+
+
+class InImpliedHeader(InHeader):
+    """A header whose beginning is missing, so that it begins in `to=` (rules 3 and 7).
+
+    `_held` begins with the words that are `_implied`. The text has `_lead` in their
+    place, which comes back where all this proves to be an answer.
+    """
+
+    __slots__ = ("_implied", "_lead")
+
+    def __init__(self, out: Output, lead: str) -> None:
+        channel = f"{CHANNEL}{COMMENTARY} "
+        self._implied = channel if COMMENTARY in lead else f"{START}assistant "
+        self._lead = lead
+        super().__init__(out, self._implied)
+
+    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
+        unmarked = self._has_no_marker()
+        if unmarked and not is_plain_call(self._held[:start], self._out.tools):
+            return None
+        return super()._message_at(start, stripped=unmarked)
+
+    def _answer(self) -> Step:
+        text = self._lead + self._held[len(self._implied) :]
+        return InMessage(self._out, AnswerDelta), self._out.as_text(text)
+
+    def _drop(self) -> Step:
+        return self._answer() if self._has_no_marker() else super()._drop()
+
+    def _has_no_marker(self) -> bool:
+        return not MARKER.search(self._held, len(self._implied))
+
+
+class InCandidate(InHeader):
+    """Inside a message: a header if `<|message|>` comes, else text of that message."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, out: Output, held: str, message: InMessage) -> None:
+        super().__init__(out, held)
+        self._message = message
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
+
+    def marker(self, marker: str) -> State | None:
+        if marker == MESSAGE:
+            self._message.end("message")
+        return super().marker(marker)
+
+    def give_up(self) -> Step:
+        return self._message, self._out.as_text(self._held)
+
+
+class InMessage(State):
+    """Text goes to a `sink`, to the arguments of the tool `called`, or nowhere."""
+
+    __slots__ = ("_arguments", "_called", "_out", "_sink", "plain")
+
+    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
+        self._out = out
+        self._sink = self.plain = sink
+        self._called = called
+        self._arguments = Arguments() if called else None
+
+    def text(self, text: str) -> Step:
+        self._emit(text)
+        return self, ""
+
+    def marker(self, marker: str) -> State:
+        aligned = self._out.aligned
+        if marker in (START, CHANNEL):
+            return InCandidate(self._out, marker, self)
+        if marker not in TERMINATORS or (not aligned and self._in_string()):
+            self._emit(self._out.as_text(marker))
+            return self
+        if self._sink is AnswerDelta and not aligned:
+            return AfterTerminator(self._out, self, marker)
+        self.end("call" if marker == CALL else "message")
+        return BetweenMessages(self._out)
+
+    def end(self, closed: Closed) -> None:
+        if self._arguments is not None:
+            self._out.end_call(self._called, self._arguments, closed)
+
+    def _in_string(self) -> bool:
+        return self._arguments is not None and self._arguments.in_string()
+
+    def _emit(self, text: str) -> None:
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self._sink:
+            self._out.events.append(self._sink(text))
+
+
+# The words that are left of the next header where its markers were stripped (rule 7).
+# One that kept its `<|start|>` comes whole, out of a candidate.
+_SEPARATORS = ("assistantfinal", "assistantcommentary to=")
+_SEPARATOR = re.compile(rf"(?:{re.escape(START)})?({any_of(_SEPARATORS)})")
+_UNFINISHED_SEPARATOR = beginnings(*_SEPARATORS)
+_LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
+
+
+def _unfinished_separator(text: str, start: int) -> int:
+    """Where the tail of `text` begins that could become a separator, else its length."""
+    at = text.find("a", max(start, len(text) - _LONGEST_SEPARATOR))
+    while at >= 0 and text[at:] not in _UNFINISHED_SEPARATOR:
+        at = text.find("a", at + 1)
+    return at if at >= 0 else len(text)
+
+
+class InStrippedMessage(InMessage):
+    """A message whose markers were stripped: words of the next header end it too."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
+        super().__init__(out, sink, called)
+        self.plain = None
+        self._tail = ""  # what may become such words
+
+    def text(self, text: str) -> Step:
+        text, self._tail = self._tail + text, ""
+        start = 0
+        for words in _SEPARATOR.finditer(text) if "assistant" in text else ():
+            self._emit(text[start : words.start()])
+            start = words.end()
+            if not self._in_string():
+                self.end("message")
+                return self._next_message(words[1], text[start:])
+            self._emit(words[0])
+        end = _unfinished_separator(text, start)
+        self._tail = text[end:]
+        self._emit(text[start:end])
+        return self, ""
+
+    def _next_message(self, words: str, text: str) -> Step:
+        lead, recipient, _ = words.partition("to=")
+        if recipient:
+            return InImpliedHeader(self._out, lead), recipient + text
+        return InMessage(self._out, AnswerDelta), text
+
+    def marker(self, marker: str) -> State:
+        self.give_up()
+        return super().marker(marker)
+
+    def give_up(self) -> Step:
+        self._emit(self._tail)
+        self._tail = ""
+        return self, ""
+
+
+class AfterTerminator(State):
+    """A terminator in an answer on unaligned text ends it, unless text follows (rule 9)."""
+
+    __slots__ = ("_answer", "_held", "_out")
+
+    def __init__(self, out: Output, answer: InMessage, marker: str) -> None:
+        self._out = out
+        self._answer = answer
+        self._held = marker  # terminators and blanks
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        waits = text.isspace() and len(self._held) <= MAX_HEADER
+        return (self, "") if waits else (self._answer, self._held)
+
+    def marker(self, marker: str) -> State | None:
+        if marker in (START, CHANNEL, MESSAGE):
+            return BetweenMessages(self._out).marker(marker)
+        self._held += marker
+        waits = marker in TERMINATORS and len(self._held) <= MAX_HEADER
+        return self if waits else read(self._answer, self._held)
+
+
+class Invented(State):
+    """The model speaks for a tool that it called: all that follows is dropped (rule 10)."""
+
+    __slots__ = ()
+
+    def text(self, text: str) -> Step:
+        return self, ""
+
+    def marker(self, marker: str) -> State:
+        return self
+
+
+def state_in(out: Output, header: Header, stripped: bool = False) -> State:
+    """The state inside the message that a header begins."""
+    message = InStrippedMessage if stripped else InMessage
+    called = out.executable or (out.calls and not out.tools)
+    if header.audience == "tool" and called:
+        return Invented()
+    if header.audience != "user":
+        return message(out)
+    if header.recipient:
+        return message(out, called=header.recipient)
+    return message(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
 
 
 # ======================================================================================
 # harmony_core/parser.py
 # HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
 #
-# Theory of operation. Text goes through two layers.
-#
-# The *lexer* (`feed`) cuts the input into plain text and control strings ("markers"). On
-# unaligned text a marker may be cut anywhere, so a tail that could become one is held
-# back. On an aligned stream each feed is one token, and only a token that is a marker as
-# a whole is one (harmony.md, rule 9).
-#
-# The *state machine* (`_text`, `_marker`) is always in one of these states:
-#
-#     DUE     before the first header and between messages: blanks and filler words wait
-#             here, other text begins an answer
-#     HEADER  behind `<|start|>` or `<|channel|>`, up to `<|message|>`; inside a body
-#             (`_open_body`) only a candidate, which is text of the body if it fails
-#     BODY    inside a message: its text goes to the reasoning, the answer, the arguments
-#             of a call, or nowhere
-#     ENDING  behind a terminator in an answer on unaligned text: what follows tells
-#             whether the model ended its message or wrote about `<|end|>`
-#     DONE    after `close`, and once the model speaks for a tool that it called
+# Theory of operation. Text goes through two layers. The *lexer* (lexer.py) cuts it into
+# plain text and control strings ("markers"). The *states* (states.py) make events of both,
+# and each of them names the state that comes next; the parser only keeps the current one.
 #
 # Most text comes inside thinking or answer and has no "<": `feed` makes it a delta at
 # once. What is held is bounded by a marker's length, MAX_HEADER and MAX_ARGUMENTS.
-# A rule that is named by its number alone is one of harmony.md.
-
-MAX_HEADER = 512
-"""Characters of a header, or of blanks and fillers between messages; more is text."""
-
-_MARKER = re.compile("|".join(re.escape(token) for token in CONTROL_TOKENS))
-_WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({_MARKER.pattern})")
-
-
-def _beginnings(*words: str) -> frozenset[str]:
-    """Return the proper beginnings of words: what could still become one of them."""
-    return frozenset(word[:n] for word in words for n in range(1, len(word)))
-
-
-def _any_of(words: Iterable[str]) -> str:
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-
-
-def _held_tail(text: str, start: int, first: str, beginnings: frozenset[str]) -> int:
-    """Return where the tail of `text` begins that could become a word, else its length.
-
-    All beginnings start with the letter `first`; none is longer than _LONGEST_HELD.
-    """
-    at = text.find(first, max(start, len(text) - _LONGEST_HELD))
-    while at >= 0 and text[at:] not in beginnings:
-        at = text.find(first, at + 1)
-    return at if at >= 0 else len(text)
-
-
-_MARKER_BEGINNINGS = _beginnings(*CONTROL_TOKENS)
-
-_WORDS = ("analysis", "commentary", "final", "assistant")
-_FILLERS = re.compile(rf"(?:\s|{_any_of(_WORDS)})*+")
-_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{_any_of(_beginnings(*_WORDS))})?")
-
-# The very start: a recipient without a header, or the stripped spelling (rules 3, 7).
-_STRIPPED_ANALYSIS = re.compile(
-    r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])"
-)
-_STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
-_LEAD = r"\s*+(?:assistant\s*+)?+"
-_RECIPIENT_STARTS = _any_of(_beginnings("to=", "commentary to="))
-_RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
-_RECIPIENT_SO_FAR = re.compile(rf"{_LEAD}(?:{_RECIPIENT_STARTS})?")
-# What ends a message in the stripped spelling.
-_SEPARATORS = ("assistantfinal", "assistantcommentary to=")
-_SEPARATOR = re.compile(_any_of(_SEPARATORS))
-_SEPARATOR_BEGINNINGS = _beginnings(*_SEPARATORS)
 
 _LONGEST_PIECE = 512
-"""Characters taken at once: in a piece, each stripped message nests in the last."""
-_LONGEST_HELD = max(map(len, (*CONTROL_TOKENS, *_SEPARATORS)))
-
-_Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-
-
-class _State(Enum):
-    DUE = 0
-    HEADER = 1
-    BODY = 2
-    ENDING = 3
-    DONE = 4
+"""Characters read at once: each state copies what it leaves to the next one."""
 
 
 class HarmonyParser:
@@ -1875,23 +2321,10 @@ class HarmonyParser:
     ) -> None:
         self.aligned = aligned
         self.call_prefix = call_prefix
-        self._tools = tuple(sorted(tools, key=len, reverse=True))  # for parse_header
-        self._events: list[Event] = []
-        self._partial = ""  # tail of the input that could become a marker
-        self._state = _State.DUE
-        # DUE: blanks and fillers; HEADER: the header; ENDING: terminators and blanks.
-        self._held = ""
-        self._fresh = True  # no marker and no text yet, blanks and fillers aside
-        self._lead: str | None = None  # HEADER that begins in `to=`: what precedes it
-        self._open_body = False  # HEADER: a body is open, this is but a candidate
-        self._sink: _Sink = None  # BODY: where text goes if not to the call
-        self._call: tuple[str, Arguments] | None = None
-        # BODY, stripped spelling: tail that may end it.
-        self._stripped: str | None = None
-        self._plain: _Sink = None  # the sink while text without "<" is just a delta
-        self._calls = 0
-        self._executable = False  # a call was made that the host will execute
-        self._incomplete = False  # a call was dropped
+        self._out = Output(tuple(sorted(tools, key=len, reverse=True)))
+        self._lexer = Lexer()
+        self._state: State = AtStart(self._out)
+        self._plain: Sink = None  # what text without "<" becomes, if that is certain
         self._closed = False
 
     def feed(self, text: str) -> list[Event]:
@@ -1899,323 +2332,42 @@ class HarmonyParser:
         plain = self._plain
         if plain is not None and "<" not in text:
             return [plain(text)] if text else []
-        if self.aligned:
-            self._feed_delta(text)
+        out, lexer = self._out, self._lexer
+        out.aligned, out.call_prefix = self.aligned, self.call_prefix
+        if "<" not in text and not lexer.held:
+            self._read(text)
         else:
-            self._feed_text(text)
-        return self._take_events()
+            split = lexer.split_delta if self.aligned else lexer.split_text
+            parts = split(text)
+            self._read(parts[0])
+            for at in range(1, len(parts), 2):
+                self._state = read_marker(self._state, parts[at])
+                self._read(parts[at + 1])
+        self._plain = None if lexer.held else self._state.plain
+        return out.take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
         """End the reply: flush what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
-        self._text(self._partial)
+        out = self._out
+        out.aligned, out.call_prefix = self.aligned, self.call_prefix
         cut = finish_reason not in ("stop", "tool_calls")
-        if self._state is _State.DUE and not _FILLERS.fullmatch(self._held):
-            self._begin_held_answer()
-        elif self._state is _State.HEADER:
-            self._give_up_header()
-        self._end_message("cut" if cut else "message")
-        if finish_reason == "stop" and self._executable:
+        self._read(self._lexer.held)
+        settle(self._state).end("cut" if cut else "message")
+        self._closed, self._plain = True, None
+        self._lexer, self._state = Lexer(), Invented()  # whatever comes is dropped
+        if finish_reason == "stop" and out.executable:
             finish_reason = "tool_calls"
-        self._state, self._partial, self._closed = _State.DONE, "", True
-        self._events.append(Finish(finish_reason, truncated=cut or self._incomplete))
-        return self._take_events()
+        out.events.append(Finish(finish_reason, truncated=cut or out.incomplete))
+        return out.take_events()
 
-    def _take_events(self) -> list[Event]:
-        held = self._partial or self._stripped is not None
-        self._plain = self._sink if self._state is _State.BODY and not held else None
-        events, self._events = self._events, []
-        return events
-
-    # The lexer.
-
-    def _feed_delta(self, text: str) -> None:
-        whole = _WHOLE_MARKER.fullmatch(text)
-        before, marker = whole.groups() if whole else (text, "")
-        self._text(self._partial + before)
-        self._partial = ""
-        if marker:
-            self._marker(marker)
-
-    def _feed_text(self, text: str) -> None:
-        text = self._partial + text
-        if text in _MARKER_BEGINNINGS:
-            self._partial = text
+    def _read(self, text: str) -> None:
+        if len(text) <= _LONGEST_PIECE:
+            self._state = read(self._state, text)
             return
-        start, end = 0, len(text)
-        if "<" in text:
-            for found in _MARKER.finditer(text) if "|>" in text else ():
-                self._text(text[start : found.start()])
-                self._marker(found[0])
-                start = found.end()
-            end = _held_tail(text, start, "<", _MARKER_BEGINNINGS)
-        self._partial = text[end:]
-        self._text(text[start:end])
-
-    # The state machine. Text comes in any pieces, a marker always whole.
-
-    def _text(self, text: str) -> None:
-        if not text:
-            return
-        if len(text) > _LONGEST_PIECE:
-            for at in range(0, len(text), _LONGEST_PIECE):
-                self._text(text[at : at + _LONGEST_PIECE])
-            return
-        match self._state:
-            case _State.BODY:
-                self._body_text(text)
-            case _State.HEADER:
-                self._header_text(text)
-            case _State.DUE:
-                self._due_text(text)
-            case _State.ENDING:
-                self._ending_text(text)
-
-    def _marker(self, marker: str) -> None:
-        match self._state:
-            case _State.BODY:
-                self._body_marker(marker)
-            case _State.HEADER:
-                self._header_marker(marker)
-            case _State.DUE:
-                self._due_marker(marker)
-            case _State.ENDING:
-                self._ending_marker(marker)
-        self._fresh = False
-
-    # DUE: a header should come.
-
-    def _due_text(self, text: str) -> None:
-        more_blanks = text.isspace() and self._held[-1:].isspace()
-        self._held += text
-        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
-            return
-        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
-        waits = _FILLERS_SO_FAR.fullmatch(start)
-        if self._fresh:
-            if self._begin_without_marker(start):
-                return
-            waits = waits or _RECIPIENT_SO_FAR.fullmatch(start)
-        if not waits or len(self._held) > MAX_HEADER:
-            self._begin_held_answer()
-
-    def _begin_held_answer(self) -> None:
-        stripped = self._fresh and _STRIPPED_FINAL.match(self._held)
-        self._begin_answer(self._held[stripped.end() :] if stripped else self._held)
-
-    def _begin_without_marker(self, start: str) -> bool:
-        if analysis := _STRIPPED_ANALYSIS.match(start):
-            text = self._held[analysis.end() :]
-            self._open(ReasoningDelta)
-            self._stripped = ""
-            self._body_text(text)
-        elif recipient := _RECIPIENT.match(start):
-            self._begin_recipient(recipient[1], self._held[recipient.end(1) :])
-        return self._state is not _State.DUE
-
-    def _begin_recipient(self, lead: str, target: str) -> None:
-        self._open_header("", lead=lead)
-        self._header_text(implied_header(lead, target))
-
-    def _due_marker(self, marker: str) -> None:
-        if not _FILLERS.fullmatch(self._held):
-            self._begin_held_answer()
-            self._body_marker(marker)
-        elif marker in (START, CHANNEL):
-            self._open_header(marker)
-        elif marker == MESSAGE:
-            self._open(AnswerDelta)
-        else:  # a stray token
-            self._held = ""
-
-    # HEADER: collected until it is complete, or can no longer be one.
-
-    def _open_header(
-        self, start: str, open_body: bool = False, lead: str | None = None
-    ) -> None:
-        self._state, self._held = _State.HEADER, start
-        self._open_body, self._lead = open_body, lead
-
-    def _header_text(self, text: str) -> None:
-        # A word that goes on does not end a header: no need to look again.
-        same_word = text.isalpha() and text.isascii() and self._held[-1:].isalpha()
-        self._held += text
-        may_end = not self._open_body and not same_word
-        if may_end and self._begin_bare_message(complete=False):
-            return
-        if len(self._held) > MAX_HEADER:
-            self._give_up_header()
-
-    def _header_marker(self, marker: str) -> None:
-        if marker == MESSAGE:
-            header = parse_header(self._held, self._tools)
-            if self._open_body:
-                self._end_message("message")
-            self._begin_message(header)
-        elif marker in TERMINATORS or (marker == START and self._has_content()):
-            self._give_up_header()
-            self._marker(marker)
-        else:
-            self._header_text(marker)
-
-    def _has_content(self) -> bool:
-        """Whether the header holds more than a doubled start or role (M2, M3)."""
-        words = _MARKER.sub("", self._held)
-        return CHANNEL in self._held or not _FILLERS.fullmatch(words)
-
-    def _begin_bare_message(self, complete: bool) -> bool:
-        """Begin a message without `<|message|>`, once its header is certain to end."""
-        start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
-        if start is None:
-            return False
-        header, body = self._held[:start], self._held[start:]
-        unmarked = self._unmarked()
-        if unmarked and not is_plain_call(header, self._tools):
-            return False
-        body = behind_recipient(header, self._tools) + body
-        self._begin_message(parse_header(header, self._tools))
-        self._stripped = "" if unmarked else None
-        self._text(_MARKER.sub("", body) if self.aligned else body)
-        return True
-
-    def _give_up_header(self) -> None:
-        """Make the best of a header that will not be completed (rule 5)."""
-        header = self._held
-        too_long = len(header) > MAX_HEADER
-        call_too_long = too_long and "to=" in header[: MAX_HEADER + 1]
-        if self._open_body:
-            self._state, self._held = _State.BODY, ""
-            self._body_text(self._as_text(header))
-        elif not call_too_long and self._begin_bare_message(complete=True):
-            pass
-        elif too_long or self._unmarked():
-            self._begin_answer(self._as_text(header))
-        else:
-            self._state, self._held = _State.DUE, ""
-
-    def _unmarked(self) -> bool:
-        """Whether only its `to=` makes it a header: no marker came yet."""
-        return self._lead is not None and len(_MARKER.findall(self._held)) == 1
-
-    def _as_text(self, header: str) -> str:
-        if self._lead is not None:
-            header = self._lead + header[header.index("to=") :]
-        return _MARKER.sub("", header) if self.aligned else header
-
-    # BODY: inside a message.
-
-    def _begin_message(self, header: Header) -> None:
-        called = self._executable or (self._calls and not self._tools)
-        if header.audience == "tool" and called:  # invented, as all after it (rule 10)
-            self._state = _State.DONE
-        elif header.audience != "user":
-            self._open(None)
-        elif header.recipient:
-            self._open(None)
-            self._call = (header.recipient, Arguments())
-        else:
-            self._open(ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
-
-    def _begin_answer(self, text: str) -> None:
-        self._open(AnswerDelta)
-        self._body_text(text)
-
-    def _open(self, sink: _Sink) -> None:
-        self._state, self._sink, self._stripped = _State.BODY, sink, None
-        self._held, self._lead, self._fresh = "", None, False
-
-    def _body_text(self, text: str) -> None:
-        if self._stripped is None:
-            self._emit(text)
-        else:
-            self._stripped_text(text)
-
-    def _emit(self, text: str) -> None:
-        if not text:
-            return
-        if self._call:
-            self._call[1].append(text)
-        elif self._sink:
-            self._events.append(self._sink(text))
-
-    def _stripped_text(self, text: str) -> None:
-        """Emit text up to the words that are left of the next header (rule 7)."""
-        text, self._stripped = (self._stripped or "") + text, ""
-        start = 0
-        for separator in _SEPARATOR.finditer(text) if "assistant" in text else ():
-            self._emit(text[start : separator.start()])
-            start = separator.end()
-            if not self._in_json_string():
-                self._end_message("message")
-                self._begin_stripped(separator[0], text[start:])
-                return
-            self._emit(separator[0])
-        end = _held_tail(text, start, "a", _SEPARATOR_BEGINNINGS)
-        self._stripped = text[end:]
-        self._emit(text[start:end])
-
-    def _begin_stripped(self, separator: str, text: str) -> None:
-        if separator.endswith("to="):
-            self._begin_recipient(separator.removesuffix("to="), "to=" + text)
-        else:
-            self._begin_answer(text)
-
-    def _in_json_string(self) -> bool:
-        return self._call is not None and self._call[1].in_string()
-
-    def _body_marker(self, marker: str) -> None:
-        if self._stripped:
-            self._emit(self._stripped)
-            self._stripped = ""
-        if marker in (START, CHANNEL):
-            self._open_header(marker, open_body=True)
-        elif marker not in TERMINATORS or (not self.aligned and self._in_json_string()):
-            self._emit(self._as_text(marker))
-        elif self._sink is AnswerDelta and not self.aligned:
-            self._state, self._held = _State.ENDING, marker
-        else:
-            self._end_message("call" if marker == CALL else "message")
-            self._state = _State.DUE
-
-    def _end_message(self, closed: Closed) -> None:
-        if self._stripped:
-            self._emit(self._stripped)
-        if self._call:
-            self._end_call(*self._call, closed)
-        self._sink = self._call = self._stripped = None
-
-    def _end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        settled = arguments.settle(closed)
-        if settled is None:
-            self._incomplete = True
-            return
-        self._calls += 1
-        call_id = f"{self.call_prefix}_{self._calls}"
-        call = ToolCall(call_id, name, *settled, declared=name in self._tools)
-        self._executable |= call.executable
-        self._events.append(call)
-
-    # ENDING: a terminator in an answer ends it, unless text follows (rule 9).
-
-    def _ending_text(self, text: str) -> None:
-        self._held += text
-        if not text.isspace() or len(self._held) > MAX_HEADER:
-            self._resume_answer()
-
-    def _ending_marker(self, marker: str) -> None:
-        if marker in (START, CHANNEL, MESSAGE):
-            self._end_message("message")
-            self._state, self._held = _State.DUE, ""
-            self._due_marker(marker)
-        else:
-            self._held += marker
-            if marker not in TERMINATORS or len(self._held) > MAX_HEADER:
-                self._resume_answer()
-
-    def _resume_answer(self) -> None:
-        text, self._held, self._state = self._held, "", _State.BODY
-        self._emit(text)
+        for at in range(0, len(text), _LONGEST_PIECE):
+            self._state = read(self._state, text[at : at + _LONGEST_PIECE])
 
 
 def parse(

@@ -23,7 +23,7 @@ from harmony_core.events import (
     ToolCall,
 )
 from harmony_core.markers import CONTROL_TOKENS
-from harmony_core.parser import MAX_HEADER
+from harmony_core.states import MAX_HEADER
 from tests.support.chunking import merged, random_cuts
 
 ANALYSIS = "<|channel|>analysis<|message|>"
@@ -114,6 +114,24 @@ def test_every_cut_into_two_means_the_same(case: Case) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_random_cuts_mean_the_same(case: Case, seed: int) -> None:
     assert events_of(random_cuts(case.text, seed), case) == events_of([case.text], case)
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\xa0", " \u3000", "\x85\n"])
+@pytest.mark.parametrize("size", [1, 99])
+def test_every_blank_of_unicode_is_a_blank_in_a_header(blank: str, size: int) -> None:
+    call = f'<|channel|>commentary{blank}to=f{blank}json{{"a": 1}}'
+    assert told(in_pieces(call, size))["tool_calls"] == [
+        {"name": "f", "arguments": '{"a": 1}', "valid": True, "declared": True}
+    ]
+    answer = f"<|channel|>final{blank}こんにちは"
+    assert in_pieces(answer, size).answer == "こんにちは"
+
+
+def in_pieces(text: str, size: int) -> Reply:
+    parser = HarmonyParser(("f",))
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    events = [event for piece in pieces for event in parser.feed(piece)]
+    return collect([*events, *parser.close()])
 
 
 # Aligned streams.
@@ -291,6 +309,23 @@ def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
     assert parser.feed("more") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer", "called"),
+    [
+        ("<|start|>assistantcommentary to=functions.f", "", "", ["f"]),
+        ("<|start|>assistantcommentary to=", "", "assistantcommentary to=", []),
+        ("<|start|>assistantfinal x", "", " x", []),
+        ("<|start|>assistant", "<|start|>assistant", "", []),
+    ],
+)
+def test_a_header_of_the_stripped_spelling_may_have_kept_its_start(
+    text: str, reasoning: str, answer: str, called: list[str]
+) -> None:
+    reply = parse(f"analysisWe think. {text}", ["f"])
+    assert (reply.reasoning, reply.answer) == ("We think. " + reasoning, answer)
+    assert [call.name for call in reply.tool_calls] == called
+
+
 def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
     assert parse(CALL + "{}", tools=("f",)).finish_reason == "tool_calls"
     assert parse(CALL + "{}", tools=("g",)).finish_reason == "stop"
@@ -339,31 +374,48 @@ def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> Non
     assert collect([*events, *parser.close()]).answer == "y"
 
 
-@pytest.mark.parametrize("pending", ["<|start|>", " ", "<|end|>"])
-def test_held_text_in_an_answer_is_bounded(pending: str) -> None:
+@pytest.mark.parametrize("lead", ["", ANALYSIS + "t", FINAL + "x<|end|>"])
+@pytest.mark.parametrize("pending", ["<|start|>", "<|channel|>", " ", "analysis", "a"])
+def test_what_waits_for_a_decision_is_bounded(lead: str, pending: str) -> None:
     parser = HarmonyParser()
-    parser.feed(FINAL + "x<|end|>")
-    shown = "".join(
-        event.text
-        for _ in range(2 * MAX_HEADER)
-        for event in parser.feed(pending)
-        if isinstance(event, AnswerDelta)
-    )
-    assert shown or pending == "<|start|>"
-    assert len(parser._held) <= MAX_HEADER + len(pending)
+    parser.feed(lead)
+    waiting = len("<|end|>")
+    for _ in range(3 * MAX_HEADER):
+        shown = sum(len(delta.text) for delta in deltas_in(parser.feed(pending)))
+        waiting += len(pending) - shown
+        assert waiting <= MAX_HEADER + len("<|end|>" + pending)
+
+
+def deltas_in(events: Iterable[Event]) -> list[ReasoningDelta | AnswerDelta]:
+    return [
+        event for event in events if isinstance(event, ReasoningDelta | AnswerDelta)
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_any_number_of_stripped_messages_follow_one_another(size: int) -> None:
     """A model that loops in the stripped spelling must not exhaust the stack."""
-    text = "commentary to=functions.f json{}assistant" * 2000 + "final"
+    text = "commentary to=functions.f json{}assistant" * 20_000 + "final"
     parser = HarmonyParser()
     events = [
         event
         for start in range(0, len(text), size)
         for event in parser.feed(text[start : start + size])
     ]
-    assert len(collect(events + parser.close()).tool_calls) == 2000
+    assert len(collect(events + parser.close()).tool_calls) == 20_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "<|start|>",
+        "<|channel|>??<|end|>",
+        "<|channel|>final<|message|>",
+        "<|message|>x<|end|>",
+    ],
+)
+def test_no_number_of_messages_in_one_feed_exhausts_the_stack(message: str) -> None:
+    assert parse(message * 200_000 + FINAL + "the end").answer.endswith("the end")
 
 
 def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
@@ -383,6 +435,7 @@ WORDS = [
         "assistant",
         "assistantfinal",
         "assistantcommentary",
+        "analysisWe think. ",
         "tool",
         "user",
     ),
@@ -402,8 +455,10 @@ WORDS = [
         "\n",
     ),
 ]
+UNICODE_BLANKS = ["\u3000", "\xa0", "\u2003", "\x85", "\x1c"]
+blanks = st.text(st.sampled_from([" ", "\n", *UNICODE_BLANKS]), min_size=1, max_size=3)
 fragments = st.lists(
-    st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), st.text(max_size=6)),
+    st.one_of(st.sampled_from([*CONTROL_TOKENS, *WORDS]), blanks, st.text(max_size=6)),
     max_size=20,
 )
 reasons: st.SearchStrategy[FinishReason] = st.sampled_from(
@@ -413,6 +468,11 @@ reasons: st.SearchStrategy[FinishReason] = st.sampled_from(
 
 @given(fragments, st.randoms(use_true_random=False), reasons)
 @example(["<|channel|>", "final", " " * MAX_HEADER, "x"], random.Random(0), "stop")
+@example([" " * (MAX_HEADER - 2), "assistantfinal", "x"], random.Random(0), "stop")
+@example(
+    ["<|channel|>", "commentary \u3000to=f json", '{"a": 1}'], random.Random(0), "stop"
+)
+@example(["<|channel|>", "final code\u3000x"], random.Random(0), "stop")
 @settings(max_examples=500)
 def test_any_text_means_the_same_in_every_chunking(
     parts: list[str], cuts: random.Random, finish_reason: FinishReason
