@@ -14,17 +14,23 @@ from .events import (
     Finish,
     FinishReason,
     Progress,
+    ToolCall,
     Usage,
     has_executable_call,
 )
 from .jsontext import Json, JsonObject, as_list, as_object, sent_text
-from .sse import SseData, SseDecoder, SseField
+from .native_calls import CallIds
+from .record_template import RecordTemplate
+from .sse import MAX_SSE_EVENT, SseDecoder, SseField
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of an answer that is no stream; what is longer is not read to its end."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
+
+MAX_COUNT: Final = 10**12
+"""Tokens that a server may count; what is more is no count."""
 
 # An event stream begins with a field name or a colon; JSON and HTML with one of these.
 _BODY_STARTS: Final = (b"{", b"[", b"<")
@@ -33,7 +39,9 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
-_JSON: Final = json.JSONDecoder()
+# Some servers leave control characters in strings as they are.
+_JSON: Final = json.JSONDecoder(strict=False)
+_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Servers' own words for an end; any other word is an ordinary `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -50,8 +58,12 @@ class ChatStream:
 
     Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
     SGLang, and a whole JSON completion. Errors, HTML and cut streams are a `Finish` of
-    their own kind. The last event is the only `Finish`; it waits for the usage, which
-    servers send behind the finish reason.
+    their own kind. The last event is the only `Finish`; it waits for the usage and the
+    end mark, as some servers send a finish reason with every chunk.
+
+    With a `call_prefix` all calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so
+    on: a new one for each reply makes them unique in a conversation. Without one the ids
+    that the server sent are kept.
 
     `finished` tells that nothing more will come and the connection should be closed, which
     ends the generation where a stop word did.
@@ -62,6 +74,7 @@ class ChatStream:
         tools: Iterable[str] = (),
         stop: Iterable[str] = (),
         json_reply: bool = False,
+        call_prefix: str = "",
     ) -> None:
         self.finished = False
         self.fingerprint = ""
@@ -69,19 +82,31 @@ class ChatStream:
         words = [word for word in stop if word]
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
         self._content = DeltaReader(tools)
+        self._ids = CallIds(call_prefix)
         self._sse = SseDecoder()
+        self._template = RecordTemplate()
+        self._between_events = True
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # what came before that
         self._named = False
         self._unread = ""  # data in plain words: an error, if the reply does not end
         self._usage: Json = None
         self._called = False  # a call that a host may run was given out
-        self._ending: Finish | None = None
+        self._reason: FinishReason | None = None  # the last one, if no text followed it
 
     @property
     def deltas(self) -> int:
         """How many deltas carried text or thinking."""
         return self._content.deltas
+
+    @property
+    def whole(self) -> bool:
+        """Whether the reply is whole even if nothing more comes.
+
+        It is behind a finish reason. If the server falls silent then or the connection
+        breaks, that is no failure: `close` gives the proper `Finish`.
+        """
+        return self.finished or self._reason is not None
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return what they brought."""
@@ -92,7 +117,19 @@ class ChatStream:
             self._head += data[: MAX_BODY - len(self._head)]
             if self._head.startswith(_BODY_STARTS):
                 return []
-        return self._take_fields(self._sse.feed(data))
+        events: list[Event] = []
+        at = 0
+        while at < len(data) and not self.finished:
+            if self._between_events:
+                texts, at = self._template.texts_at(data, at)
+                events += self._take_texts(texts)
+                if at == len(data):
+                    break
+            end = self._template.next_start(data, at)
+            events += self._take_fields(self._sse.feed(data[at:end]))
+            self._between_events = self._sse.between_events
+            at = end
+        return events
 
     def close(self) -> list[Event]:
         """End the reply: nothing is held back any longer, and its `Finish` comes."""
@@ -115,56 +152,83 @@ class ChatStream:
             self._is_stream = True
             if self.finished:
                 break
-            if isinstance(field, SseData):
-                events += self._take_data(field.text)
+            if isinstance(field, bytes):
+                events += self._take_record(field)
             elif progress := _KEEPALIVE.fullmatch(field.text):
                 events.append(Progress(int(progress[1]), int(progress[2])))
+        if self._sse.too_long:
+            events += self._finish("error", _TOO_LONG)
         return events
 
-    def _take_data(self, text: str) -> list[Event]:
+    def _take_record(self, record: bytes) -> list[Event]:
+        wire = b"data: %b\n\n" % record
+        texts, end = self._template.texts_at(wire, 0)
+        if len(texts) == 1 and end == len(wire):
+            return self._take_texts(texts)
+        return self._take_data(record.decode("utf-8", "replace"), record)
+
+    def _take_texts(self, texts: list[str]) -> list[Event]:
+        """Take the texts of records that bring nothing else."""
+        if self._reason and any(texts):
+            self._reason = None
+        field = self._template.field
+        if field == "content" and not self._filter:
+            return self._give(self._content.feed_texts(texts))
+        events: list[Event] = []
+        for text in texts:
+            if not self.finished:
+                events += self._give(self._content.feed({field: text}))
+        return events
+
+    def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_odd_data(text)
+            return self._take_lines(text)
         if end != len(text):
-            return self._take_odd_data(text)
+            return self._take_lines(text)
         if not isinstance(chunk, dict):
             return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
             return self._finish("error", words or text) if is_error else []
+        if record:
+            self._template.learn(record, chunk)
         return self._take_chunk(chunk)
 
-    def _take_odd_data(self, text: str) -> list[Event]:
+    def _take_lines(self, text: str) -> list[Event]:
         """Take the end mark, plain words, or chunks without blank lines between them."""
-        lines = [line for line in map(str.strip, text.split("\n")) if line]
-        if lines == ["[DONE]"]:
-            return self._finish("stop")
-        if lines != [text]:
-            return [event for line in lines for event in self._take_data(line)]
-        if not text.startswith(("{", "[")):  # else a chunk or an end mark that was cut
-            self._unread = text
-        return []
+        events: list[Event] = []
+        for line in filter(None, map(str.strip, text.split("\n"))):
+            if line == "[DONE]":
+                events += self._finish("stop")
+            elif line.startswith("{"):
+                if line != text and line.endswith("}"):  # else it is known to be cut
+                    events += self._take_data(line)
+            elif not line.startswith("["):
+                self._unread = line
+            if self.finished:
+                break
+        return events
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
         if not self._named:
             self._take_names(chunk)
         usage = chunk.get("usage")
         self._usage = usage or self._usage
-        events: list[Event] = []
         choice = _first_of(chunk.get("choices"))
-        if choice and not self._ending:
-            delta = choice.get("delta") or choice.get("message")
-            events = self._content.feed(delta) if isinstance(delta, dict) else []
-            if self._filter:
-                events = self._filter.apply(events)
-            self._called = self._called or has_executable_call(events)
-            if self._filter and self._filter.stopped:
-                return events + self._finish("stop")
-            if reason := sent_text(choice.get("finish_reason")):
-                events += self._end(_REASONS.get(reason, "stop"))
-        return events + self._release() if usage and self._ending else events
+        if not choice:
+            return self._finish("stop") if usage and self._reason else []
+        delta = choice.get("delta") or choice.get("message")
+        deltas = self.deltas
+        events = self._content.feed(delta) if isinstance(delta, dict) else []
+        reason = sent_text(choice.get("finish_reason"))
+        if reason:
+            self._reason = _REASONS.get(reason, "stop")
+        elif self.deltas > deltas:
+            self._reason = None
+        return self._give(events)
 
     def _take_names(self, chunk: JsonObject) -> None:
         self._named = True
@@ -174,14 +238,36 @@ class ChatStream:
         if reply_id := _NOT_IN_IDS.sub("", reply_id)[:64]:
             self._content.name_calls(f"call_{reply_id}")
 
-    def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        return self._end(reason, detail) + self._release()
+    def _give(self, events: list[Event]) -> list[Event]:
+        """What of these events the caller gets; ends the reply where a stop word does."""
+        for event in events:
+            if isinstance(event, ToolCall):
+                events = self._with_ids(events)
+                break
+        else:
+            if not self._filter:
+                return events
+        if self._filter:
+            events = self._filter.apply(events)
+        self._called = self._called or has_executable_call(events)
+        stopped = self._filter and self._filter.stopped
+        return events + self._finish("stop") if stopped else events
 
-    def _end(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        """Give out all that is held, and note the `Finish`: the first one counts."""
-        if self._ending:
+    def _with_ids(self, events: list[Event]) -> list[Event]:
+        return [
+            self._ids.give(event) if isinstance(event, ToolCall) else event
+            for event in events
+        ]
+
+    def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
+        """Give out all that is held, and the `Finish`: a reason that came before counts."""
+        if self.finished:
             return []
+        self.finished = True
+        if self._reason:
+            reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
             events = self._filter.close(events, self._called)
@@ -190,16 +276,9 @@ class ChatStream:
                 reason, truncated, detail = "stop", False, ""
         if reason == "stop" and (self._called or has_executable_call(events)):
             reason = "tool_calls"
-        detail = detail[:MAX_DETAIL]
-        self._ending = Finish(reason, truncated, detail, json_valid, thought)
-        return events
-
-    def _release(self) -> list[Event]:
-        if self.finished:
-            return []
-        self.finished = True
-        events = (_usage_of(self._usage), self._ending)
-        return [event for event in events if event]
+        finish = Finish(reason, truncated, detail[:MAX_DETAIL], json_valid, thought)
+        usage = _usage_of(self._usage)
+        return [*events, usage, finish] if usage else [*events, finish]
 
 
 def _first_of(choices: Json) -> JsonObject | None:
@@ -217,7 +296,7 @@ def _usage_of(usage: Json) -> Usage | None:
 
 
 def _count(value: Json) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return int(value) if isinstance(value, int) and 0 < value <= MAX_COUNT else 0
 
 
 def _error_words(frame: JsonObject) -> str:

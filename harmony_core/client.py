@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
+from uuid import uuid4
 
 from .chat import ChatStream
 from .diagnosis import explain_reply, server_version
@@ -59,7 +60,9 @@ class Client:
 
         Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
         """
-        body, chat = request.payload(), request.chat_stream()
+        body = request.payload()
+        # Servers number their calls anew in each reply; hosts want unique ids.
+        chat = request.chat_stream(call_prefix=f"call_{uuid4().hex}")
         exchange = self._exchange(request.model)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
@@ -217,7 +220,7 @@ class ReplyStream:
             self._end(failure)
 
     def _end(self, failure: ServerError | None) -> None:
-        """Judge the reply as a whole; a break after its proper end is none."""
+        """Judge the reply; a silence or a break behind a finish reason is no failure."""
         self._over = True
         self._exchange.close()
         self._pending.extend(self._chat.close())

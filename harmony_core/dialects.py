@@ -1,25 +1,44 @@
 """The content of one reply, delta by delta: its text, and the fields beside it.
 
-The text is Harmony, which covers text without any markup, or begins with a `<think>`
-block (models other than gpt-oss on servers that do not split it).
+The text is Harmony, which covers text without any markup, or begins with `<think>` blocks
+(models other than gpt-oss on servers that do not split them). Behind thinking that the
+server or such a block told apart, a reply begins anew.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from .events import AnswerDelta, Event, Finish, FinishReason, ReasoningDelta
-from .jsontext import JsonObject, sent_text
+from .jsontext import Json, JsonObject, objects_in, sent_text
 from .markers import CONTROL_TOKENS
 from .native_calls import NativeCalls
 from .parser import HarmonyParser
 
-MAX_THINK_LEAD: Final = 64
-"""Characters, blanks mostly, that may stand before `<think>` at the start of a reply."""
+MAX_LEAD: Final = 64
+"""Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
 
-_THINK: Final = "<think>"
+_LONGEST_PIECE: Final = 512
+"""Characters taken at once around `<think>` blocks, which nest the calls that read them."""
+
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
+_THINK_TAGS: Final = ("<think>", "<thinking>", "<reasoning>")
+
+# LM Studio and Ollama split only the thinking off: what follows it may be Harmony, with
+# its control tokens or without (harmony.md, rule 7).
+_HARMONY_STARTS: Final = (
+    "<|",
+    "assistantfinal",
+    "to=functions.",
+    "assistant to=functions.",
+    "commentary to=",
+    "assistantcommentary to=",
+)
+_ANALYSIS_START: Final = re.compile(r"(?:assistant)?analysis(?:[^\W\d_]|\n)")
+# What such a start may still become; `analysis` needs one more character.
+_UNDECIDED: Final = (*_HARMONY_STARTS, "analysis.", "assistantanalysis.")
 
 
 class UntilWord:
@@ -55,18 +74,22 @@ class UntilWord:
 class DeltaReader:
     """Tell a reply's thinking, answer and calls apart, however they are spelled.
 
-    Fields win over markup: once thinking or a call came in a field of its own, text is
-    the answer, markers and all. Never raises.
+    Fields win over markup: once a call came in a field of its own, text is the answer,
+    markers and all. Behind thinking in a field it is the answer too, unless it begins
+    like Harmony. Never raises.
     """
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
-        names = tuple(tools)
+        self._tools = tuple(tools)
         self.deltas = 0  # those that carried text, thinking or a call
-        self._native = NativeCalls(names)
-        self._parser = HarmonyParser(names)
+        self._call_prefix = "call"
+        self._native = NativeCalls(self._tools)
+        self._parser = self._new_parser()
         self._read = self._read_start
-        self._held = ""  # what may still begin with `<think>`
-        self._thinking = UntilWord(["</think>"])
+        self._held = ""  # of the start: what does not tell yet how the reply is spelled
+        self._tags: tuple[str, ...] = _THINK_TAGS  # that may come at the start
+        self._anew = False  # whether the start is one behind thinking
+        self._thinking = UntilWord(())
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
         self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
         self._truncated = False  # whether text was cut or a call in it dropped
@@ -75,58 +98,106 @@ class DeltaReader:
 
     def name_calls(self, prefix: str) -> None:
         """Set what the ids of calls begin with, where the server gave none."""
-        self._parser.call_prefix = prefix
+        self._call_prefix = self._parser.call_prefix = prefix
 
     def feed(self, delta: JsonObject) -> list[Event]:
         """Take one delta, or a whole message."""
-        text, calls = sent_text(delta.get("content")), delta.get("tool_calls")
-        # vLLM sends the same in both fields.
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if text or reasoning or calls:
-            self.deltas += 1
+        text, calls = _text_in(delta.get("content")), delta.get("tool_calls")
+        reasoning = _reasoning_in(delta)
         if not (reasoning or calls):
-            return self._read(text) if text else []
-        events = self._stop_searching_markup()
-        self._native.add(calls)
-        if thought := sent_text(reasoning):
-            events.append(ReasoningDelta(thought))
-        return events + self._read(text)
+            return self.feed_texts((text,))
+        self.deltas += 1
+        events = self._begin_anew() if reasoning else self._stop_searching_markup()
+        if reasoning:
+            events.append(ReasoningDelta(reasoning))
+        if calls:
+            events += self._stop_searching_markup()
+        events += self._native.add(calls)
+        return events + self._read(text) if text else events
+
+    def feed_texts(self, texts: Iterable[str]) -> list[Event]:
+        """Take deltas that bring nothing but their text."""
+        events: list[Event] = []
+        for text in texts:
+            if text:
+                self.deltas += 1
+                events += self._read(text)
+        return events
 
     def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
         """Give out all that is held; also whether text was cut or a call dropped."""
         events = self._close_text(reason)
-        calls, dropped = self._native.close(reason != "stop", self._parser.call_prefix)
+        calls, dropped = self._native.close(reason != "stop", self._call_prefix)
         return [*events, *calls], dropped or self._truncated
 
+    def _new_parser(self) -> HarmonyParser:
+        return HarmonyParser(self._tools, call_prefix=self._call_prefix)
+
     def _stop_searching_markup(self) -> list[Event]:
-        if self._read == self._emit and self._sink is AnswerDelta:
+        if self._read == self._emit:
             return []
         events = self._close_text("stop")
         self._read, self._sink, self._at_edge = self._emit, AnswerDelta, False
         return events
 
+    def _begin_anew(self) -> list[Event]:
+        """Wait for the reply behind thinking that came in a field of its own."""
+        if self._read == self._read_start and self._anew and not self._held:
+            return []
+        events = self._stop_searching_markup()
+        self._expect_start(())
+        return events
+
+    def _expect_start(self, tags: tuple[str, ...]) -> None:
+        self._read, self._sink = self._read_start, AnswerDelta
+        self._tags, self._anew, self._held = tags, True, ""
+
     def _close_text(self, reason: FinishReason) -> list[Event]:
-        waiting = self._read == self._read_start
-        events = self._read_harmony(self._held) if waiting else []
+        events = self._decide_start() if self._read == self._read_start else []
         events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
-                self._truncated = event.truncated
+                self._truncated |= event.truncated
             else:
                 events.append(event)
         return events
 
+    def _read_pieces(self, text: str) -> list[Event]:
+        events: list[Event] = []
+        for at in range(0, len(text), _LONGEST_PIECE):
+            if self._read not in (self._read_start, self._read_thinking):
+                return events + self._read(text[at:])
+            events += self._read(text[at : at + _LONGEST_PIECE])
+        return events
+
     def _read_start(self, text: str) -> list[Event]:
+        if self._anew and len(text) > _LONGEST_PIECE:
+            return self._read_pieces(text)
         self._held += text
-        lead = self._held.lstrip()
-        if lead.startswith(_THINK):
-            self._read = self._read_thinking
-            self._sink, self._at_edge = ReasoningDelta, True
-            return self._read_thinking(lead.removeprefix(_THINK))
-        if _THINK.startswith(lead) and len(self._held) <= MAX_THINK_LEAD:
+        lead = self._held[:MAX_LEAD].lstrip()
+        if tag := next(filter(lead.startswith, self._tags), ""):
+            text, self._held = self._held.lstrip().removeprefix(tag), ""
+            self._thinking = UntilWord([f"</{tag[1:]}"])
+            self._read, self._sink = self._read_thinking, ReasoningDelta
+            self._at_edge = not self._anew
+            return self._read_pieces(text)
+        waits = (*self._tags, *(_UNDECIDED if self._anew else ()))
+        if len(self._held) < MAX_LEAD and any(w.startswith(lead) for w in waits):
             return []
+        return self._decide_start()
+
+    def _decide_start(self) -> list[Event]:
+        """Read the start, and all that follows, as Harmony or as an answer in plain text."""
+        text, self._held = self._held, ""
+        lead = text[:MAX_LEAD].lstrip()
+        plain = not lead.startswith(_HARMONY_STARTS) and not _ANALYSIS_START.match(lead)
+        if self._anew and plain:
+            self._read = self._emit
+            return self._emit(text)
+        if self._anew:
+            self._parser, self._aligning, self._tail = self._new_parser(), True, ""
         self._read = self._read_harmony
-        return self._read_harmony(self._held)
+        return self._read_harmony(text)
 
     def _read_harmony(self, text: str) -> list[Event]:
         if self._aligning and ("|>" in text or not self._parser.aligned):
@@ -146,10 +217,13 @@ class DeltaReader:
         self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
     def _read_thinking(self, text: str) -> list[Event]:
+        if len(text) > _LONGEST_PIECE:
+            return self._read_pieces(text)
         events = self._emit(self._thinking.feed(text))
         if self._thinking.found:
-            self._read, self._sink, self._at_edge = self._emit, AnswerDelta, True
-            events += self._emit(self._thinking.rest)
+            self._expect_start(_THINK_TAGS)
+            self._at_edge = True
+            events += self._read_start(self._thinking.rest)
         return events
 
     def _emit(self, text: str) -> list[Event]:
@@ -158,3 +232,22 @@ class DeltaReader:
             text = text.lstrip()
             self._at_edge = not text
         return [self._sink(text)] if text else []
+
+
+def _text_in(content: Json) -> str:
+    """A text, or the texts of a list of parts."""
+    if isinstance(content, list):
+        return "".join(sent_text(part.get("text")) for part in objects_in(content))
+    return sent_text(content)
+
+
+def _reasoning_in(delta: JsonObject) -> str:
+    """The thinking in the first field that has any: vLLM sends the same in two of them."""
+    for name in ("reasoning_content", "reasoning"):
+        if text := _text_in(delta.get(name)):
+            return text
+    details = objects_in(delta.get("reasoning_details"))  # OpenRouter
+    return "".join(
+        sent_text(part.get("text")) or sent_text(part.get("summary"))
+        for part in details
+    )

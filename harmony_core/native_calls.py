@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from .arguments import Arguments
-from .events import ToolCall
+from .events import AnswerDelta, Event, ToolCall
 from .jsontext import Json, JsonObject, dump_json, objects_in, sent_text
+from .markers import CONSTRAIN
+
+# Recipients that mean the reader: the arguments of such a call are the answer.
+_READER_NAMES: Final = ("final", "user", "response", "developer", "system")
 
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
@@ -16,10 +21,34 @@ def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
     return {"id": call_id, "type": "function", "function": function}
 
 
+class CallIds:
+    """Gives every call of a reply an id, no two alike, whatever the server sent.
+
+    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on; a prefix that no other
+    reply has makes them unique in a conversation. Without one the server's ids are kept.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._given: set[str] = set()
+        self._number = 0
+
+    def give(self, call: ToolCall) -> ToolCall:
+        """Return the call with the id that it keeps."""
+        self._number += 1
+        call_id = f"{self._prefix}_{self._number}" if self._prefix else call.id
+        while call_id in self._given:
+            self._number += 1
+            call_id = f"{call.id}_{self._number}"
+        self._given.add(call_id)
+        return replace(call, id=call_id)
+
+
 @dataclass(slots=True)
 class _NativeCall:
     id: str
     name: str
+    is_answer: bool  # the name means the reader: its arguments are the answer
     arguments: Arguments = field(default_factory=Arguments)
 
 
@@ -31,8 +60,9 @@ class NativeCalls:
         self._calls: list[_NativeCall] = []
         self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
 
-    def add(self, pieces: Json) -> None:
-        """Take one delta's `tool_calls`."""
+    def add(self, pieces: Json) -> list[Event]:
+        """Take one delta's `tool_calls`; return what of them is the answer."""
+        answer: list[Event] = []
         for piece in objects_in(pieces):
             function = piece.get("function")
             if not isinstance(function, dict):
@@ -43,7 +73,12 @@ class NativeCalls:
             given = function.get("arguments")
             if isinstance(given, dict):  # as in Ollama's own API
                 given = _written(given)
-            call.arguments.append(sent_text(given))
+            text = sent_text(given)
+            if not call.is_answer:
+                call.arguments.append(text)
+            elif text:
+                answer.append(AnswerDelta(text))
+        return answer
 
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
@@ -55,7 +90,7 @@ class NativeCalls:
         named = call and call.name and name
         is_new = call and call.id and call.id != call_id if call_id else index is None
         if not call or (named and is_new):
-            call = _NativeCall(call_id, name)
+            call = _NativeCall(call_id, name, self._means_reader(name))
             self._calls.append(call)
         call.id, call.name = call.id or call_id, call.name or name
         self._latest[None] = self._latest[index] = call
@@ -67,12 +102,23 @@ class NativeCalls:
         `cut`: the reply did not end by itself. A call without an id gets one.
         """
         calls: list[ToolCall] = []
-        for number, call in enumerate(self._calls, 1):
+        sent = [call for call in self._calls if not call.is_answer]
+        for number, call in enumerate(sent, 1):
             if settled := call.arguments.settle("cut" if cut else "message"):
                 call_id = call.id or f"{call_prefix}_{number}"
-                name = call.name.removeprefix("functions.")
+                name = _tool_name(call.name)
                 calls.append(ToolCall(call_id, name, *settled, name in self._tools))
-        return calls, len(calls) < len(self._calls)
+        return calls, len(calls) < len(sent)
+
+    def _means_reader(self, name: str) -> bool:
+        tool = _tool_name(name)
+        is_reader = name.startswith(CONSTRAIN) or tool in _READER_NAMES
+        return is_reader and tool not in self._tools
+
+
+def _tool_name(name: str) -> str:
+    """The tool that a name means, without the namespace and what a header left there."""
+    return name.removeprefix("functions.").partition("<|")[0].strip()
 
 
 def _written(arguments: Json) -> str:

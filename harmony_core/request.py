@@ -135,14 +135,19 @@ class ChatRequest:
         _merge(body, self.extra)
         return body
 
-    def chat_stream(self) -> ChatStream:
-        """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
+    def chat_stream(self, call_prefix: str = "") -> ChatStream:
+        """A `ChatStream` that knows the tools, the stop words and the wish for JSON.
+
+        Give each reply another `call_prefix`, so that no two calls of a conversation
+        share an id.
+        """
         names = (function_of(tool).get("name") for tool in self.tools)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
+            call_prefix=call_prefix,
         )
 
     def _messages(self) -> list[JsonObject]:

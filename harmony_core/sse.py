@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
 
-
-@dataclass(frozen=True, slots=True)
-class SseData:
-    """One event: its `data:` lines joined by line breaks."""
-
-    text: str
+MAX_EVENT_LINES: Final = 1024
+"""Lines of one event's data. It bounds the work that a single blank line can bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,52 +20,97 @@ class SseComment:
     text: str
 
 
-SseField = SseData | SseComment
+SseField: TypeAlias = bytes | SseComment
+"""The data of one event, its lines joined by line breaks and not decoded; or a comment."""
 
 
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    Lines are found among the bytes and decoded whole, so a character cut in two needs no
-    care. Unlike in a browser, `close` gives the event whose blank line never came, the
-    names of events are skipped, and a field `error: …` (older llama.cpp) is data. A line
-    past `MAX_SSE_EVENT` bytes loses its end; an event past it is given as it stands.
+    A line ends with LF, CR LF or CR alone. Unlike in a browser, `close` gives the event
+    whose blank line never came, and the names of events are skipped. A field `error: …`
+    (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
+    of more than `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
+        self.too_long = False  # a line or an event was: nothing follows any more
         self._line = bytearray()  # the line that is not complete yet
-        self._data = bytearray()  # this event's data, a line break behind each line
+        self._data: list[bytes] = []  # this event's lines of data
+        self._size = 0  # their bytes
+        self._behind_cr = False  # an LF that comes now belongs to the CR before it
+
+    @property
+    def between_events(self) -> bool:
+        """Whether what comes next begins an event."""
+        return not (self._line or self._data or self._behind_cr or self.too_long)
 
     def feed(self, data: bytes) -> list[SseField]:
         """Take some bytes and return what they complete."""
-        one_line = data.endswith(b"\n\n") and data.find(b"\n") == len(data) - 2
-        if one_line and data.startswith(b"data: ") and not (self._line or self._data):
-            return [SseData(_text(data[6:-2].removesuffix(b"\r")))]  # as nearly always
-        *lines, rest = data.split(b"\n")
-        fields: list[SseField] = []
-        if lines:
-            lines[0] = bytes(self._line) + lines[0]
+        if self.too_long:
+            return []
+        if b"\r" in data or self._behind_cr:
+            data = self._with_line_feeds(data)
+        if b"\n" not in data:
+            self._hold(data)
+            return []
+        if self._line:
+            data = bytes(self._line) + data
             self._line.clear()
-            fields = list(self._fields(lines))
-        self._line += rest[: MAX_SSE_EVENT - len(self._line)]
+        events = data.split(b"\n\n")
+        rest = events.pop()
+        fields: list[SseField] = []
+        for event in events:
+            usual = event.startswith(b"data: ") and b"\n" not in event
+            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+                fields.append(event[6:])
+            elif event or self._data:
+                fields += self._fields([*event.split(b"\n"), b""])
+                if self.too_long:
+                    return fields
+        if rest:
+            *lines, last = rest.split(b"\n")
+            fields += self._fields(lines)
+            self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
         """Return what the end completes: a line or an event that is still open."""
         return list(self._fields([bytes(self._line), b""]))
 
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        if self._behind_cr and data:
+            data = data.removeprefix(b"\n")
+            self._behind_cr = False
+        if data.endswith(b"\r"):
+            self._behind_cr = True
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _hold(self, data: bytes) -> None:
+        self._line += data
+        if len(self._line) > MAX_SSE_EVENT:
+            self.too_long = True
+            self._line.clear()
+
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            line = line.removesuffix(b"\r")
+            if len(line) + self._size > MAX_SSE_EVENT:
+                self.too_long = True
+            if self.too_long:
+                return
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
-                self._data += value.removeprefix(b" ") + b"\n"
+                self._add(value.removeprefix(b" "))
+            elif line.startswith(b"{"):
+                self._add(line)
             elif value and not name:
-                yield SseComment(_text(value.removeprefix(b" ")))
-            if self._data and (not line or len(self._data) > MAX_SSE_EVENT):
-                yield SseData(_text(self._data[:-1]))
+                comment = value.removeprefix(b" ")
+                yield SseComment(comment.decode("utf-8", "replace"))
+            if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
+                yield b"\n".join(self._data)
                 self._data.clear()
+                self._size = 0
 
-
-def _text(data: bytes | bytearray) -> str:
-    return data.decode("utf-8", "replace")
+    def _add(self, line: bytes) -> None:
+        self._data.append(line)
+        self._size += len(line) + 1

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import uuid4
 
 import aiohttp
 
@@ -40,7 +41,8 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.timeouts = timeouts
-        self.stream: ChatStream = request.chat_stream()
+        # Servers number their calls anew in each reply; Open WebUI wants unique ids.
+        self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
 
     @asynccontextmanager
@@ -66,8 +68,9 @@ class Exchange:
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes; return the events of all that came. Until `stream.finished`.
 
-        A connection that breaks is the end of the bytes: `ChatStream` tells whether the
-        reply was whole. Raises `ServerError` for a server that falls silent.
+        A connection that breaks is the end of the bytes, and so is silence behind a finish
+        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` for a
+        server that falls silent before.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -87,6 +90,8 @@ class Exchange:
             async with asyncio.timeout(self.timeouts.limit(phase)):
                 data = await content.read(READ_SIZE)
         except TimeoutError:
+            if self.stream.whole:
+                return b""
             raise self._error(phase, "timeout") from None
         except (aiohttp.ClientError, OSError):
             return b""

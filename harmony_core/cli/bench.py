@@ -26,7 +26,7 @@ CHUNK = 4
 
 REPEATS = 5
 BLOCK_SIZE = 4096
-STREAM_GOAL = 1.5
+STREAM_GOAL = 0.6
 """How many times the cost of the bare loop `ChatStream` may take."""
 
 _CALL = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"text": "'

@@ -19,7 +19,7 @@ from ..jsontext import Json, JsonObject, dump_json, load_json
 from ..markers import CONTROL_TOKENS
 from ..native_calls import openai_call
 from ..request import ChatRequest
-from ..sse import SseData, SseDecoder
+from ..sse import SseDecoder
 from .exit_codes import OK, UNEXPECTED_REPLY, UNREACHABLE, USAGE, exit_code
 from .phrases import language, phrase
 from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
@@ -189,9 +189,9 @@ def _raw_text(data: bytes) -> str:
     decoder = SseDecoder()
     fields = [*decoder.feed(data), *decoder.close()]
     chunks = [
-        load_json(field.text)
+        load_json(field)
         for field in fields
-        if isinstance(field, SseData) and field.text[:1] == "{"
+        if isinstance(field, bytes) and field[:1] == b"{"
     ]
     return "".join(_content(chunk) for chunk in chunks)
 

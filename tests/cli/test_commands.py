@@ -283,5 +283,5 @@ def test_bench_shows_every_state_beside_its_goal(
     assert "Japanese, blocks of 4 KiB" in shown
     assert shown.endswith(
         "\nshort and long: 1K and 2K characters "
-        "(before the first header: 128 and 512); goal: ratio <= 1.5\n"
+        "(before the first header: 128 and 512); goal: ratio <= 0.6\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from harmony_core.events import (
     Usage,
     collect,
 )
+from harmony_core.sse import MAX_EVENT_LINES, MAX_SSE_EVENT
 from tests.core.streams import (
     RAW,
     THINKING,
@@ -72,6 +74,36 @@ def test_a_dialect_is_understood_in_every_chunking(path: Path) -> None:
         assert all(call.executable for call in got.tool_calls)
 
 
+# The corpus: what servers were reported to send.
+
+STREAMS = json.loads(
+    (Path(__file__).parents[1] / "corpus" / "streams.json").read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("row", STREAMS, ids=lambda row: row["name"])
+def test_the_corpus_of_streams_is_read_right_in_every_chunking(
+    row: dict[str, Any],
+) -> None:
+    data = row["body"].encode()
+    cuttings = [[data], [data[at : at + 1] for at in range(len(data))]]
+    cuttings += [list(random_cuts(data, seed)) for seed in range(8)]
+    for pieces in cuttings:
+        got = collect(read(pieces, ChatStream(tools=row["tools"])))
+        counts = got.usage
+        assert {
+            "reasoning": got.reasoning,
+            "answer": got.answer,
+            "tool_calls": [[call.name, call.arguments] for call in got.tool_calls],
+            "finish_reason": got.finish_reason,
+            "truncated": got.truncated,
+            "detail": got.detail,
+            "usage": counts
+            and [counts.prompt_tokens, counts.completion_tokens, counts.cached_tokens],
+        } == {key: row[key] for key in row if key not in ("name", "body", "tools")}
+        assert all(call.executable for call in got.tool_calls)
+
+
 # The shape of a stream.
 
 
@@ -119,11 +151,42 @@ def test_usage_in_every_chunk_is_told_once_and_last() -> None:
     assert events[2:] == [Usage(5, 2), Finish("stop")]
 
 
-def test_text_after_the_finish_reason_is_ignored() -> None:
-    got = answer_of(
-        text("Hi"), chunk({}, "stop"), text(" there"), sse({"error": "late"}), DONE
-    )
-    assert (got.answer, got.finish_reason) == ("Hi", "stop")
+def test_usage_without_choices_behind_a_finish_reason_is_the_end() -> None:
+    stream = ChatStream()
+    stream.feed(chunk({}, "stop") + usage(3, 4))
+    assert stream.finished
+    assert stream.feed(text("late")) == []
+
+
+def test_text_behind_a_finish_reason_takes_it_back() -> None:
+    stream = ChatStream()
+    stream.feed(text("Hi"))
+    assert not stream.whole
+    stream.feed(chunk({}, "stop"))
+    assert stream.whole
+    stream.feed(text(" there"))
+    assert not stream.whole
+    assert collect(stream.close()).finish_reason == "interrupted"
+
+
+@pytest.mark.parametrize("template", [[], [text("a"), text("b")]])
+def test_empty_text_behind_a_finish_reason_does_not(template: list[bytes]) -> None:
+    got = answer_of(*template, chunk({}, "length"), text(""), text(None))
+    assert got.finish_reason == "length"
+
+
+def test_a_line_past_the_limit_is_an_error_in_our_words() -> None:
+    line = [b"data: ", *[b"x" * 65_536] * (MAX_SSE_EVENT // 65_536), b"\n\n"]
+    events = read([text("Hi"), *line, text("lost"), DONE])
+    assert events[0] == AnswerDelta("Hi")
+    assert isinstance(events[-1], Finish)
+    assert (events[-1].reason, len(events)) == ("error", 2)
+    assert "16 MiB" in events[-1].detail
+
+
+def test_an_event_of_many_lines_costs_bounded_work_at_once() -> None:
+    event = b"data:[\n" * (3 * MAX_EVENT_LINES) + b"\n"
+    assert answer_of(text("Hi"), event, text(" there"), DONE).answer == "Hi there"
 
 
 def test_an_end_mark_that_is_cut_is_no_error() -> None:
@@ -232,6 +295,10 @@ def test_deltas_that_carry_text_are_counted() -> None:
                 "prompt_tokens_details": None,
             },
             Usage(3, 0),
+        ),
+        (
+            {"prompt_tokens": 10**400, "completion_tokens": 10**12},
+            Usage(0, 10**12),
         ),
         (
             {"prompt_tokens": -1, "prompt_tokens_details": {"cached_tokens": 2}},

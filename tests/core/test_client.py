@@ -466,6 +466,24 @@ def test_over_tls_a_stream_can_be_closed_while_it_waits(
     assert tls_server.requests[0].was_closed_by_client()
 
 
+def test_silence_behind_a_finish_reason_is_the_end_of_a_whole_reply(
+    server: ScriptedServer,
+) -> None:
+    server.chat([head(), text("Hi"), chunk({}, "stop"), Hang()])
+    reply = client(server, HURRIED).complete(HELLO)
+    assert (reply.answer, reply.finish_reason, reply.truncated) == ("Hi", "stop", False)
+
+
+def test_two_replies_never_share_the_id_of_a_call(server: ScriptedServer) -> None:
+    function = {"name": "f", "arguments": "{}"}
+    call = chunk({"tool_calls": [{"index": 0, "id": "call_0", "function": function}]})
+    server.chat([head(), call, DONE], [head(), call, DONE])
+    request = ChatRequest([{"role": "user", "content": "Hi"}])
+    replies = [client(server).complete(request) for _ in range(2)]
+    first, second = (reply.tool_calls[0].id for reply in replies)
+    assert first != second
+
+
 def test_over_tls_the_idle_limit_holds_too(tls_server: ScriptedServer) -> None:
     tls_server.chat([*open_final("Hello"), Hang()])
     limits = Timeouts(connect=10, first_byte=60, idle=0.3)

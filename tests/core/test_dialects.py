@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harmony_core.dialects import MAX_THINK_LEAD
+from harmony_core.chat import ChatStream
+from harmony_core.dialects import MAX_LEAD
 from harmony_core.events import AnswerDelta, ReasoningDelta
 from tests.core.streams import (
     RAW,
@@ -20,7 +21,7 @@ from tests.core.streams import (
     read,
     reply_of,
 )
-from tests.server.replies import DONE, chunk, harmony, harmony_call, sse
+from tests.server.replies import DONE, chunk, harmony, harmony_call, sse, text
 from tests.support.weather import weather_call
 
 CORPUS = json.loads(
@@ -178,9 +179,15 @@ def test_an_alignment_may_begin_behind_bare_text() -> None:
         ("<think>a</thi", "a</thi", ""),
         ("<think>a</think>", "a", ""),
         ("<thi", "", "<thi"),
-        ("<thinking>a", "", "<thinking>a"),
+        ("<thinking>a</think></thinking>b", "a</think>", "b"),
+        ("<reasoning>a</reasoning>b", "a", "b"),
+        ("<think>a</think>\n<think>\nb</think>c", "a\nb", "c"),
+        ("<thinker>a", "", "<thinker>a"),
         ("a <think>b</think>", "", "a <think>b</think>"),
-        ("<think>a</think><|channel|>x", "a", "<|channel|>x"),
+        ("<think>a</think><|channel|>final<|message|>x", "a", "x"),
+        ("<think>a</think>assistantfinalx", "a", "x"),
+        ("<think>a</think>x<|channel|>", "a", "x<|channel|>"),
+        ("<think>a</think>analysis", "a", "analysis"),
         ("<think>日本🌸</think>はい", "日本🌸", "はい"),
     ],
 )
@@ -193,7 +200,7 @@ def test_a_leading_think_block_is_reasoning(
 
 
 def test_blanks_do_not_wait_for_a_think_tag_for_ever() -> None:
-    blanks = " " * MAX_THINK_LEAD
+    blanks = " " * MAX_LEAD
     assert (
         answer_of(*deltas(blanks, " ", "<think>", "a")).answer == f"{blanks} <think>a"
     )
@@ -203,18 +210,37 @@ def test_blanks_do_not_wait_for_a_think_tag_for_ever() -> None:
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_reasoning_of_its_own_is_reasoning_and_the_text_is_not_searched(
+def test_plain_text_behind_a_thinking_field_is_not_searched_for_markup(
     field: str,
 ) -> None:
     got = answer_of(
-        chunk({field: "Hm"}), *deltas("<|channel|>final<|message|>", "<think>x")
+        chunk({field: "Hm"}), *deltas("<think>x", "<|channel|>final<|message|>")
     )
-    assert (got.reasoning, got.answer) == ("Hm", "<|channel|>final<|message|><think>x")
+    assert (got.reasoning, got.answer) == ("Hm", "<think>x<|channel|>final<|message|>")
 
 
 def test_reasoning_and_text_in_one_delta_come_in_this_order() -> None:
-    events = read([chunk({"content": "<|end|>", "reasoning": "Hm"}), DONE])
-    assert events[:2] == [ReasoningDelta("Hm"), AnswerDelta("<|end|>")]
+    events = read([chunk({"content": "Hi <|end|>", "reasoning": "Hm"}), DONE])
+    assert events[:2] == [ReasoningDelta("Hm"), AnswerDelta("Hi <|end|>")]
+
+
+def test_text_behind_a_thinking_field_comes_at_once_if_it_cannot_begin_markup() -> None:
+    stream = ChatStream()
+    stream.feed(chunk({"reasoning": "Hm"}))
+    assert stream.feed(text("Hi")) == [AnswerDelta("Hi")]
+    assert stream.feed(text("analysis")) == [AnswerDelta("analysis")]
+
+
+def test_text_behind_a_native_call_is_not_searched_for_markup() -> None:
+    call = chunk({"reasoning": "Hm", "tool_calls": [call_piece("f", "{}", index=0)]})
+    got = answer_of(call, *deltas("<|channel|>final"), tools=["f"])
+    assert (got.answer, len(got.tool_calls)) == ("<|channel|>final", 1)
+
+
+def test_a_call_that_thinking_cuts_off_is_told_even_if_the_reply_goes_on() -> None:
+    cut = chunk({"content": '<|channel|>commentary to=functions.f<|message|>{"a'})
+    got = answer_of(cut, chunk({"reasoning": "Hm"}), *deltas("Hi"), tools=["f"])
+    assert (got.answer, got.truncated) == ("Hi", True)
 
 
 @pytest.mark.parametrize("empty", [None, "", [], {}, 0])

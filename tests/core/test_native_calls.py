@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harmony_core.chat import ChatStream
+from harmony_core.events import AnswerDelta, Finish
 from harmony_core.jsontext import Json
 from harmony_core.native_calls import NativeCalls
 from tests.core.streams import answer_of, call_piece, native_calls, summary
@@ -25,6 +27,39 @@ def test_native_calls_without_an_id_get_one() -> None:
         call_piece("f", "{}", index=0), call_piece("g", "{}", index=1, id=None)
     )
     assert summary(got) == [("call_1_1", "f", "{}"), ("call_1_2", "g", "{}")]
+
+
+def test_an_id_that_the_server_repeats_is_given_once() -> None:
+    pieces = [call_piece("f", "{}", index=at, id="call_0") for at in range(3)]
+    ids = [call.id for call in native_calls(*pieces).tool_calls]
+    assert (ids[0], len(set(ids))) == ("call_0", 3)
+
+
+def test_calls_of_the_text_and_of_a_field_never_share_an_id() -> None:
+    marked = "<|channel|>commentary to=functions.f<|message|>{}<|call|>"
+    native = chunk({"tool_calls": [call_piece("f", "{}", index=0)]})
+    pieces = [chunk({"content": marked}), chunk({"reasoning": "Hm"})] * 2
+    got = answer_of(*pieces, native, DONE, tools=["f"])
+    assert len({call.id for call in got.tool_calls}) == len(got.tool_calls) == 3
+
+
+def test_a_prefix_from_the_host_names_all_calls_whatever_the_server_sends() -> None:
+    marked = "<|channel|>commentary to=functions.f<|message|>{}<|call|>"
+    pieces = [call_piece("f", "{}", index=at, id="\ud800") for at in range(2)]
+    native = [chunk({"tool_calls": [piece]}) for piece in pieces]
+    got = answer_of(
+        chunk({"content": marked}), *native, DONE, tools=["f"], call_prefix="ab"
+    )
+    assert [call.id for call in got.tool_calls] == ["ab_1", "ab_2", "ab_3"]
+
+
+def test_the_text_of_a_call_to_the_reader_comes_as_it_arrives() -> None:
+    name = "<|constrain|>response"
+    pieces = [call_piece(name, "Five", index=0), call_piece(arguments=".", index=0)]
+    stream = ChatStream()
+    events = [stream.feed(chunk({"tool_calls": [piece]})) for piece in pieces]
+    assert events == [[AnswerDelta("Five")], [AnswerDelta(".")]]
+    assert stream.close() == [Finish("interrupted", truncated=True)]
 
 
 def test_native_calls_without_an_index_are_told_apart_by_id_and_name() -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_core import sse
-from harmony_core.sse import SseComment, SseData, SseDecoder, SseField
+from harmony_core.sse import (
+    MAX_EVENT_LINES,
+    MAX_SSE_EVENT,
+    SseComment,
+    SseDecoder,
+    SseField,
+)
 
 
 def decode(*pieces: bytes) -> list[SseField]:
@@ -24,7 +30,7 @@ def each_byte(data: bytes) -> list[bytes]:
 def test_an_event_comes_with_its_blank_line() -> None:
     decoder = SseDecoder()
     assert decoder.feed(b"data: hello\n") == []
-    assert decoder.feed(b"\n") == [SseData("hello")]
+    assert decoder.feed(b"\n") == [b"hello"]
 
 
 def test_a_comment_comes_with_its_line() -> None:
@@ -33,83 +39,104 @@ def test_a_comment_comes_with_its_line() -> None:
     assert decoder.feed(b"\n") == [SseComment("keepalive 1/2")]
 
 
-def test_both_line_breaks_are_line_breaks() -> None:
-    for line_break in (b"\n", b"\r\n"):
+def test_all_three_line_breaks_are_line_breaks() -> None:
+    for line_break in (b"\n", b"\r\n", b"\r"):
         data = line_break.join(
             [b"data: a", b"data: b", b"", b":c", b"data: d", b"", b""]
         )
-        expected = [SseData("a\nb"), SseComment("c"), SseData("d")]
+        expected = [b"a\nb", SseComment("c"), b"d"]
         assert decode(data) == expected
         assert decode(*each_byte(data)) == expected
 
 
 def test_a_line_break_cut_in_two_is_one_line_break() -> None:
-    assert decode(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [SseData("a\nb")]
+    assert decode(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [b"a\nb"]
 
 
 def test_an_empty_piece_changes_nothing() -> None:
-    assert decode(b"data: a\r", b"", b"\n", b"", b"\r\n") == [SseData("a")]
+    assert decode(b"data: a\r", b"", b"\n", b"", b"\r\n") == [b"a"]
 
 
 def test_only_one_blank_behind_the_colon_belongs_to_the_format() -> None:
-    assert decode(b"data:a\n\ndata:  b\n\n") == [SseData("a"), SseData(" b")]
+    assert decode(b"data:a\n\ndata:  b\n\n") == [b"a", b" b"]
 
 
 def test_data_without_a_colon_is_an_empty_line_of_data() -> None:
-    assert decode(b"data\ndata\n\n") == [SseData("\n")]
+    assert decode(b"data\ndata\n\n") == [b"\n"]
 
 
 def test_a_character_cut_in_two_arrives_whole() -> None:
     data = "data: 日本🌸\n\n".encode()
-    assert decode(*each_byte(data)) == [SseData("日本🌸")]
+    assert decode(*each_byte(data)) == ["日本🌸".encode()]
 
 
-def test_bytes_that_are_no_utf8_become_replacement_characters() -> None:
-    assert decode(b"data: a\xff\xe3\x81\n\n") == [SseData("a\ufffd\ufffd")]
+def test_bytes_that_are_no_utf8_become_replacement_characters_in_a_comment() -> None:
+    assert decode(b": a\xff\xe3\x81\n\n") == [SseComment("a\ufffd\ufffd")]
+    assert decode(b"data: a\xff\n\n") == [b"a\xff"]
 
 
 def test_odd_fields_are_skipped() -> None:
     assert decode(
         b"id: 1\nretry: 5\nevent: x\nfoo\nDATA: x\n data: y\ndata: z\n\n"
-    ) == [SseData("z")]
+    ) == [b"z"]
 
 
 def test_a_field_named_error_is_data() -> None:
-    assert decode(b'error: {"code":500}\n\n') == [SseData('{"code":500}')]
+    assert decode(b'error: {"code":500}\n\n') == [b'{"code":500}']
 
 
 def test_the_end_completes_a_line_and_an_event() -> None:
-    assert decode(b"data: a") == [SseData("a")]
-    assert decode(b"data: a\n") == [SseData("a")]
+    assert decode(b"data: a") == [b"a"]
+    assert decode(b"data: a\n") == [b"a"]
     assert decode(b": c") == [SseComment("c")]
 
 
 def test_a_whole_event_behind_an_unfinished_one_belongs_to_it() -> None:
-    assert decode(b"data: a\n", b"data: b\n\n") == [SseData("a\nb")]
-    assert decode(b"da", b"ta: b\n\n") == [SseData("b")]
+    assert decode(b"data: a\n", b"data: b\n\n") == [b"a\nb"]
+    assert decode(b"da", b"ta: b\n\n") == [b"b"]
     assert decode(b"data: a\n\n", b"data: b\ndata: c\n\n") == [
-        SseData("a"),
-        SseData("b\nc"),
+        b"a",
+        b"b\nc",
     ]
 
 
-def test_a_line_past_the_limit_loses_its_end_only() -> None:
-    limit = sse.MAX_SSE_EVENT
-    pieces = [
-        b"data: ",
-        *[b"x" * 65_536] * (limit // 65_536 + 3),
-        b"\n\ndata: next\n\n",
-    ]
-    first, second = decode(*pieces)
-    assert isinstance(first, SseData)
-    assert first.text == "x" * (limit - len("data: "))
-    assert second == SseData("next")
+def test_a_line_feed_behind_a_carriage_return_is_no_line_by_itself() -> None:
+    assert decode(b"data: a\r", b"\n", b"\ndata: b\r", b"\r") == [b"a", b"b"]
+    assert decode(b"data: a\r\r", b"\n\ndata: b\n\n") == [b"a", b"b"]
 
 
-def test_an_event_without_an_end_is_given_out_at_the_limit() -> None:
-    line = b"data: " + b"x" * 1_048_570 + b"\n"
-    fields = SseDecoder().feed(line * 17)
-    assert [len(field.text) for field in fields] == [16 * 1_048_570 + 1_048_570 + 16]
+def test_an_event_comes_with_the_carriage_return_that_ends_it() -> None:
+    decoder = SseDecoder()
+    assert decoder.feed(b"data: a\r") == []
+    assert decoder.feed(b"\r") == [b"a"]
+
+
+def test_a_line_of_bare_json_is_data() -> None:
+    assert decode(b'data: a\n\n{"error": "b"}\n') == [b"a", b'{"error": "b"}']
+
+
+@pytest.mark.parametrize("line", [b"data: ", b":", b"id: ", b""])
+def test_nothing_comes_behind_a_line_past_the_limit(line: bytes) -> None:
+    block = b"x" * 65_536
+    long = [line, *[block] * (MAX_SSE_EVENT // 65_536), b"x\n\ndata: next\n\n"]
+    for pieces in (long, [b"".join(long)]):
+        decoder = SseDecoder()
+        fields = [decoder.feed(piece) for piece in (b"data: a\n\n", *pieces)]
+        assert [field for some in fields for field in some] == [b"a"]
+        assert decoder.too_long
+        assert decoder.close() == []
+
+
+def test_an_event_past_the_limit_is_too_long_as_well() -> None:
+    decoder = SseDecoder()
+    assert decoder.feed((b"data: " + b"x" * 1_048_570 + b"\n") * 17) == []
+    assert decoder.too_long
+
+
+def test_an_event_of_very_many_lines_comes_in_parts() -> None:
+    fields = decode(b"data:x\n" * (2 * MAX_EVENT_LINES + 1) + b"\n")
+    whole = b"\n".join([b"x"] * MAX_EVENT_LINES)
+    assert fields == [whole, whole, b"x"]
 
 
 PIECES = st.lists(
@@ -147,4 +174,5 @@ def test_the_cuts_make_no_difference(pieces: list[bytes], draw: st.DataObject) -
 @given(st.binary())
 def test_no_bytes_raise(data: bytes) -> None:
     for field in decode(data):
-        field.text.encode()
+        if isinstance(field, SseComment):
+            field.text.encode()

@@ -133,6 +133,16 @@ def test_a_reply_that_stalls_is_given_up_and_what_came_is_kept(
     assert server.requests[0].was_closed_by_client()
 
 
+def test_silence_behind_a_finish_reason_is_the_end_of_a_whole_reply(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat([head(), text("Hi"), chunk({}, "stop"), Hang()])
+    chunks = host_with(IDLE_TIMEOUT=1).chat()
+    assert joined(chunks) == "Hi"
+    assert not any("error" in chunk for chunk in chunks)
+    assert server.requests[0].was_closed_by_client()
+
+
 def test_an_unknown_model_is_told_with_the_nearest_names(
     host: Host, server: ScriptedServer
 ) -> None:
