@@ -20,7 +20,7 @@ from .parser import HarmonyParser
 MAX_LEAD: Final = 64
 """Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
 
-_LONGEST_PIECE: Final = 512
+_LONGEST_THINK_PIECE: Final = 512
 """Characters taken at once around `<think>` blocks, which nest the calls that read them."""
 
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
@@ -164,14 +164,14 @@ class DeltaReader:
 
     def _read_pieces(self, text: str) -> list[Event]:
         events: list[Event] = []
-        for at in range(0, len(text), _LONGEST_PIECE):
+        for at in range(0, len(text), _LONGEST_THINK_PIECE):
             if self._read not in (self._read_start, self._read_thinking):
                 return events + self._read(text[at:])
-            events += self._read(text[at : at + _LONGEST_PIECE])
+            events += self._read(text[at : at + _LONGEST_THINK_PIECE])
         return events
 
     def _read_start(self, text: str) -> list[Event]:
-        if self._anew and len(text) > _LONGEST_PIECE:
+        if self._anew and len(text) > _LONGEST_THINK_PIECE:
             return self._read_pieces(text)
         self._held += text
         lead = self._held[:MAX_LEAD].lstrip()
@@ -217,7 +217,7 @@ class DeltaReader:
         self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
     def _read_thinking(self, text: str) -> list[Event]:
-        if len(text) > _LONGEST_PIECE:
+        if len(text) > _LONGEST_THINK_PIECE:
             return self._read_pieces(text)
         events = self._emit(self._thinking.feed(text))
         if self._thinking.found:

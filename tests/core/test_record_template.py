@@ -61,6 +61,7 @@ def test_a_template_reads_up_to_the_record_that_does_not_fit() -> None:
         b"\xed\xa0\x80",
         b'"',
         b'","',
+        b'a"] b',
         b"a\nb",
     ],
 )
@@ -69,6 +70,13 @@ def test_what_is_not_the_body_of_one_string_is_left_to_json(body: bytes) -> None
     odd, fit = HEAD + body + TAIL, HEAD + b"b" + TAIL
     assert template.texts_at(odd, 0) == ([], 0)
     assert template.texts_at(fit + odd + fit, 0) == (["b"], len(fit))
+
+
+def test_bodies_whose_faults_cancel_out_are_left_to_json() -> None:
+    bodies = [b"c\\", b",", b',"d']
+    assert len(json.loads(b'["' + b'","'.join(bodies) + b'"]')) == len(bodies)
+    data = b"".join(HEAD + body + TAIL for body in bodies)
+    assert learned(HEAD + b"a" + TAIL).texts_at(data, 0) == ([], 0)
 
 
 @pytest.mark.parametrize(
