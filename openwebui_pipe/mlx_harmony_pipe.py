@@ -19,46 +19,47 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      110  harmony_core/gpt_oss.py
-#      126  openwebui_pipe/valves.py
+#      112  harmony_core/gpt_oss.py
+#      128  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      244  openwebui_pipe/pipe.py
+#      246  openwebui_pipe/pipe.py
 #   JSON
-#      408  harmony_core/jsontext.py
+#      410  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      463  openwebui_pipe/background_tasks.py
-#      520  openwebui_pipe/chunks.py
-#      626  openwebui_pipe/model_list.py
-#      660  openwebui_pipe/status.py
-#      720  openwebui_pipe/reply.py
-#      834  openwebui_pipe/tool_policy.py
+#      465  openwebui_pipe/background_tasks.py
+#      522  openwebui_pipe/chunks.py
+#      628  openwebui_pipe/model_list.py
+#      662  openwebui_pipe/status.py
+#      722  openwebui_pipe/reply.py
+#      836  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#      878  harmony_core/response_format.py
-#      906  harmony_core/tools.py
-#      961  harmony_core/request.py
-#     1143  openwebui_pipe/transport.py
+#      880  harmony_core/response_format.py
+#      908  harmony_core/tools.py
+#      963  harmony_core/request.py
+#     1150  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1299  harmony_core/events.py
-#     1457  harmony_core/markers.py
-#     1475  harmony_core/arguments.py
-#     1552  harmony_core/native_calls.py
-#     1629  harmony_core/lexer.py
-#     1682  harmony_core/state.py
-#     1778  harmony_core/header.py
-#     1918  harmony_core/states.py
-#     2292  harmony_core/parser.py
-#     2381  harmony_core/dialects.py
-#     2533  harmony_core/answer_filter.py
-#     2614  harmony_core/sse.py
-#     2687  harmony_core/chat.py
+#     1310  harmony_core/events.py
+#     1468  harmony_core/markers.py
+#     1486  harmony_core/arguments.py
+#     1563  harmony_core/native_calls.py
+#     1684  harmony_core/lexer.py
+#     1737  harmony_core/state.py
+#     1833  harmony_core/header.py
+#     1973  harmony_core/states.py
+#     2347  harmony_core/parser.py
+#     2436  harmony_core/dialects.py
+#     2680  harmony_core/answer_filter.py
+#     2761  harmony_core/record_template.py
+#     2897  harmony_core/sse.py
+#     3011  harmony_core/chat.py
 #   History: what goes back to the model
-#     2901  harmony_core/reply_markup.py
-#     3009  harmony_core/history.py
+#     3301  harmony_core/reply_markup.py
+#     3409  harmony_core/history.py
 #   Words: what a user reads when something fails
-#     3226  harmony_core/problems.py
-#     3468  harmony_core/failures.py
-#     3522  openwebui_pipe/phrases.py
-#     3574  harmony_core/diagnosis.py
+#     3626  harmony_core/problems.py
+#     3868  harmony_core/failures.py
+#     3922  openwebui_pipe/phrases.py
+#     3974  harmony_core/diagnosis.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -90,7 +91,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from html import unescape
 from itertools import chain, groupby
@@ -105,6 +106,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 from typing import Annotated, Final, Literal, TypeAlias, Union
+from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 # ======================================================================================
@@ -1083,14 +1085,19 @@ class ChatRequest:
         _merge(body, self.extra)
         return body
 
-    def chat_stream(self) -> ChatStream:
-        """A `ChatStream` that knows the tools, the stop words and the wish for JSON."""
+    def chat_stream(self, call_prefix: str = "") -> ChatStream:
+        """A `ChatStream` that knows the tools, the stop words and the wish for JSON.
+
+        Give each reply another `call_prefix`, so that no two calls of a conversation
+        share an id.
+        """
         names = (function_of(tool).get("name") for tool in self.tools)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
+            call_prefix=call_prefix,
         )
 
     def _messages(self) -> list[JsonObject]:
@@ -1168,7 +1175,8 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.timeouts = timeouts
-        self.stream: ChatStream = request.chat_stream()
+        # Servers number their calls anew in each reply; Open WebUI wants unique ids.
+        self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
 
     @asynccontextmanager
@@ -1194,8 +1202,9 @@ class Exchange:
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes; return the events of all that came. Until `stream.finished`.
 
-        A connection that breaks is the end of the bytes: `ChatStream` tells whether the
-        reply was whole. Raises `ServerError` for a server that falls silent.
+        A connection that breaks is the end of the bytes, and so is silence behind a finish
+        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` for a
+        server that falls silent before.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -1215,6 +1224,8 @@ class Exchange:
             async with asyncio.timeout(self.timeouts.limit(phase)):
                 data = await content.read(READ_SIZE)
         except TimeoutError:
+            if self.stream.whole:
+                return b""
             raise self._error(phase, "timeout") from None
         except (aiohttp.ClientError, OSError):
             return b""
@@ -1553,6 +1564,9 @@ def _complete_json(text: str) -> str:
 # harmony_core/native_calls.py
 # Tool calls that a server sends in fields of their own, in pieces.
 
+# Recipients that mean the reader: the arguments of such a call are the answer.
+_READER_NAMES: Final = ("final", "user", "response", "developer", "system")
+
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
     """A tool call in the form that OpenAI's API gives it."""
@@ -1560,10 +1574,34 @@ def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
     return {"id": call_id, "type": "function", "function": function}
 
 
+class CallIds:
+    """Gives every call of a reply an id, no two alike, whatever the server sent.
+
+    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on; a prefix that no other
+    reply has makes them unique in a conversation. Without one the server's ids are kept.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._given: set[str] = set()
+        self._number = 0
+
+    def give(self, call: ToolCall) -> ToolCall:
+        """Return the call with the id that it keeps."""
+        self._number += 1
+        call_id = f"{self._prefix}_{self._number}" if self._prefix else call.id
+        while call_id in self._given:
+            self._number += 1
+            call_id = f"{call.id}_{self._number}"
+        self._given.add(call_id)
+        return replace(call, id=call_id)
+
+
 @dataclass(slots=True)
 class _NativeCall:
     id: str
     name: str
+    is_answer: bool  # the name means the reader: its arguments are the answer
     arguments: Arguments = field(default_factory=Arguments)
 
 
@@ -1575,8 +1613,9 @@ class NativeCalls:
         self._calls: list[_NativeCall] = []
         self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
 
-    def add(self, pieces: Json) -> None:
-        """Take one delta's `tool_calls`."""
+    def add(self, pieces: Json) -> list[Event]:
+        """Take one delta's `tool_calls`; return what of them is the answer."""
+        answer: list[Event] = []
         for piece in objects_in(pieces):
             function = piece.get("function")
             if not isinstance(function, dict):
@@ -1587,7 +1626,12 @@ class NativeCalls:
             given = function.get("arguments")
             if isinstance(given, dict):  # as in Ollama's own API
                 given = _written(given)
-            call.arguments.append(sent_text(given))
+            text = sent_text(given)
+            if not call.is_answer:
+                call.arguments.append(text)
+            elif text:
+                answer.append(AnswerDelta(text))
+        return answer
 
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
@@ -1599,7 +1643,7 @@ class NativeCalls:
         named = call and call.name and name
         is_new = call and call.id and call.id != call_id if call_id else index is None
         if not call or (named and is_new):
-            call = _NativeCall(call_id, name)
+            call = _NativeCall(call_id, name, self._means_reader(name))
             self._calls.append(call)
         call.id, call.name = call.id or call_id, call.name or name
         self._latest[None] = self._latest[index] = call
@@ -1611,12 +1655,23 @@ class NativeCalls:
         `cut`: the reply did not end by itself. A call without an id gets one.
         """
         calls: list[ToolCall] = []
-        for number, call in enumerate(self._calls, 1):
+        sent = [call for call in self._calls if not call.is_answer]
+        for number, call in enumerate(sent, 1):
             if settled := call.arguments.settle("cut" if cut else "message"):
                 call_id = call.id or f"{call_prefix}_{number}"
-                name = call.name.removeprefix("functions.")
+                name = _tool_name(call.name)
                 calls.append(ToolCall(call_id, name, *settled, name in self._tools))
-        return calls, len(calls) < len(self._calls)
+        return calls, len(calls) < len(sent)
+
+    def _means_reader(self, name: str) -> bool:
+        tool = _tool_name(name)
+        is_reader = name.startswith(CONSTRAIN) or tool in _READER_NAMES
+        return is_reader and tool not in self._tools
+
+
+def _tool_name(name: str) -> str:
+    """The tool that a name means, without the namespace and what a header left there."""
+    return name.removeprefix("functions.").partition("<|")[0].strip()
 
 
 def _written(arguments: Json) -> str:
@@ -2382,14 +2437,32 @@ def parse(
 # harmony_core/dialects.py
 # The content of one reply, delta by delta: its text, and the fields beside it.
 #
-# The text is Harmony, which covers text without any markup, or begins with a `<think>`
-# block (models other than gpt-oss on servers that do not split it).
+# The text is Harmony, which covers text without any markup, or begins with `<think>` blocks
+# (models other than gpt-oss on servers that do not split them). Behind thinking that the
+# server or such a block told apart, a reply begins anew.
 
-MAX_THINK_LEAD: Final = 64
-"""Characters, blanks mostly, that may stand before `<think>` at the start of a reply."""
+MAX_LEAD: Final = 64
+"""Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
 
-_THINK: Final = "<think>"
+_LONGEST_THINK_PIECE: Final = 512
+"""Characters taken at once around `<think>` blocks, which nest the calls that read them."""
+
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
+_THINK_TAGS: Final = ("<think>", "<thinking>", "<reasoning>")
+
+# LM Studio and Ollama split only the thinking off: what follows it may be Harmony, with
+# its control tokens or without (harmony.md, rule 7).
+_HARMONY_STARTS: Final = (
+    "<|",
+    "assistantfinal",
+    "to=functions.",
+    "assistant to=functions.",
+    "commentary to=",
+    "assistantcommentary to=",
+)
+_ANALYSIS_START: Final = re.compile(r"(?:assistant)?analysis(?:[^\W\d_]|\n)")
+# What such a start may still become; `analysis` needs one more character.
+_UNDECIDED: Final = (*_HARMONY_STARTS, "analysis.", "assistantanalysis.")
 
 
 class UntilWord:
@@ -2425,18 +2498,22 @@ class UntilWord:
 class DeltaReader:
     """Tell a reply's thinking, answer and calls apart, however they are spelled.
 
-    Fields win over markup: once thinking or a call came in a field of its own, text is
-    the answer, markers and all. Never raises.
+    Fields win over markup: once a call came in a field of its own, text is the answer,
+    markers and all. Behind thinking in a field it is the answer too, unless it begins
+    like Harmony. Never raises.
     """
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
-        names = tuple(tools)
+        self._tools = tuple(tools)
         self.deltas = 0  # those that carried text, thinking or a call
-        self._native = NativeCalls(names)
-        self._parser = HarmonyParser(names)
+        self._call_prefix = "call"
+        self._native = NativeCalls(self._tools)
+        self._parser = self._new_parser()
         self._read = self._read_start
-        self._held = ""  # what may still begin with `<think>`
-        self._thinking = UntilWord(["</think>"])
+        self._held = ""  # of the start: what does not tell yet how the reply is spelled
+        self._tags: tuple[str, ...] = _THINK_TAGS  # that may come at the start
+        self._anew = False  # whether the start is one behind thinking
+        self._thinking = UntilWord(())
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
         self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
         self._truncated = False  # whether text was cut or a call in it dropped
@@ -2445,58 +2522,106 @@ class DeltaReader:
 
     def name_calls(self, prefix: str) -> None:
         """Set what the ids of calls begin with, where the server gave none."""
-        self._parser.call_prefix = prefix
+        self._call_prefix = self._parser.call_prefix = prefix
 
     def feed(self, delta: JsonObject) -> list[Event]:
         """Take one delta, or a whole message."""
-        text, calls = sent_text(delta.get("content")), delta.get("tool_calls")
-        # vLLM sends the same in both fields.
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if text or reasoning or calls:
-            self.deltas += 1
+        text, calls = _text_in(delta.get("content")), delta.get("tool_calls")
+        reasoning = _reasoning_in(delta)
         if not (reasoning or calls):
-            return self._read(text) if text else []
-        events = self._stop_searching_markup()
-        self._native.add(calls)
-        if thought := sent_text(reasoning):
-            events.append(ReasoningDelta(thought))
-        return events + self._read(text)
+            return self.feed_texts((text,))
+        self.deltas += 1
+        events = self._begin_anew() if reasoning else self._stop_searching_markup()
+        if reasoning:
+            events.append(ReasoningDelta(reasoning))
+        if calls:
+            events += self._stop_searching_markup()
+        events += self._native.add(calls)
+        return events + self._read(text) if text else events
+
+    def feed_texts(self, texts: Iterable[str]) -> list[Event]:
+        """Take deltas that bring nothing but their text."""
+        events: list[Event] = []
+        for text in texts:
+            if text:
+                self.deltas += 1
+                events += self._read(text)
+        return events
 
     def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
         """Give out all that is held; also whether text was cut or a call dropped."""
         events = self._close_text(reason)
-        calls, dropped = self._native.close(reason != "stop", self._parser.call_prefix)
+        calls, dropped = self._native.close(reason != "stop", self._call_prefix)
         return [*events, *calls], dropped or self._truncated
 
+    def _new_parser(self) -> HarmonyParser:
+        return HarmonyParser(self._tools, call_prefix=self._call_prefix)
+
     def _stop_searching_markup(self) -> list[Event]:
-        if self._read == self._emit and self._sink is AnswerDelta:
+        if self._read == self._emit:
             return []
         events = self._close_text("stop")
         self._read, self._sink, self._at_edge = self._emit, AnswerDelta, False
         return events
 
+    def _begin_anew(self) -> list[Event]:
+        """Wait for the reply behind thinking that came in a field of its own."""
+        if self._read == self._read_start and self._anew and not self._held:
+            return []
+        events = self._stop_searching_markup()
+        self._expect_start(())
+        return events
+
+    def _expect_start(self, tags: tuple[str, ...]) -> None:
+        self._read, self._sink = self._read_start, AnswerDelta
+        self._tags, self._anew, self._held = tags, True, ""
+
     def _close_text(self, reason: FinishReason) -> list[Event]:
-        waiting = self._read == self._read_start
-        events = self._read_harmony(self._held) if waiting else []
+        events = self._decide_start() if self._read == self._read_start else []
         events += self._emit(self._thinking.flush())
         for event in self._parser.close(reason):
             if isinstance(event, Finish):
-                self._truncated = event.truncated
+                self._truncated |= event.truncated
             else:
                 events.append(event)
         return events
 
+    def _read_pieces(self, text: str) -> list[Event]:
+        events: list[Event] = []
+        for at in range(0, len(text), _LONGEST_THINK_PIECE):
+            if self._read not in (self._read_start, self._read_thinking):
+                return events + self._read(text[at:])
+            events += self._read(text[at : at + _LONGEST_THINK_PIECE])
+        return events
+
     def _read_start(self, text: str) -> list[Event]:
+        if self._anew and len(text) > _LONGEST_THINK_PIECE:
+            return self._read_pieces(text)
         self._held += text
-        lead = self._held.lstrip()
-        if lead.startswith(_THINK):
-            self._read = self._read_thinking
-            self._sink, self._at_edge = ReasoningDelta, True
-            return self._read_thinking(lead.removeprefix(_THINK))
-        if _THINK.startswith(lead) and len(self._held) <= MAX_THINK_LEAD:
+        lead = self._held[:MAX_LEAD].lstrip()
+        if tag := next(filter(lead.startswith, self._tags), ""):
+            text, self._held = self._held.lstrip().removeprefix(tag), ""
+            self._thinking = UntilWord([f"</{tag[1:]}"])
+            self._read, self._sink = self._read_thinking, ReasoningDelta
+            self._at_edge = not self._anew
+            return self._read_pieces(text)
+        waits = (*self._tags, *(_UNDECIDED if self._anew else ()))
+        if len(self._held) < MAX_LEAD and any(w.startswith(lead) for w in waits):
             return []
+        return self._decide_start()
+
+    def _decide_start(self) -> list[Event]:
+        """Read the start, and all that follows, as Harmony or as an answer in plain text."""
+        text, self._held = self._held, ""
+        lead = text[:MAX_LEAD].lstrip()
+        plain = not lead.startswith(_HARMONY_STARTS) and not _ANALYSIS_START.match(lead)
+        if self._anew and plain:
+            self._read = self._emit
+            return self._emit(text)
+        if self._anew:
+            self._parser, self._aligning, self._tail = self._new_parser(), True, ""
         self._read = self._read_harmony
-        return self._read_harmony(self._held)
+        return self._read_harmony(text)
 
     def _read_harmony(self, text: str) -> list[Event]:
         if self._aligning and ("|>" in text or not self._parser.aligned):
@@ -2516,10 +2641,13 @@ class DeltaReader:
         self._tail = "" if self._parser.aligned else text[-_LONGEST_CONTROL:]
 
     def _read_thinking(self, text: str) -> list[Event]:
+        if len(text) > _LONGEST_THINK_PIECE:
+            return self._read_pieces(text)
         events = self._emit(self._thinking.feed(text))
         if self._thinking.found:
-            self._read, self._sink, self._at_edge = self._emit, AnswerDelta, True
-            events += self._emit(self._thinking.rest)
+            self._expect_start(_THINK_TAGS)
+            self._at_edge = True
+            events += self._read_start(self._thinking.rest)
         return events
 
     def _emit(self, text: str) -> list[Event]:
@@ -2528,6 +2656,25 @@ class DeltaReader:
             text = text.lstrip()
             self._at_edge = not text
         return [self._sink(text)] if text else []
+
+
+def _text_in(content: Json) -> str:
+    """A text, or the texts of a list of parts."""
+    if isinstance(content, list):
+        return "".join(sent_text(part.get("text")) for part in objects_in(content))
+    return sent_text(content)
+
+
+def _reasoning_in(delta: JsonObject) -> str:
+    """The thinking in the first field that has any: vLLM sends the same in two of them."""
+    for name in ("reasoning_content", "reasoning"):
+        if text := _text_in(delta.get(name)):
+            return text
+    details = objects_in(delta.get("reasoning_details"))  # OpenRouter
+    return "".join(
+        sent_text(part.get("text")) or sent_text(part.get("summary"))
+        for part in details
+    )
 
 
 # ======================================================================================
@@ -2612,18 +2759,150 @@ def _unwrapped_json(answer: str) -> tuple[str, bool]:
 
 
 # ======================================================================================
+# harmony_core/record_template.py
+# Records of a stream that differ from an earlier one in nothing but their text.
+#
+# A server sends hundreds of records that are alike up to the text of the delta, and parsing
+# their JSON costs more than all the rest of reading them. So the bytes before and behind
+# the text are learned from one record; in the next ones they are compared, no more.
+#
+# That is safe, as JSON is read from left to right. A probe put in the place of the text
+# must come out as the text of the delta, and nothing else may change. So any other body of
+# a JSON string would come out there too. What is no such body is left to the JSON parser.
+
+MAX_TEMPLATE: Final = 1024
+"""Bytes of a record that is taken as a template."""
+
+MAX_UNUSED_TEMPLATES: Final = 8
+"""Templates in a row that fit no record, after which no more are learned."""
+
+_WINDOW: Final = 8192
+"""Bytes that are looked through at once, as they may be looked through in vain."""
+
+_TEXT_FIELDS: Final = ("content", "reasoning", "reasoning_content")
+_TEXT_PLACE: Final = rb'"%b"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
+_PROBE: Final = b"probe"
+_STRICT_JSON: Final = json.JSONDecoder()
+
+
+class RecordTemplate:
+    """Reads the text of records like an earlier one; `field` names its place in the delta.
+
+    A record is taken as it is on the wire: `data: `, JSON and a blank line.
+    """
+
+    def __init__(self) -> None:
+        self.field = ""
+        self._before = self._behind = b""  # of the text; empty: none was learned yet
+        self._between = b""  # two texts
+        self._unused = 0
+
+    def texts_at(self, data: bytes, at: int) -> tuple[list[str], int]:
+        """The texts of whole records there that fit, and where the last of them ends."""
+        start = at + len(self._before)
+        if not self._before or not data.startswith(self._before, at):
+            return [], at
+        end = data.rfind(self._behind, start, at + _WINDOW)
+        if end < 0:
+            return [], at
+        bodies = data[start:end].split(self._between)
+        texts = _strings_in(bodies)
+        if texts is None:
+            return self._texts_one_by_one(bodies, at)
+        self._unused = 0
+        return texts, end + len(self._behind)
+
+    def _texts_one_by_one(self, bodies: list[bytes], at: int) -> tuple[list[str], int]:
+        """The texts up to the first record that does not fit."""
+        texts: list[str] = []
+        for body in bodies:
+            body, other, _ = body.partition(self._behind)
+            text = _strings_in([body])
+            if text is None:
+                break
+            texts += text
+            at += len(self._before) + len(body) + len(self._behind)
+            if other:
+                break
+        return texts, at
+
+    def next_start(self, data: bytes, at: int) -> int:
+        """Where the next record may begin that fits; the end, if none does."""
+        found = data.find(b"\n\n" + self._before, at) if self._before else -1
+        return found + 2 if found >= 0 else len(data)
+
+    def learn(self, record: bytes, chunk: JsonObject) -> None:
+        """Take a record without line breaks, and what JSON makes of it, as the template."""
+        field, text = _only_text(chunk)
+        if not text or len(record) > MAX_TEMPLATE or b"\n" in record:
+            return
+        place = re.search(_TEXT_PLACE % field.encode(), record)
+        if not place or self._unused == MAX_UNUSED_TEMPLATES:
+            return
+        before, behind = record[: place.start(1)], record[place.end(1) :]
+        if _means(before + _PROBE + behind, _with_probe(chunk, field)):
+            self._unused += 1
+            self.field = field
+            self._before, self._behind = b"data: " + before, behind + b"\n\n"
+            self._between = self._behind + self._before
+
+
+def _strings_in(bodies: list[bytes]) -> list[str] | None:
+    """The bodies as JSON reads them between quotes; None if not all are one string each.
+
+    They are read in one go. Where none of several holds a quote, all quotes but an escaped
+    one are ours, and then those behind it would not add up.
+    """
+    joined = b'","'.join(bodies)
+    if len(bodies) > 1 and joined.count(b'"') != 2 * len(bodies) - 2:
+        return None
+    try:
+        text = f'["{joined.decode()}"]'
+        texts: list[str]
+        texts, end = _STRICT_JSON.raw_decode(text)
+    except ValueError:
+        return None
+    if end != len(text) or len(texts) != len(bodies):
+        return None
+    return texts if "".join(texts).isprintable() else [*map(sent_text, texts)]
+
+
+def _only_text(chunk: JsonObject) -> tuple[str, str]:
+    """The field and the text of a chunk that brings nothing else; empty for others."""
+    choice = as_object([*as_list(chunk.get("choices")), None][0])
+    if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
+        return "", ""
+    delta = as_object(choice.get("delta"))
+    sent = [(key, value) for key, value in delta.items() if value and key != "role"]
+    for field, text in sent if len(sent) == 1 else ():
+        if field in _TEXT_FIELDS and isinstance(text, str):
+            return field, text
+    return "", ""
+
+
+def _with_probe(chunk: JsonObject, field: str) -> JsonObject:
+    choice, *others = as_list(chunk["choices"])
+    delta = as_object(as_object(choice)["delta"])
+    probed: Json = {**as_object(choice), "delta": {**delta, field: _PROBE.decode()}}
+    return {**chunk, "choices": [probed, *others]}
+
+
+def _means(record: bytes, chunk: JsonObject) -> bool:
+    try:
+        return bool(_STRICT_JSON.decode(record.decode()) == chunk)
+    except (ValueError, RecursionError):
+        return False
+
+
+# ======================================================================================
 # harmony_core/sse.py
 # Server-sent events: bytes in, cut anywhere; data and comments out.
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
 
-
-@dataclass(frozen=True, slots=True)
-class SseData:
-    """One event: its `data:` lines joined by line breaks."""
-
-    text: str
+MAX_EVENT_LINES: Final = 1024
+"""Lines of one event's data. It bounds the work that a single blank line can bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -2633,55 +2912,100 @@ class SseComment:
     text: str
 
 
-SseField = SseData | SseComment
+SseField: TypeAlias = bytes | SseComment
+"""The data of one event, its lines joined by line breaks and not decoded; or a comment."""
 
 
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    Lines are found among the bytes and decoded whole, so a character cut in two needs no
-    care. Unlike in a browser, `close` gives the event whose blank line never came, the
-    names of events are skipped, and a field `error: …` (older llama.cpp) is data. A line
-    past `MAX_SSE_EVENT` bytes loses its end; an event past it is given as it stands.
+    A line ends with LF, CR LF or CR alone. Unlike in a browser, `close` gives the event
+    whose blank line never came, and the names of events are skipped. A field `error: …`
+    (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
+    of more than `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
+        self.too_long = False  # a line or an event was: nothing follows any more
         self._line = bytearray()  # the line that is not complete yet
-        self._data = bytearray()  # this event's data, a line break behind each line
+        self._data: list[bytes] = []  # this event's lines of data
+        self._size = 0  # their bytes
+        self._behind_cr = False  # an LF that comes now belongs to the CR before it
+
+    @property
+    def between_events(self) -> bool:
+        """Whether what comes next begins an event."""
+        return not (self._line or self._data or self._behind_cr or self.too_long)
 
     def feed(self, data: bytes) -> list[SseField]:
         """Take some bytes and return what they complete."""
-        one_line = data.endswith(b"\n\n") and data.find(b"\n") == len(data) - 2
-        if one_line and data.startswith(b"data: ") and not (self._line or self._data):
-            return [SseData(_text(data[6:-2].removesuffix(b"\r")))]  # as nearly always
-        *lines, rest = data.split(b"\n")
-        fields: list[SseField] = []
-        if lines:
-            lines[0] = bytes(self._line) + lines[0]
+        if self.too_long:
+            return []
+        if b"\r" in data or self._behind_cr:
+            data = self._with_line_feeds(data)
+        if b"\n" not in data:
+            self._hold(data)
+            return []
+        if self._line:
+            data = bytes(self._line) + data
             self._line.clear()
-            fields = list(self._fields(lines))
-        self._line += rest[: MAX_SSE_EVENT - len(self._line)]
+        events = data.split(b"\n\n")
+        rest = events.pop()
+        fields: list[SseField] = []
+        for event in events:
+            usual = event.startswith(b"data: ") and b"\n" not in event
+            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+                fields.append(event[6:])
+            elif event or self._data:
+                fields += self._fields([*event.split(b"\n"), b""])
+                if self.too_long:
+                    return fields
+        if rest:
+            *lines, last = rest.split(b"\n")
+            fields += self._fields(lines)
+            self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
         """Return what the end completes: a line or an event that is still open."""
         return list(self._fields([bytes(self._line), b""]))
 
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        if self._behind_cr and data:
+            data = data.removeprefix(b"\n")
+            self._behind_cr = False
+        if data.endswith(b"\r"):
+            self._behind_cr = True
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _hold(self, data: bytes) -> None:
+        self._line += data
+        if len(self._line) > MAX_SSE_EVENT:
+            self.too_long = True
+            self._line.clear()
+
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            line = line.removesuffix(b"\r")
+            if len(line) + self._size > MAX_SSE_EVENT:
+                self.too_long = True
+            if self.too_long:
+                return
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
-                self._data += value.removeprefix(b" ") + b"\n"
+                self._add(value.removeprefix(b" "))
+            elif line.startswith(b"{"):
+                self._add(line)
             elif value and not name:
-                yield SseComment(_text(value.removeprefix(b" ")))
-            if self._data and (not line or len(self._data) > MAX_SSE_EVENT):
-                yield SseData(_text(self._data[:-1]))
+                comment = value.removeprefix(b" ")
+                yield SseComment(comment.decode("utf-8", "replace"))
+            if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
+                yield b"\n".join(self._data)
                 self._data.clear()
+                self._size = 0
 
-
-def _text(data: bytes | bytearray) -> str:
-    return data.decode("utf-8", "replace")
+    def _add(self, line: bytes) -> None:
+        self._data.append(line)
+        self._size += len(line) + 1
 
 
 # ======================================================================================
@@ -2694,6 +3018,9 @@ MAX_BODY: Final = 16 * 1024 * 1024
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
 
+MAX_COUNT: Final = 10**12
+"""Tokens that a server may count; what is more is no count."""
+
 # An event stream begins with a field name or a colon; JSON and HTML with one of these.
 _BODY_STARTS: Final = (b"{", b"[", b"<")
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
@@ -2701,7 +3028,9 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
-_JSON: Final = json.JSONDecoder()
+# Some servers leave control characters in strings as they are.
+_JSON: Final = json.JSONDecoder(strict=False)
+_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Servers' own words for an end; any other word is an ordinary `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -2718,8 +3047,12 @@ class ChatStream:
 
     Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
     SGLang, and a whole JSON completion. Errors, HTML and cut streams are a `Finish` of
-    their own kind. The last event is the only `Finish`; it waits for the usage, which
-    servers send behind the finish reason.
+    their own kind. The last event is the only `Finish`; it waits for the usage and the
+    end mark, as some servers send a finish reason with every chunk.
+
+    With a `call_prefix` all calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so
+    on: a new one for each reply makes them unique in a conversation. Without one the ids
+    that the server sent are kept.
 
     `finished` tells that nothing more will come and the connection should be closed, which
     ends the generation where a stop word did.
@@ -2730,6 +3063,7 @@ class ChatStream:
         tools: Iterable[str] = (),
         stop: Iterable[str] = (),
         json_reply: bool = False,
+        call_prefix: str = "",
     ) -> None:
         self.finished = False
         self.fingerprint = ""
@@ -2737,19 +3071,31 @@ class ChatStream:
         words = [word for word in stop if word]
         self._filter = AnswerFilter(words, json_reply) if words or json_reply else None
         self._content = DeltaReader(tools)
+        self._ids = CallIds(call_prefix)
         self._sse = SseDecoder()
+        self._template = RecordTemplate()
+        self._between_events = True
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # what came before that
         self._named = False
         self._unread = ""  # data in plain words: an error, if the reply does not end
         self._usage: Json = None
         self._called = False  # a call that a host may run was given out
-        self._ending: Finish | None = None
+        self._reason: FinishReason | None = None  # the last one, if no text followed it
 
     @property
     def deltas(self) -> int:
         """How many deltas carried text or thinking."""
         return self._content.deltas
+
+    @property
+    def whole(self) -> bool:
+        """Whether the reply is whole even if nothing more comes.
+
+        It is behind a finish reason. If the server falls silent then or the connection
+        breaks, that is no failure: `close` gives the proper `Finish`.
+        """
+        return self.finished or self._reason is not None
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return what they brought."""
@@ -2760,7 +3106,19 @@ class ChatStream:
             self._head += data[: MAX_BODY - len(self._head)]
             if self._head.startswith(_BODY_STARTS):
                 return []
-        return self._take_fields(self._sse.feed(data))
+        events: list[Event] = []
+        at = 0
+        while at < len(data) and not self.finished:
+            if self._between_events:
+                texts, at = self._template.texts_at(data, at)
+                events += self._take_texts(texts)
+                if at == len(data):
+                    break
+            end = self._template.next_start(data, at)
+            events += self._take_fields(self._sse.feed(data[at:end]))
+            self._between_events = self._sse.between_events
+            at = end
+        return events
 
     def close(self) -> list[Event]:
         """End the reply: nothing is held back any longer, and its `Finish` comes."""
@@ -2783,56 +3141,83 @@ class ChatStream:
             self._is_stream = True
             if self.finished:
                 break
-            if isinstance(field, SseData):
-                events += self._take_data(field.text)
+            if isinstance(field, bytes):
+                events += self._take_record(field)
             elif progress := _KEEPALIVE.fullmatch(field.text):
                 events.append(Progress(int(progress[1]), int(progress[2])))
+        if self._sse.too_long:
+            events += self._finish("error", _TOO_LONG)
         return events
 
-    def _take_data(self, text: str) -> list[Event]:
+    def _take_record(self, record: bytes) -> list[Event]:
+        wire = b"data: %b\n\n" % record
+        texts, end = self._template.texts_at(wire, 0)
+        if len(texts) == 1 and end == len(wire):
+            return self._take_texts(texts)
+        return self._take_data(record.decode("utf-8", "replace"), record)
+
+    def _take_texts(self, texts: list[str]) -> list[Event]:
+        """Take the texts of records that bring nothing else."""
+        if self._reason and any(texts):
+            self._reason = None
+        field = self._template.field
+        if field == "content" and not self._filter:
+            return self._give(self._content.feed_texts(texts))
+        events: list[Event] = []
+        for text in texts:
+            if not self.finished:
+                events += self._give(self._content.feed({field: text}))
+        return events
+
+    def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_odd_data(text)
+            return self._take_lines(text)
         if end != len(text):
-            return self._take_odd_data(text)
+            return self._take_lines(text)
         if not isinstance(chunk, dict):
             return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
             return self._finish("error", words or text) if is_error else []
+        if record:
+            self._template.learn(record, chunk)
         return self._take_chunk(chunk)
 
-    def _take_odd_data(self, text: str) -> list[Event]:
+    def _take_lines(self, text: str) -> list[Event]:
         """Take the end mark, plain words, or chunks without blank lines between them."""
-        lines = [line for line in map(str.strip, text.split("\n")) if line]
-        if lines == ["[DONE]"]:
-            return self._finish("stop")
-        if lines != [text]:
-            return [event for line in lines for event in self._take_data(line)]
-        if not text.startswith(("{", "[")):  # else a chunk or an end mark that was cut
-            self._unread = text
-        return []
+        events: list[Event] = []
+        for line in filter(None, map(str.strip, text.split("\n"))):
+            if line == "[DONE]":
+                events += self._finish("stop")
+            elif line.startswith("{"):
+                if line != text and line.endswith("}"):  # else it is known to be cut
+                    events += self._take_data(line)
+            elif not line.startswith("["):
+                self._unread = line
+            if self.finished:
+                break
+        return events
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
         if not self._named:
             self._take_names(chunk)
         usage = chunk.get("usage")
         self._usage = usage or self._usage
-        events: list[Event] = []
         choice = _first_of(chunk.get("choices"))
-        if choice and not self._ending:
-            delta = choice.get("delta") or choice.get("message")
-            events = self._content.feed(delta) if isinstance(delta, dict) else []
-            if self._filter:
-                events = self._filter.apply(events)
-            self._called = self._called or has_executable_call(events)
-            if self._filter and self._filter.stopped:
-                return events + self._finish("stop")
-            if reason := sent_text(choice.get("finish_reason")):
-                events += self._end(_REASONS.get(reason, "stop"))
-        return events + self._release() if usage and self._ending else events
+        if not choice:
+            return self._finish("stop") if usage and self._reason else []
+        delta = choice.get("delta") or choice.get("message")
+        deltas = self.deltas
+        events = self._content.feed(delta) if isinstance(delta, dict) else []
+        reason = sent_text(choice.get("finish_reason"))
+        if reason:
+            self._reason = _REASONS.get(reason, "stop")
+        elif self.deltas > deltas:
+            self._reason = None
+        return self._give(events)
 
     def _take_names(self, chunk: JsonObject) -> None:
         self._named = True
@@ -2842,14 +3227,36 @@ class ChatStream:
         if reply_id := _NOT_IN_IDS.sub("", reply_id)[:64]:
             self._content.name_calls(f"call_{reply_id}")
 
-    def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        return self._end(reason, detail) + self._release()
+    def _give(self, events: list[Event]) -> list[Event]:
+        """What of these events the caller gets; ends the reply where a stop word does."""
+        for event in events:
+            if isinstance(event, ToolCall):
+                events = self._with_ids(events)
+                break
+        else:
+            if not self._filter:
+                return events
+        if self._filter:
+            events = self._filter.apply(events)
+        self._called = self._called or has_executable_call(events)
+        stopped = self._filter and self._filter.stopped
+        return events + self._finish("stop") if stopped else events
 
-    def _end(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        """Give out all that is held, and note the `Finish`: the first one counts."""
-        if self._ending:
+    def _with_ids(self, events: list[Event]) -> list[Event]:
+        return [
+            self._ids.give(event) if isinstance(event, ToolCall) else event
+            for event in events
+        ]
+
+    def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
+        """Give out all that is held, and the `Finish`: a reason that came before counts."""
+        if self.finished:
             return []
+        self.finished = True
+        if self._reason:
+            reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
             events = self._filter.close(events, self._called)
@@ -2858,16 +3265,9 @@ class ChatStream:
                 reason, truncated, detail = "stop", False, ""
         if reason == "stop" and (self._called or has_executable_call(events)):
             reason = "tool_calls"
-        detail = detail[:MAX_DETAIL]
-        self._ending = Finish(reason, truncated, detail, json_valid, thought)
-        return events
-
-    def _release(self) -> list[Event]:
-        if self.finished:
-            return []
-        self.finished = True
-        events = (_usage_of(self._usage), self._ending)
-        return [event for event in events if event]
+        finish = Finish(reason, truncated, detail[:MAX_DETAIL], json_valid, thought)
+        usage = _usage_of(self._usage)
+        return [*events, usage, finish] if usage else [*events, finish]
 
 
 def _first_of(choices: Json) -> JsonObject | None:
@@ -2885,7 +3285,7 @@ def _usage_of(usage: Json) -> Usage | None:
 
 
 def _count(value: Json) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return int(value) if isinstance(value, int) and 0 < value <= MAX_COUNT else 0
 
 
 def _error_words(frame: JsonObject) -> str:
