@@ -25,7 +25,7 @@ from itertools import chain
 
 from .jsontext import Json, JsonObject, as_object, load_json, objects_in
 from .native_calls import openai_call
-from .reply_markup import WORD_JOINER, split_reply
+from .reply_markup import WORD_JOINER, StoredCall, split_reply, stored_calls
 
 NO_RESULT = "No result was returned."
 UNKNOWN_TOOL = "unknown_tool"
@@ -69,7 +69,7 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
     in is nothing out; where none of the messages is worth sending, one empty user message is left.
     """
-    past = [_read_message(message) for message in messages if isinstance(message, dict)]
+    past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
     instructions = (message.text for message in past if message.role == "system")
     if system := "\n\n".join(filter(str.strip, instructions)):
@@ -97,7 +97,7 @@ def defuse(text: str) -> str:
     return _SPECIAL_TOKEN_START.sub("<" + WORD_JOINER, text)
 
 
-def _read_message(message: JsonObject) -> PastMessage:
+def _read_message(message: JsonObject) -> list[PastMessage]:
     """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
     role = message.get("role")
     if role == "assistant":
@@ -105,23 +105,43 @@ def _read_message(message: JsonObject) -> PastMessage:
     text = defuse(_text_of(message.get("content"), instead=ATTACHMENT))
     if role in ("tool", "function"):
         call = _read_call(message.get("tool_call_id"), message)
-        return PastMessage("tool", text, calls=[call])
-    return PastMessage("system" if role in ("system", "developer") else "user", text)
+        return [PastMessage("tool", text, calls=[call])]
+    named = "system" if role in ("system", "developer") else "user"
+    return [PastMessage(named, text)]
 
 
-def _read_assistant(message: JsonObject) -> PastMessage:
+def _read_assistant(message: JsonObject) -> list[PastMessage]:
+    """The answer, and before it the tool calls that a host keeps in its text, each with what led to it."""
     content = message.get("content")
-    answer, thoughts, spoken = split_reply(_text_of(content))
+    stored, text = stored_calls(_text_of(content))
+    answer, thoughts, spoken = split_reply(text)
     parts = [message, *objects_in(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
-    distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
-    thought = "\n\n".join(filter(None, distinct))
     native = objects_in(message.get("tool_calls"))
     calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
     legacy = as_object(message.get("function_call"))  # the older spelling of one call
     if not calls and legacy.get("name"):
         calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
+    steps = map(_read_stored_call, stored)
+    return [*steps, _assistant(answer, given + thoughts, calls)]
+
+
+def _read_stored_call(stored: StoredCall) -> PastMessage:
+    before, thoughts, _ = split_reply(stored.before)
+    call = _read_call(stored.id, {"name": stored.name, "arguments": stored.arguments})
+    step = _assistant(before, thoughts, [call])
+    if stored.result is not None:
+        result = defuse(_text_of(stored.result))
+        step.results.append(PastMessage("tool", result, calls=[call]))
+    return step
+
+
+def _assistant(
+    answer: str, thoughts: Iterable[str], calls: Sequence[PastCall]
+) -> PastMessage:
+    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts send one twice
+    thought = "\n\n".join(filter(None, distinct))
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
 

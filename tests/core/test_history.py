@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harmony_core.history import clean_history, defuse
 from harmony_core.jsontext import Json, JsonObject
 from harmony_core.parser import parse
-from harmony_core.reply_markup import split_reply
+from harmony_core.reply_markup import begins_as_harmony, split_reply
 from toy.template import Template
 
 CORPUS = sorted((Path(__file__).parent / "history_corpus").glob("*.json"))
@@ -66,7 +66,7 @@ def without_words(value: Json) -> Json:
 
 
 def test_the_corpus_is_there() -> None:
-    assert len(CORPUS) == 6
+    assert len(CORPUS) == 8
     assert len({case["name"] for case in CASES}) == len(CASES) > 100
 
 
@@ -79,14 +79,18 @@ def test_a_history_is_cleaned(case: JsonObject) -> None:
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply["name"])
-def test_a_raw_reply_in_the_past_leaves_only_what_the_parser_calls_its_answer(
+def test_a_raw_reply_in_the_past_is_read_as_the_parser_reads_it(
     reply: JsonObject,
 ) -> None:
-    parsed = parse(reply["text"])
     answer, thoughts, calls = split_reply(reply["text"])
-    assert answer == parsed.answer.lstrip("\n")
-    assert "".join(thoughts) == parsed.reasoning
-    assert tuple(calls) == parsed.tool_calls
+    if not begins_as_harmony(reply["text"]):
+        assert not calls
+        return
+    parsed = parse(reply["text"])
+    rest, more_thoughts, more_calls = split_reply(parsed.answer)
+    assert answer == rest
+    assert "".join(thoughts) == parsed.reasoning + "".join(more_thoughts)
+    assert calls == [*parsed.tool_calls, *more_calls]
 
 
 # --- defuse -----------------------------------------------------------------------------------------
