@@ -9,7 +9,9 @@ paired with results, and what is left is written in the one form that works. Not
   sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
   tool's word, where as a user's it would be obeyed.
 - An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
-  apart, and a partial answer at the end ("continue") stays the last message: the template takes both.
+  apart: the template takes them.
+- The template closes every answer. One at the end is what a host sends to have it continued, so a short
+  user message asks for that.
 - A message becomes the same whatever follows it, apart from later system messages, from results and from
   thinking, which goes when its loop ends. So the server's prompt cache stays warm.
 """
@@ -30,6 +32,10 @@ from .reply_markup import WORD_JOINER, StoredCall, split_reply, stored_calls
 NO_RESULT = "No result was returned."
 UNKNOWN_TOOL = "unknown_tool"
 ATTACHMENT = "[attachment: this model reads text only]"
+CONTINUE = (
+    "Your last message was cut off. Go on exactly where it ends, in its language, without repeating any of it"
+    " and without an introduction."
+)
 
 _THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
 _NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
@@ -66,8 +72,9 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     """Turn OpenAI message dicts into ones that the gpt-oss chat template accepts and renders as meant.
 
     Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is left
-    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
-    in is nothing out; where none of the messages is worth sending, one empty user message is left.
+    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Behind an
+    answer at the end, `CONTINUE` asks for the rest of it. Nothing in is nothing out; where none of the
+    messages is worth sending, one empty user message is left.
     """
     past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
@@ -81,6 +88,8 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     known: CallsById = {}
     for message in spoken:
         _write(cleaned, message, known)
+    if cleaned and cleaned[-1]["role"] == "assistant":
+        cleaned.append({"role": "user", "content": CONTINUE})
     return cleaned if cleaned or not messages else [{"role": "user", "content": ""}]
 
 

@@ -40,9 +40,10 @@ def test_clean_turns_messages_into_messages(run: Run) -> None:
     messages = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": RAW[:118]},
+        {"role": "user", "content": "More"},
     ]
     cleaned = json.loads(run("clean", input=json.dumps(messages)).stdout)
-    assert [message["role"] for message in cleaned] == ["user", "assistant"]
+    assert [message["role"] for message in cleaned] == ["user", "assistant", "user"]
     assert cleaned[1]["content"] == "Hi"
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_core.history import clean_history, defuse
+from harmony_core.history import CONTINUE, clean_history, defuse
 from harmony_core.jsontext import Json, JsonObject
 from harmony_core.parser import parse
 from harmony_core.reply_markup import begins_as_harmony, split_reply
@@ -330,8 +330,9 @@ def test_a_growing_conversation_repeats_what_was_sent_before(
         messages.append({"role": "user", "content": "q"})
         messages += [message for step in spell_out_steps(loop) for message in step]
         messages.append({"role": "assistant", "content": answer})
-        cleaned = clean_history(messages)
+        *cleaned, wish = clean_history(messages)
         assert cleaned[: len(sent)] == sent
+        assert wish["content"] == CONTINUE
         sent = cleaned
     messages.append({"role": "user", "content": "q"})
     for step in [[], *spell_out_steps(steps)]:
