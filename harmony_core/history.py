@@ -25,7 +25,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 
-from .jsontext import Json, JsonObject, as_object, load_json, objects_in
+from .jsontext import (
+    Json,
+    JsonObject,
+    as_object,
+    is_within_depth,
+    load_json,
+    objects_in,
+)
 from .native_calls import openai_call
 from .reply_markup import WORD_JOINER, StoredCall, split_reply, stored_calls
 
@@ -173,7 +180,8 @@ def _arguments(value: Json) -> str:
         parsed = load_json(text)
     except ValueError:
         parsed = None
-    written = _json_or_nothing(parsed) if isinstance(parsed, dict) else ""
+    usable = isinstance(parsed, dict) and is_within_depth(parsed)
+    written = _json_or_nothing(parsed) if usable else ""
     if not written:
         text = written = _json_or_nothing({"input": text})
     harmless = defuse(written)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Final, TypeAlias, Union
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
+
+MAX_DEPTH: Final = 50
+"""Objects and lists within each other in what is sent: the chat template recurses, and each level costs it
+several of a thousand frames."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -55,3 +60,34 @@ def sent_text(value: Json) -> str:
     if value.isprintable():  # most text is, and none of it has surrogates
         return value
     return _SURROGATE.sub("\ufffd", value)
+
+
+def is_within_depth(value: Json, depth: int = MAX_DEPTH) -> bool:
+    """Whether no more than `depth` objects and lists are nested in each other."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(is_within_depth(part, depth - 1) for part in parts)
+
+
+def fitting_json(value: Json, depth: int = MAX_DEPTH) -> Json:
+    """The value without the parts that a server cannot read: too deep, too large, or no JSON at all."""
+    if isinstance(value, dict):
+        parts = ((name, part) for name, part in value.items() if isinstance(name, str))
+        kept = ((name, part) for name, part in parts if _fits(part, depth - 1))
+        return {name: fitting_json(part, depth - 1) for name, part in kept}
+    if isinstance(value, list | tuple):
+        return [
+            fitting_json(part, depth - 1) for part in value if _fits(part, depth - 1)
+        ]
+    return value
+
+
+def _fits(value: Json, depth: int) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return depth > 0
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, str)

@@ -8,49 +8,63 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .chat import ChatStream
-from .gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, EFFORTS
+from .gpt_oss import (
+    CONTEXT_SIZE,
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+    Effort,
+    effort_named,
+    split_effort,
+)
 from .history import clean_history
 from .jsontext import Json, JsonObject, as_object, load_json, objects_in
 from .response_format import response_section
-from .tools import function_of, sendable, sendable_tool
+from .tools import (
+    function_of,
+    offered_tools,
+    sendable,
+    sendable_tool,
+    tool_section,
+)
 
 DEFAULT_MODEL: Final = "default_model"
 """What mlx_lm.server calls the model of its `--model`; any other may start a download."""
 
-# The least and the most of each number that the server takes (validate_model_parameters in
-# mlx_lm/server.py 0.32.2), written as whole numbers where it takes only those. A number
-# below the least is left out, because callers mean "not set" by -1; one above the most
-# becomes the most. `top_k` must be smaller than the vocabulary: past it the sampler raises,
-# and with it dies the thread that generates for every client.
-_NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
-    "max_tokens": (1, math.inf),
-    "max_completion_tokens": (1, math.inf),
-    "temperature": (0.0, math.inf),
+PENALTY_WINDOW: Final = 4096
+"""Most tokens that a penalty looks back on; at 10**12 the server's generating thread dies."""
+
+# All numbers that go to the server, with the least and the most of each, written as whole
+# numbers where it takes only those. A number below the least is left out, because callers
+# mean "not set" by -1; one above the most becomes the most. The server itself checks little
+# (validate_model_parameters in mlx_lm/server.py 0.32.2), and what its sampler does not bear
+# ends the thread that generates for every client: `top_k` must be smaller than the
+# vocabulary, `xtc_threshold` at most 0.5. tests/e2e/test_hostile_bodies.py tries each.
+NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
+    "max_tokens": (1, CONTEXT_SIZE),
+    "max_completion_tokens": (1, CONTEXT_SIZE),
+    "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
     "top_k": (0, 500),
     "min_p": (0.0, 1.0),
-    "repetition_penalty": (0.0, math.inf),
-    "presence_penalty": (-math.inf, math.inf),
-    "frequency_penalty": (-math.inf, math.inf),
+    "repetition_penalty": (0.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
     "seed": (0, 2**63 - 1),
     "top_logprobs": (1, 10),
-    "num_draft_tokens": (0, math.inf),
-    "repetition_context_size": (0, math.inf),
-    "presence_context_size": (0, math.inf),
-    "frequency_context_size": (0, math.inf),
+    "num_draft_tokens": (0, 16),
+    "repetition_context_size": (0, PENALTY_WINDOW),
+    "presence_context_size": (0, PENALTY_WINDOW),
+    "frequency_context_size": (0, PENALTY_WINDOW),
     "xtc_probability": (0.0, 1.0),
-    "xtc_threshold": (0.0, 1.0),
+    "xtc_threshold": (0.0, 0.5),
 }
-_OTHER_FIELDS = {
-    "logprobs": bool,
-    "logit_bias": dict,
-    "adapters": str,
-    "draft_model": str,
+_OTHER_NAMES: Final = {"repeat_penalty": "repetition_penalty"}
+_DEFAULTS: Final[Mapping[str, Json]] = {
+    "max_tokens": DEFAULT_MAX_TOKENS,
+    "temperature": DEFAULT_TEMPERATURE,
+    "top_p": DEFAULT_TOP_P,
 }
-
-# `stop` would be matched inside the thinking, and `response_format` is ignored by
-# mlx_lm.server and bends the thinking on servers with grammars.
-_NEVER_EXTRA: Final = {"messages", "tools", "stream", "stop", "response_format"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +106,14 @@ class Endpoint:
 class ChatRequest:
     """What a host wants of the model, in OpenAI's terms.
 
-    `tools` are OpenAI tool objects, `response_format` an OpenAI one. Numbers may be strings;
-    what is no number in the server's range falls back to the default. `extra` is merged
-    last, for fields that have no parameter here. Nothing is sent as null.
+    `tools` are OpenAI tool objects, `response_format` and `tool_choice` OpenAI's fields.
+    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else one in
+    `extra`, else that of a line `Reasoning: high` at the start of the system prompt (which
+    is not sent), else `default_effort`.
+
+    `extra` may come from outside: only numbers, `logprobs` and the effort are taken from it,
+    and its numbers win. `template_options` go to the chat template as they are, where one
+    can replace the whole template: they may only come from an administrator.
     """
 
     messages: Sequence[Json]
@@ -112,27 +131,31 @@ class ChatRequest:
     response_format: Json = None
     stream: bool = True
     extra: Mapping[str, Json] = field(default_factory=dict)
+    tool_choice: Json = None
+    default_effort: str | None = None
+    template_options: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
         """The body: the same for the same conversation, so that the prompt cache holds."""
+        effort_in_prompt, messages = _split_effort(self._messages())
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
-            "messages": [*self._messages()],
+            "messages": [*messages],
             "stream": self.stream,
-            "max_tokens": DEFAULT_MAX_TOKENS,
-            "temperature": DEFAULT_TEMPERATURE,
-            "top_p": DEFAULT_TOP_P,
+            **self._numbers(),
         }
         if self.stream:
             body["stream_options"] = {"include_usage": True}
-        if tools := [tool for tool in map(sendable_tool, self.tools) if tool]:
+        if tools := [tool for tool in map(sendable_tool, self._tools()) if tool]:
             body["tools"] = [*tools]
-        effort = (self.effort or "").strip().lower()
-        if effort in EFFORTS:
+        options = as_object(sendable(dict(self.template_options)))
+        if effort := self._effort(effort_in_prompt):
             body["reasoning_effort"] = effort
-            body["chat_template_kwargs"] = {"reasoning_effort": effort}
-        _merge(body, self._numbers())
-        _merge(body, self.extra)
+            options["reasoning_effort"] = effort
+        if options:
+            body["chat_template_kwargs"] = options
+        if isinstance(logprobs := self.extra.get("logprobs"), bool):
+            body["logprobs"] = logprobs
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -141,7 +164,7 @@ class ChatRequest:
         Give each reply another `call_prefix`, so that no two calls of a conversation
         share an id.
         """
-        names = (function_of(tool).get("name") for tool in self.tools)
+        names = (function_of(tool).get("name") for tool in self._tools())
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
@@ -152,12 +175,62 @@ class ChatRequest:
 
     def _messages(self) -> list[JsonObject]:
         """The conversation; cleaning joins what the reply must look like to the rest."""
-        section = response_section(self.response_format)
-        wanted: list[Json] = [{"role": "system", "content": section}] if section else []
+        sections = (
+            tool_section(self._tools(), self.tool_choice),
+            response_section(self.response_format),
+        )
+        wanted: list[Json] = [
+            {"role": "system", "content": section} for section in sections if section
+        ]
         return clean_history([*self.messages, *wanted])
 
+    def _tools(self) -> list[Json]:
+        return offered_tools(self.tools, self.tool_choice)
+
+    def _effort(self, in_prompt: Effort | None) -> Effort | None:
+        options = as_object(self.extra.get("chat_template_kwargs"))
+        in_extra = (self.extra.get("reasoning_effort"), options.get("reasoning_effort"))
+        wishes = (self.effort, *in_extra, in_prompt, self.default_effort)
+        return next(filter(None, map(effort_named, wishes)), None)
+
     def _numbers(self) -> JsonObject:
-        return {name: getattr(self, name, None) for name in _NUMBERS}
+        renamed = {name: self.extra.get(other) for other, name in _OTHER_NAMES.items()}
+        extra = {**renamed, **self.extra}
+        numbers = dict(_DEFAULTS)
+        for name in NUMBERS:
+            for wish in (getattr(self, name, None), extra.get(name)):
+                number = sendable_number(name, wish)
+                if number is not None:
+                    numbers[name] = number
+        return numbers
+
+
+def sendable_number(name: str, value: Json) -> float | None:
+    """The number as the server bears it in the field `name`; None where it means "not set"."""
+    least, most = NUMBERS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not least <= number < math.inf:
+        return None
+    number = min(value if isinstance(value, int) else number, most)
+    return int(number) if isinstance(least, int) else float(number)
+
+
+def _split_effort(
+    messages: list[JsonObject],
+) -> tuple[Effort | None, list[JsonObject]]:
+    """Take the effort out of the system prompt, which goes where nothing else is in it."""
+    match messages:
+        case [{"role": "system", "content": str(text)}, *rest]:
+            effort, text = split_effort(text)
+            first: JsonObject = {"role": "system", "content": text}
+            kept = [first, *rest] if text else rest
+            return effort, kept or [{"role": "user", "content": ""}]
+    return None, messages
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
@@ -168,30 +241,3 @@ def models_from(body: str | bytes) -> tuple[str, ...]:
         return ()
     ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
     return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
-
-
-def _merge(body: JsonObject, fields: Mapping[str, Json]) -> None:
-    """Add what can be sent; in the place of another value only one of the same type."""
-    for name, value in fields.items():
-        if name in _NEVER_EXTRA:
-            continue
-        sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
-        known = body.get(name)
-        if isinstance(known, dict) and isinstance(sent, dict):
-            body[name] = known | sent
-            continue
-        wanted = type(known) if known is not None else _OTHER_FIELDS.get(name, object)
-        if sent is not None and isinstance(sent, wanted):
-            body[name] = sent
-
-
-def _number(value: Json, least: float, most: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = min(value if isinstance(value, int) else float(value), most)
-        if not least <= number < math.inf:
-            return None
-        return int(number) if isinstance(least, int) else float(number)
-    except (ValueError, OverflowError):
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .jsontext import Json, as_object, dump_json
+from .jsontext import Json, as_object, dump_json, fitting_json
 
 
 def response_section(wanted: Json) -> str:
@@ -21,7 +21,9 @@ def response_section(wanted: Json) -> str:
         name, schema = "json_object", {"type": "object"}
         note = "The whole answer is one JSON object"
     note = f"// {note}, without any text or code fence around it."
-    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
+    return (
+        f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(fitting_json(schema))}"
+    )
 
 
 def _one_line(text: Json) -> str:

@@ -1,11 +1,28 @@
-"""Tools in the shape that the chat template bears."""
+"""Tools in the shape that the chat template bears, and OpenAI's `tool_choice`.
+
+The template reads a tool's JSON schema as it comes and adds texts to what it finds: a `required` that is
+true, or a description that is a list, ends the request. What it reads gets the type that it expects.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from .history import defuse
-from .jsontext import Json, JsonObject, as_object, dump_json
+from .jsontext import (
+    Json,
+    JsonObject,
+    as_list,
+    as_object,
+    dump_json,
+    fitting_json,
+    objects_in,
+)
+
+TOOL_REQUIRED: Final = (
+    "Your next message must call one of the functions. Do not answer it with text."
+)
 
 
 def function_of(tool: Json) -> JsonObject:
@@ -16,43 +33,103 @@ def function_of(tool: Json) -> JsonObject:
     return function if name and isinstance(name, str) else {}
 
 
+def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
+    """The tools that a `tool_choice` leaves: none, the one that it names, or all of them."""
+    if choice == "none":
+        return []
+    wanted = function_of(choice).get("name")
+    named = [
+        tool for tool in tools if wanted and function_of(tool).get("name") == wanted
+    ]
+    return named or list(tools)
+
+
+def tool_section(tools: Sequence[Json], choice: Json) -> str:
+    """A sentence for the instructions where a `tool_choice` wants a call, or ""."""
+    wants_a_call = choice == "required" or bool(function_of(choice))
+    return TOOL_REQUIRED if wants_a_call and any(map(function_of, tools)) else ""
+
+
 def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with what the template reads and nothing else; empty for what is none."""
+    """The tool with what the template reads and nothing else; empty for anything but a tool."""
     function = as_object(sendable(function_of(tool)))
     if not function:
         return {}
-    description = function.get("description")
+    parameters = _schema(function.get("parameters"))
     sent: JsonObject = {
         "name": function["name"],
         # Some copies of the template fail without one (mlx_server.md, its rule 7).
-        "description": description if isinstance(description, str) else "",
-        "parameters": _sendable_parameters(function.get("parameters")),
+        "description": _description(function.get("description")),
+        "parameters": {"type": "object", "properties": {}, **parameters},
     }
     return {"type": "function", "function": sent}
 
 
-def _sendable_parameters(schema: Json) -> JsonObject:
-    schema = schema if isinstance(schema, dict) else {"type": "object"}
-    properties = as_object(schema.get("properties"))
-    written = {name: _sendable_property(spec) for name, spec in properties.items()}
-    return {**schema, "properties": written}
+def _schema(schema: Json) -> JsonObject:
+    """The schema; what the template reads of it has the type that it expects, or is left out."""
+    given = as_object(schema)
+    written: JsonObject = {}
+    for name, part in given.items():
+        read = _READ_BY_TEMPLATE.get(name)
+        kept = read(part) if read else part
+        if kept or not read:
+            written[name] = kept
+    default = written.get("default", "")
+    if not isinstance(default, str) and given.keys() & {"enum", "oneOf"}:
+        written["default"] = dump_json(default)  # the template adds it to a text
+    return written
 
 
-def _sendable_property(spec: Json) -> Json:
-    """The property with a default that is text where the template adds it to one."""
-    if not isinstance(spec, dict) or not spec.keys() & {"enum", "oneOf"}:
-        return spec
-    default = spec.get("default", "")
-    return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
+def _properties(properties: Json) -> Json:
+    return {
+        name: spec if isinstance(spec, bool) else _schema(spec)
+        for name, spec in as_object(properties).items()
+    }
+
+
+def _variants(schemas: Json) -> Json:
+    return [_schema(schema) for schema in objects_in(schemas)]
+
+
+def _names(names: Json) -> Json:
+    return [name for name in as_list(names) if isinstance(name, str)]
+
+
+def _type(kind: Json) -> Json:
+    return kind if isinstance(kind, str) else _names(kind)
+
+
+def _description(given: Json) -> str:
+    """The description as text: lines may come as a list."""
+    if isinstance(given, list):
+        return "\n".join(filter(None, map(_description, given)))
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        return ""
+    return str(given)
+
+
+_READ_BY_TEMPLATE: Final[Mapping[str, Callable[[Json], Json]]] = {
+    "type": _type,
+    "description": _description,
+    "enum": as_list,
+    "oneOf": _variants,
+    "properties": _properties,
+    "items": _schema,
+    "required": _names,
+}
 
 
 def sendable(value: Json) -> Json:
-    """The value without nulls, numbers that JSON does not have, and control tokens."""
+    """The value without nulls, control tokens, and what a server cannot read as JSON."""
+    return _sendable(fitting_json(value))
+
+
+def _sendable(value: Json) -> Json:
     if isinstance(value, str):
         return defuse(value)
     if isinstance(value, dict):
-        pairs = ((defuse(str(name)), sendable(part)) for name, part in value.items())
-        return {name: part for name, part in pairs if part is not None}
-    if isinstance(value, list | tuple):
-        return [part for part in map(sendable, value) if part is not None]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        named = ((defuse(name), _sendable(part)) for name, part in value.items())
+        return {name: part for name, part in named if part is not None}
+    if isinstance(value, list):
+        return [part for part in map(_sendable, value) if part is not None]
+    return value
