@@ -24,6 +24,7 @@ from dify_plugin.errors.model import (
 )
 
 from harmony_core.events import ToolCall
+from harmony_core.gpt_oss import effort_named
 from harmony_core.json_schema import response_format_of
 from harmony_core.jsontext import Json, JsonObject, dump_json
 from harmony_core.native_calls import openai_call
@@ -32,7 +33,7 @@ from harmony_core.render import Thinking
 from harmony_core.request import ChatRequest
 
 from .json_reply import read_schema
-from .settings import Settings, effort_of
+from .settings import Settings
 
 SMALL_BUDGET: Final = 512
 """Up to so many tokens Dify's own helpers ask for, titles above all (dify.md, Replying)."""
@@ -97,14 +98,14 @@ def plan_reply(
     """Translate one invocation; raises InvokeBadRequestError for a JSON schema that is none."""
     budget = parameters.get("max_tokens")
     is_helper_call = isinstance(budget, int) and budget <= SMALL_BUDGET
+    wish = parameters.get("reasoning_effort")
     response_format, schema = _response_format(parameters)
     request = ChatRequest(
         messages=[message_dict(message, thoughts) for message in messages],
         model=model_id,
         tools=[tool_dict(tool) for tool in tools] if settings.tool_calling else (),
-        effort="low"
-        if is_helper_call
-        else effort_of(parameters.get("reasoning_effort"), settings.effort),
+        effort="low" if is_helper_call else effort_named(wish),
+        default_effort=settings.effort,
         max_tokens=budget + THINKING_ROOM
         if isinstance(budget, int) and is_helper_call
         else budget,

@@ -19,8 +19,8 @@ from harmony_core.gpt_oss import (
     CONTEXT_SIZE,
     DEFAULT_EFFORT,
     DEFAULT_MAX_TOKENS,
-    EFFORTS,
     Effort,
+    effort_named,
 )
 from harmony_core.render import Thinking
 
@@ -101,7 +101,7 @@ class Settings:
 
 def effort_of(value: object, default: Effort) -> Effort:
     """The effort that `value` names, else the default."""
-    return next((effort for effort in EFFORTS if effort == value), default)
+    return effort_named(value) or default
 
 
 def custom_schema(

@@ -15,9 +15,14 @@ from contextlib import nullcontext
 from typing import Final
 
 from harmony_core.failures import Timeouts
-from harmony_core.gpt_oss import EFFORTS
+from harmony_core.gpt_oss import effort_named
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object
-from harmony_core.request import DEFAULT_MODEL, ChatRequest, Endpoint
+from harmony_core.request import (
+    DEFAULT_MODEL,
+    ChatRequest,
+    Endpoint,
+    sendable_number,
+)
 from openwebui_pipe.background_tasks import AnswersFirst
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
 from openwebui_pipe.model_list import (
@@ -41,10 +46,10 @@ HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
-# Has a parameter of `ChatRequest` or means nothing to the server; the rest goes along.
+# Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
 BODY_FIELDS: Final = (
-    "model messages tools tool_choice stream stream_options metadata user stop"
-    " reasoning_effort max_tokens max_completion_tokens temperature response_format"
+    "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
+    " max_tokens max_completion_tokens temperature response_format"
 )
 
 
@@ -132,19 +137,20 @@ def request_of(
     task: str,
 ) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
-    effort = effort_of(body, valves, own)
+    effort, default_effort = effort_of(body), default_effort_of(valves, own)
+    if task and valves.TASKS == "low-effort":
+        effort = "low"
     extra = {
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
-    if task and valves.TASKS == "low-effort":
-        effort = "low"
-        extra.pop("chat_template_kwargs", None)
     stop = body.get("stop")
     return ChatRequest(
         messages=messages_of(body),
         model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
+        tool_choice=body.get("tool_choice"),
         effort=effort,
+        default_effort=default_effort,
         max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
         stop=stop if isinstance(stop, str | list) else None,
@@ -158,21 +164,24 @@ def messages_of(body: JsonObject) -> list[Json]:
     return as_list(body.get("messages"))
 
 
-def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
-    """The reasoning effort: the chat's, else the user's, else the admin's."""
-    in_options = as_object(body.get("chat_template_kwargs")).get("reasoning_effort")
-    for wish in (body.get("reasoning_effort"), in_options, own.REASONING_EFFORT):
-        if isinstance(wish, str) and wish.strip().lower() in EFFORTS:
-            return wish.strip().lower()
-    return valves.REASONING_EFFORT
+def effort_of(body: JsonObject) -> str | None:
+    """The reasoning effort that the chat asks for, if it does."""
+    options = as_object(body.get("chat_template_kwargs"))
+    return effort_named(body.get("reasoning_effort")) or effort_named(
+        options.get("reasoning_effort")
+    )
+
+
+def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
+    """The effort where neither the chat nor its system prompt has one: the user's, else the admin's."""
+    return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
     """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
     for name in ("max_tokens", "max_completion_tokens"):
-        wish = body.get(name)
-        if isinstance(wish, int) and wish > 0:
-            return max(wish, at_least)
+        if wish := sendable_number(name, body.get(name)):
+            return max(int(wish), at_least)
     return max(valves.MAX_TOKENS, at_least)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harmony_core.request import NUMBERS
+from harmony_core.tools import TOOL_REQUIRED
 from openwebui_pipe.valves import PipeUserValves, PipeValves, secret_input
 from tests.pipe.fake_host import Host, joined
 from tests.server import ScriptedServer, reply
@@ -27,7 +29,10 @@ from tests.server import ScriptedServer, reply
             {"chat_template_kwargs": {"reasoning_effort": "high"}},
             "high",
         ),
-        ("low", "medium", {"reasoning_effort": "xhigh"}, "medium"),
+        ("low", "medium", {"reasoning_effort": "xhigh"}, "high"),
+        ("high", "medium", {"reasoning_effort": "minimal"}, "low"),
+        ("high", "inherit", {"reasoning_effort": "off"}, "low"),
+        ("low", "medium", {"reasoning_effort": "extreme"}, "medium"),
         ("low", "inherit", {"reasoning_effort": None}, "low"),
     ],
 )
@@ -68,20 +73,82 @@ def test_numbers_come_from_the_valves_unless_the_request_has_them(
     assert (second["top_k"], second["seed"]) == (40, 7)
 
 
-def test_parameters_of_ones_own_go_along(host: Host, server: ScriptedServer) -> None:
+def test_a_line_in_the_system_prompt_wins_over_the_valves_and_not_over_the_chat(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
     server.chat(reply("Hello"))
-    host.chat(
-        chat_template_kwargs={"builtin_tools": ["browser"]},
-        repetition_penalty=1.1,
-        user={"id": 1},
-    )
+    host = host_with(REASONING_EFFORT="low")
+    messages = [
+        {"role": "system", "content": "Reasoning: high\nYou are kind."},
+        {"role": "user", "content": "Hi"},
+    ]
+    own = host.function.UserValves(REASONING_EFFORT="medium")
+    host.chat(messages=messages, user_valves=own)
+    host.chat(messages=messages, user_valves=own, reasoning_effort="low")
+    first, second = (request.json for request in server.requests)
+    assert (first["reasoning_effort"], second["reasoning_effort"]) == ("high", "low")
+    assert first["messages"][0]["content"] == "You are kind."
+
+
+def test_parameters_that_the_server_knows_go_along(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(reply("Hello"))
+    host.chat(repeat_penalty=1.1, max_tokens="2000", user={"id": 1}, mirostat=1)
     sent = server.requests[0].json
-    assert sent["chat_template_kwargs"] == {
-        "reasoning_effort": "medium",
-        "builtin_tools": ["browser"],
-    }
-    assert sent["repetition_penalty"] == 1.1
-    assert "user" not in sent
+    assert (sent["repetition_penalty"], sent["max_tokens"]) == (1.1, 2000)
+    assert not {"user", "mirostat", "repeat_penalty"} & sent.keys()
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"logit_bias": {"701": 1}},
+    {"frequency_context_size": 10**12, "frequency_penalty": 1},
+    {"chat_template_kwargs": {"chat_template": "{{ messages }}"}},
+    {"chat_template_kwargs": {"builtin_tools": ["browser"]}},
+    {"draft_model": "evil/some-repo", "adapters": "../../elsewhere"},
+    {"template_options": {"chat_template": "x"}, "tools_choice": "x"},
+    {"max_tokens": 10**12, "max_completion_tokens": 10**12, "temperature": 1e300},
+    {"top_k": 10**9, "xtc_threshold": 1.0, "xtc_probability": 1.0},
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=str)
+def test_nothing_that_harms_the_server_comes_from_a_body(
+    host: Host, server: ScriptedServer, body: dict[str, Any]
+) -> None:
+    server.chat(reply("Hello"))
+    assert joined(host.chat(**body)) == "Hello"
+    sent = server.requests[0].json
+    assert sent["chat_template_kwargs"] == {"reasoning_effort": "medium"}
+    assert sent["model"] == "default_model"
+    assert (
+        not {"logit_bias", "draft_model", "adapters", "template_options"} & sent.keys()
+    )
+    for name, (least, most) in NUMBERS.items():
+        assert least <= sent.get(name, most) <= most
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        ("auto", ["create_event", "ls"]),
+        ("none", []),
+        ("required", ["create_event", "ls"]),
+        ({"type": "function", "function": {"name": "ls"}}, ["ls"]),
+    ],
+)
+def test_a_tool_choice_decides_which_tools_are_sent(
+    host: Host, server: ScriptedServer, choice: Any, names: list[str]
+) -> None:
+    server.chat(reply("Hello"))
+    tools = [
+        {"type": "function", "function": {"name": n}} for n in ("create_event", "ls")
+    ]
+    host.chat(tools=tools, tool_choice=choice)
+    sent = server.requests[0].json
+    assert [tool["function"]["name"] for tool in sent.get("tools", [])] == names
+    asked = TOOL_REQUIRED in str(sent["messages"])
+    assert asked == (choice not in ("auto", "none"))
 
 
 @pytest.mark.parametrize(
