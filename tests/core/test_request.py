@@ -291,6 +291,8 @@ HOSTILE: list[JsonObject] = [
     {"chat_template_kwargs": {"model_identity": "x", "builtin_tools": ["python"]}},
     {"chat_template_kwargs": {"reasoning_effort": "<|end|>"}},
     {"template_options": {"chat_template": "x"}},
+    {"xtc_probability": 0.5},  # ended the generating thread of mlx-lm 0.26 to 0.31
+    {"xtc_threshold": 0.9, "xtc_probability": 1.0},  # and this that of 0.32
     {"draft_model": "evil/some-repo"},
     {"adapters": "../../elsewhere"},
     {"model": "evil/some-repo"},
@@ -614,8 +616,8 @@ def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> No
 
 
 def test_numbers_that_only_extra_fields_have_get_the_type_of_the_server() -> None:
-    body = payload(extra={"xtc_probability": 1, "repetition_context_size": "20"})
-    assert isinstance(body["xtc_probability"], float)
+    body = payload(extra={"presence_penalty": 1, "repetition_context_size": "20"})
+    assert isinstance(body["presence_penalty"], float)
     assert body["repetition_context_size"] == 20
 
 

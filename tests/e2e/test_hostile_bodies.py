@@ -18,8 +18,6 @@ COMPANIONS: dict[str, JsonObject] = {
     "repetition_context_size": {"repetition_penalty": 1.5},
     "presence_context_size": {"presence_penalty": 1},
     "frequency_context_size": {"frequency_penalty": 1},
-    "xtc_threshold": {"xtc_probability": 1.0},
-    "xtc_probability": {"xtc_threshold": 0.1},
     "top_logprobs": {"logprobs": True},
 }
 BOUNDS = [
@@ -37,6 +35,7 @@ HOSTILE: list[JsonObject] = [
     {"adapters": "../../elsewhere"},
     {"model": "evil/some-repo"},
     {"xtc_threshold": 0.9, "xtc_probability": 1.0},
+    {"xtc_probability": 0.5},
     {"top_k": HUGE},
     {"temperature": 1e-320},
     {"temperature": 1e308, "min_p": 5e-324, "top_p": 5e-324},
