@@ -8,7 +8,21 @@ from typing import Literal
 from .problems import Problem
 
 Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
+Cause = Literal[
+    "",
+    "bad_url",
+    "bad_key",
+    "dns",
+    "refused",
+    "timeout",
+    "limit",
+    "proxy",
+    "tls",
+    "tls/http_only",
+    "tls/https_only",
+    "tls/certificate",
+    "tls/ca_file",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,8 @@ class Failure:
 
     `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
     "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
+    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end, and "limit" the end of
+    what the caller allows for the whole exchange. `models` are the ids of GET
     /v1/models, None where nobody asked or nothing came.
     """
 

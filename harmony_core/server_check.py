@@ -85,6 +85,7 @@ class ServerCheck:
             "status",
             self._client.base_url,
             status=404,
+            body="model_not_found",  # OpenAI's word for it
             model=self._model,
             models=self.models,
         )
