@@ -47,6 +47,8 @@ _CAUSES: dict[str, Cause] = {
     "ConnectionRefusedError": "refused",
     "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
     "TimeoutError": "timeout",
+    "HeadTooLong": "not_a_reply",
+    "LineTooLong": "not_a_reply",
     "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
@@ -130,8 +132,8 @@ def _problem_row(failure: Failure) -> str:
         return _KIND_OF_SILENCE.get(failure.phase, "stalled")
     if failure.cause == "limit":
         return "silent/check"
-    about_tls = failure.cause.startswith("tls/")
-    known = failure.cause if failure.phase == "connect" or about_tls else ""
+    tells = failure.cause.startswith(("tls/", "not_a_reply"))
+    known = failure.cause if failure.phase == "connect" or tells else ""
     return known or _KIND_OF_END.get(failure.phase, "interrupted")
 
 

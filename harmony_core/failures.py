@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .problems import Problem
@@ -22,6 +22,7 @@ Cause = Literal[
     "tls/https_only",
     "tls/certificate",
     "tls/ca_file",
+    "not_a_reply",
 ]
 
 
@@ -31,11 +32,14 @@ class Timeouts:
 
     `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
     other requests); `idle` is the longest silence after that, where keepalive comments count as life.
+    `short_answer` is the most for the whole of an error's body or a list of models (for the latter
+    mlx_lm.server looks through its whole cache), however it trickles.
     """
 
     connect: float = 5.0
     first_byte: float = 600.0
     idle: float = 120.0
+    short_answer: float = 30.0
 
     def limit(self, phase: Phase) -> float:
         """The limit that holds in a phase."""
@@ -54,11 +58,13 @@ class Failure:
     """
 
     phase: Phase
-    base_url: str
+    base_url: str = field(
+        repr=False
+    )  # may hold a password, as the next may repeat a key
     cause: Cause = ""
     status: int = 0
-    body: str = ""
-    location: str = ""
+    body: str = field(default="", repr=False)
+    location: str = field(default="", repr=False)
     model: str = ""
     models: tuple[str, ...] | None = None
     seconds: float = 0
