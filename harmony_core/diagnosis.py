@@ -9,8 +9,11 @@ quoted only where they say what to correct, with the key blotted out.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote
 
 from .events import Reply
 from .failures import Cause, Failure
@@ -193,9 +196,10 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
     url = visible_url(failure.base_url)
     match = _HOST_AND_PORT.search(url)
     host, port = match.groups() if match else ("", "")
-    words = _quotable(failure.body, key)
+    secrets = [*_secrets_of(failure.base_url, key)]
+    words = _quotable(failure.body, secrets)
     target = failure.location[:_MAX_ADDRESS].partition("?")[0]
-    location = _printable(_without_key(visible_url(target), key))
+    location = _printable(_without(secrets, visible_url(target)))
     model = _printable(failure.model)[:_QUOTED_LENGTH]
     near = ", ".join(_nearest(failure.model, failure.models or ()))
     japanese = {
@@ -239,12 +243,12 @@ def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
     return (alike or list(models))[:3]
 
 
-def _quotable(body: str, api_key: str) -> str:
+def _quotable(body: str, secrets: list[str]) -> str:
     """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
-    line = _printable(" ".join(_without_key(message, api_key).split())).rstrip(".。 ")
+    line = _printable(" ".join(_without(secrets, message).split())).rstrip(".。 ")
     return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
 
 
@@ -253,10 +257,19 @@ def _printable(text: str) -> str:
     return "".join(filter(str.isprintable, text))
 
 
-def _without_key(text: str, api_key: str) -> str:
-    """The text with the key blotted out, as it was pasted and as it is sent."""
-    words = [word for word in api_key.split() if len(word) > 3]
-    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
+def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
+    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    yield from filter(None, (api_key.strip(), "".join(api_key.split())))
+    yield from (word for word in api_key.split() if len(word) > 3)
+    if user := re.search(r"(?s)//(.*)@", base_url):
+        plain = unquote(user[1])
+        yield base64.b64encode(plain.encode("utf-8", "replace")).decode()
+        yield from filter(None, (user[1].partition(":")[2], plain.partition(":")[2]))
+
+
+def _without(secrets: list[str], text: str) -> str:
+    """The text with the secrets blotted out."""
+    for secret in secrets:
         text = text.replace(secret, "…")
     return text
 

@@ -25,6 +25,7 @@ from harmony_core.events import (
     ReasoningDelta,
     Usage,
 )
+from harmony_core.limits import MAX_MODELS
 from harmony_core.request import ChatRequest, Endpoint
 from harmony_core.transport import Exchange
 from tests.server import (
@@ -739,6 +740,17 @@ def test_a_bare_404_is_told_apart_by_the_list_of_models(
 # What must not happen
 
 
+def test_a_password_of_the_address_goes_into_the_header_alone(
+    server: ScriptedServer,
+) -> None:
+    server.chat(page(400, "odd: c2VjcmV0"))
+    url = server.base_url.replace("//", "//me:s3cret@")
+    with pytest.raises(ServerError) as caught:
+        Client(url, timeouts=PATIENT).complete(HELLO)
+    assert server.requests[0].headers["authorization"] == "Basic bWU6czNjcmV0"
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_redirect_is_reported_and_not_followed(server: ScriptedServer) -> None:
     with ScriptedServer() as elsewhere:
         server.chat(page(307, "", Location=f"{elsewhere.base_url}/v1/chat/completions"))
@@ -812,6 +824,41 @@ def test_an_answer_that_lists_no_models_has_its_kind(
     with pytest.raises(ServerError) as caught:
         client(server).models()
     assert caught.value.problem.kind == kind
+
+
+CUT_LISTS: dict[str, Script] = {
+    "cut off": [head(200, "application/json"), b'{"object": "list", "data": [{"id'],
+    "cut before its models": [
+        head(200, "application/json", Content_Length="900"),
+        b'{"obj',
+    ],
+    "too long to read": [
+        head(200, "application/json"),
+        b'{"data": [',
+        Drip(b" " * 9999, 0),
+    ],
+    "too many": models(*map(str, range(MAX_MODELS + 1))),
+}
+
+
+@pytest.mark.parametrize("name", CUT_LISTS)
+def test_a_list_that_is_not_whole_does_not_count_as_no_models(
+    server: ScriptedServer, name: str
+) -> None:
+    server.models(CUT_LISTS[name]).chat(reply("x", finish_reason="length"))
+    with pytest.raises(ServerError) as caught:
+        client(server).models()
+    assert caught.value.problem.kind == "cut_list"
+    assert client(server).check("some/model").models is None
+
+
+def test_a_name_that_a_400_does_not_know_is_told_what_the_server_lists(
+    server: ScriptedServer,
+) -> None:
+    refused = json_page({"error": 'Invalid model identifier "x"'}, 400)
+    server.chat(refused).models(models("openai/gpt-oss-20b"))
+    named = ChatRequest(HELLO.messages, model="x")
+    assert "openai/gpt-oss-20b" in str(failure(server, request=named))
 
 
 def test_a_check_learns_what_the_server_is(server: ScriptedServer) -> None:

@@ -20,8 +20,8 @@ from harmony_core.diagnosis import (
     server_version,
     visible_url,
 )
-from harmony_core.events import Reply, ToolCall, Usage
-from harmony_core.failures import Cause, Failure, Phase
+from harmony_core.events import Finish, Reply, ToolCall, Usage
+from harmony_core.failures import Cause, Failure, Phase, ServerError
 from harmony_core.problems import PROBLEMS, Language, Problem, problem_of
 
 URL = "http://mac.local:8080"
@@ -450,6 +450,28 @@ def test_a_key_is_blotted_out_as_it_was_pasted_and_as_it_is_sent(pasted: str) ->
         explain_failure(moved, api_key=pasted),
     ):
         assert "secret" not in problem.text() + problem.text("ja")
+
+
+@pytest.mark.parametrize("said", ["p%40ss!", "p@ss!", "bWU6cEBzcyE="])
+def test_a_password_of_the_address_is_blotted_out_too(said: str) -> None:
+    url = "http://me:p%40ss!@mac.local:8080/v1"
+    problem = explain_failure(Failure("status", url, status=400, body=f"no {said}"))
+    assert "“no …”" in problem.en
+    assert said not in problem.en + problem.ja
+
+
+def test_nothing_that_came_from_outside_is_in_a_repr() -> None:
+    url = f"http://user:{KEY}@mac.local"
+    failure = Failure("status", url, body=KEY, location=KEY)
+    ending = Finish("error", truncated=True, detail=f"no {KEY}")
+    error = ServerError(explain_failure(failure, api_key=KEY))
+    for shown in (failure, ending, reply(detail=KEY), error, error.problem):
+        assert KEY not in repr(shown)
+
+
+def test_an_address_that_a_server_sends_is_read_in_no_time() -> None:
+    hostile = Failure("status", URL, status=302, location="/" * 10**6)
+    assert len(explain_failure(hostile).en) < 1000
 
 
 def test_no_words_of_a_server_steer_a_terminal() -> None:

@@ -144,9 +144,18 @@ def test_settings_fall_back_to_the_defaults_for_what_dify_drops() -> None:
 
 
 def test_the_key_is_not_in_the_settings_words() -> None:
-    assert "sk-secret" not in repr(
-        Settings.read({"base_url": "mac", "api_key": "sk-secret"})
-    )
+    given = {"base_url": "http://me:sk-secret@mac", "api_key": "sk-secret"}
+    assert "sk-secret" not in repr(Settings.read(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "verify"), [({}, True), ({"verify_tls": "false"}, False)]
+)
+def test_certificates_are_checked_unless_somebody_says_otherwise(
+    given: dict[str, str], verify: bool
+) -> None:
+    settings = Settings.read({"base_url": "mac", "ca_file": "/ca.pem", **given})
+    assert (settings.ca_file, settings.verify) == ("/ca.pem", verify)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dify_plugin.errors.model import (
 
 from dify_plugin_mlx.convert import estimate_tokens, plan_reply
 from dify_plugin_mlx.reply import Chunks, stream_reply, whole_reply
-from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
+from dify_plugin_mlx.settings import CHECK_LIMIT, Settings, SettingsError, custom_schema
 from harmony_core.client import ServerError
 from harmony_core.jsontext import JsonObject
 
@@ -63,7 +63,8 @@ class MlxHarmonyModel(LargeLanguageModel):
     ) -> None:
         try:
             settings = Settings.read(credentials)
-            settings.client().check(self._model_id(model, settings))
+            model_id = self._model_id(model, settings)
+            settings.client().check(model_id, within=CHECK_LIMIT)
         except SettingsError as error:
             raise CredentialsValidateFailedError(str(error)) from None
         except ServerError as error:
