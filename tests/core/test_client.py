@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -53,6 +51,7 @@ from tests.server import (
     sse,
     text,
 )
+from tests.server.certificate import own_certificate
 
 PATIENT = Timeouts(connect=10, first_byte=20, idle=20)
 HURRIED = Timeouts(connect=10, first_byte=0.3, idle=0.3)
@@ -547,33 +546,7 @@ def tls_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ScriptedServer]:
     """A server that speaks https with a certificate that this test alone trusts."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is needed to make a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    line = [
-        openssl,
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        key,
-        "-out",
-        certificate,
-    ]
-    line += [
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]
-    subprocess.run(line, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = own_certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with ScriptedServer(tls=context) as running:
         yield running
