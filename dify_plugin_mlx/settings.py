@@ -24,7 +24,7 @@ from harmony_core.gpt_oss import (
 )
 from harmony_core.render import Thinking
 
-CHECK_LIMIT = 15.0
+CHECK_LIMIT = 14.0
 """Seconds for the check of a server: somebody waits in front of the form."""
 
 _TOOL_FEATURES = frozenset(
@@ -47,7 +47,7 @@ class Settings:
     base_url: str = field(repr=False)  # may hold a password
     api_key: str = field(default="", repr=False)
     ca_file: str = ""
-    verify: bool = True
+    """A path, or "off" for no check of certificates."""
     model_id: str = ""
     display_name: str = ""
     context_size: int = CONTEXT_SIZE
@@ -75,7 +75,6 @@ class Settings:
             base_url=given["base_url"],
             api_key=given.get("api_key", ""),
             ca_file=given.get("ca_file", ""),
-            verify=given.get("verify_tls", "").lower() != "false",
             model_id=given.get("model_id", ""),
             display_name=given.get("display_name", ""),
             context_size=_whole(given, "context_size", "Context size", CONTEXT_SIZE),
@@ -108,7 +107,7 @@ class Settings:
             self.api_key,
             self.timeouts,
             ca_file=self.ca_file,
-            verify=self.verify,
+            verify=self.ca_file.lower() != "off",
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
 NO_LIST_YET = ("empty_reply", "dead_server")
-_LIST_MISSING = (*NO_LIST_YET, "wrong_path", "cut_list")
+LIST_MISSING = (*NO_LIST_YET, "wrong_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ServerCheck:
                 "server",
                 "",
                 error.problem,
-                fatal=error.problem.kind not in _LIST_MISSING,
+                fatal=error.problem.kind not in (*LIST_MISSING, "cut_list"),
             )
         return CheckStep("server", ", ".join(self.models))
 

@@ -149,16 +149,6 @@ def test_the_key_is_not_in_the_settings_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "verify"), [({}, True), ({"verify_tls": "false"}, False)]
-)
-def test_certificates_are_checked_unless_somebody_says_otherwise(
-    given: dict[str, str], verify: bool
-) -> None:
-    settings = Settings.read({"base_url": "mac", "ca_file": "/ca.pem", **given})
-    assert (settings.ca_file, settings.verify) == ("/ca.pem", verify)
-
-
-@pytest.mark.parametrize(
     "field", ["context_size", "max_tokens_limit", "first_token_timeout", "idle_timeout"]
 )
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1e999", "nan", "４"])

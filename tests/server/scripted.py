@@ -195,7 +195,8 @@ class _Performance:
                 self._connection.sendall(data)
 
     def _watch(self) -> None:
-        with contextlib.suppress(OSError):
+        # ValueError: gevent's TLS, where the connection was closed on this side.
+        with contextlib.suppress(OSError, ValueError):
             while self._connection.recv(4096):
                 pass
         if not (self._request.over.is_set() or self._stopping.is_set()):
