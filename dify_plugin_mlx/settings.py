@@ -24,6 +24,9 @@ from harmony_core.gpt_oss import (
 )
 from harmony_core.render import Thinking
 
+CHECK_LIMIT = 14.0
+"""Seconds for the check of a server: somebody waits in front of the form."""
+
 _TOOL_FEATURES = frozenset(
     {
         ModelFeature.TOOL_CALL,
@@ -41,8 +44,10 @@ class SettingsError(ValueError):
 class Settings:
     """The form's fields. Dify sends texts, empty ones for what was left out, and may drop fields."""
 
-    base_url: str
+    base_url: str = field(repr=False)  # may hold a password
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    """A path, or "off" for no check of certificates."""
     model_id: str = ""
     display_name: str = ""
     context_size: int = CONTEXT_SIZE
@@ -69,6 +74,7 @@ class Settings:
         return cls(
             base_url=given["base_url"],
             api_key=given.get("api_key", ""),
+            ca_file=given.get("ca_file", ""),
             model_id=given.get("model_id", ""),
             display_name=given.get("display_name", ""),
             context_size=_whole(given, "context_size", "Context size", CONTEXT_SIZE),
@@ -96,7 +102,13 @@ class Settings:
 
     def client(self) -> Client:
         """A client for the server that was entered."""
-        return Client(self.base_url, self.api_key, self.timeouts)
+        return Client(
+            self.base_url,
+            self.api_key,
+            self.timeouts,
+            ca_file=self.ca_file,
+            verify=self.ca_file.lower() != "off",
+        )
 
 
 def effort_of(value: object, default: Effort) -> Effort:

@@ -115,6 +115,8 @@ class ChatStream:
         if not self._is_stream:
             data = data if self._head else data.lstrip(_BLANKS)
             self._head += data[: MAX_BODY - len(self._head)]
+            if len(self._head) == MAX_BODY:
+                return self.close()
             if self._head.startswith(_BODY_STARTS):
                 return []
         events: list[Event] = []

@@ -5,19 +5,20 @@ A `Client` holds no connection, so it may be shared between threads and greenlet
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from uuid import uuid4
 
 from .chat import ChatStream
-from .diagnosis import explain_reply, server_version
+from .diagnosis import explain_reply, server_version, visible_url
 from .events import Event, Reply, collect
 from .failures import ServerError, Timeouts
 from .jsontext import dump_json
-from .problems import Problem
-from .request import DEFAULT_MODEL, ChatRequest, Endpoint, models_from
+from .limits import MAX_ERROR_BODY, MAX_LIST_BYTES
+from .problems import Problem, problem_of
+from .request import DEFAULT_MODEL, ChatRequest, Endpoint, listed_models_in
 from .server_check import NO_LIST_YET, CheckStep, ServerCheck, ServerFacts
 from .transport import Exchange
 
@@ -30,15 +31,19 @@ __all__ = [
     "Timeouts",
 ]
 
-# Seconds; to list models, mlx_lm.server looks through its whole cache.
-LIST_LIMIT = 30.0
+# Where another status than 200 may mean a model that the server does not have.
+_ABOUT_A_MODEL = (400, 404)
 
 
 class Client:
     """Talks to one OpenAI-style server, mlx_lm.server above all.
 
     `base_url` with or without `/v1`. Redirects are never followed, `.netrc` is never read, and the proxies
-    of the environment are used only with `use_proxies`.
+    of the environment are used only with `use_proxies`. https is checked with `ca_file`, else with what
+    REQUESTS_CA_BUNDLE or SSL_CERT_FILE name, else with the usual authorities; without `verify` not at all.
+
+    Everything but a reply itself has a limit as a whole. A reply has one for each silence, since a slow
+    one is a good one; `within` gives the seconds for all of a call, whatever the server does.
     """
 
     def __init__(
@@ -47,14 +52,19 @@ class Client:
         api_key: str = "",
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (frozen)
         use_proxies: bool = False,
+        ca_file: str = "",
+        verify: bool = True,
     ) -> None:
         self.base_url = base_url
         self.timeouts = timeouts
-        self._endpoint = Endpoint(base_url, api_key)
+        self._endpoint = Endpoint(base_url, api_key, ca_file, verify)
         self._use_proxies = use_proxies
 
     def open(
-        self, request: ChatRequest, tap: Callable[[bytes], object] | None = None
+        self,
+        request: ChatRequest,
+        tap: Callable[[bytes], object] | None = None,
+        within: float = math.inf,
     ) -> ReplyStream:
         """Send a chat request; returns when the headers of the reply are there.
 
@@ -63,14 +73,14 @@ class Client:
         body = request.payload()
         # Servers number their calls anew in each reply; hosts want unique ids.
         chat = request.chat_stream(call_prefix=f"call_{uuid4().hex}")
-        exchange = self._exchange(request.model)
+        exchange = self._exchange(request.model, within)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
-            words = exchange.read_all()
+            words = exchange.read_all(MAX_ERROR_BODY)
             # Before 0.28 the words are the same for a wrong path and for a model that does not load.
-            raise exchange.refusal(
-                words, self._models_or_none() if exchange.status == 404 else None
-            )
+            about_model = exchange.status in _ABOUT_A_MODEL
+            models = self._models_or_none(exchange.left) if about_model else None
+            raise exchange.refusal(words, models)
         budget = body.get("max_completion_tokens", body.get("max_tokens"))
         limit = budget if isinstance(budget, int) else None
         return ReplyStream(exchange, chat, limit, tap)
@@ -82,30 +92,33 @@ class Client:
                 pass
         return stream.reply
 
-    def models(self) -> tuple[str, ...]:
-        """The ids of GET /v1/models; raises ServerError.
+    def models(self, within: float = math.inf) -> tuple[str, ...]:
+        """The ids of GET /v1/models; raises ServerError, also where the list is cut or too long.
 
         mlx_lm.server lists the Hugging Face cache and a local `--model`; where no cache folder exists it
         closes the connection without a reply.
         """
-        limits = replace(
-            self.timeouts, first_byte=min(self.timeouts.first_byte, LIST_LIMIT)
-        )
-        exchange = Exchange(self._endpoint, limits, self._use_proxies, "")
+        exchange = self._exchange("", min(within, self.timeouts.short_answer))
         exchange.send("GET", self._endpoint.models_url, None)
-        body = exchange.read_all()
-        if exchange.status == 200 and not body:
-            raise exchange.error("first_byte", "")
-        if exchange.status != 200 or b'"data"' not in body:
-            raise exchange.refusal(body)
-        return models_from(body)
+        if exchange.status != 200:
+            raise exchange.refusal(exchange.read_all(MAX_ERROR_BODY))
+        body = exchange.read_all(MAX_LIST_BYTES)
+        if not body:
+            raise exchange.failure or exchange.error("first_byte", "")
+        ids, complete = listed_models_in(body)
+        cut = not exchange.whole or (b'"data"' in body and not complete)
+        if cut and body.lstrip().startswith(b"{"):
+            raise ServerError(problem_of("cut_list", url=visible_url(self.base_url)))
+        if not complete or b'"data"' not in body:
+            raise exchange.refusal(body[:MAX_ERROR_BODY])
+        return ids
 
-    def check(self, model: str = "") -> ServerFacts:
+    def check(self, model: str = "", within: float = math.inf) -> ServerFacts:
         """Find out whether the server will serve `model` ("" for the loaded one); raises ServerError.
 
         Never makes mlx_lm.server download anything: a name that it does not list is not sent.
         """
-        check = ServerCheck(self, model)
+        check = ServerCheck(self, model, within)
         for step in check.steps():
             if step.problem is not None and step.fatal:
                 raise ServerError(step.problem)
@@ -117,13 +130,13 @@ class Client:
         """The same check, step by step as it goes; ends with the first fatal problem."""
         return ServerCheck(self, model).steps()
 
-    def _exchange(self, model: str) -> Exchange:
+    def _exchange(self, model: str, within: float) -> Exchange:
         named = "" if model.strip() == DEFAULT_MODEL else model.strip()
-        return Exchange(self._endpoint, self.timeouts, self._use_proxies, named)
+        return Exchange(self._endpoint, self.timeouts, self._use_proxies, named, within)
 
-    def _models_or_none(self) -> tuple[str, ...] | None:
+    def _models_or_none(self, within: float) -> tuple[str, ...] | None:
         try:
-            return self.models()
+            return self.models(within)
         except ServerError as error:
             return () if error.problem.kind in NO_LIST_YET else None
 

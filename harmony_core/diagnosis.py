@@ -9,13 +9,23 @@ quoted only where they say what to correct, with the key blotted out.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote
 
 from .events import Reply
 from .failures import Cause, Failure
 from .jsontext import as_object, load_json
 from .problems import PROBLEMS, Problem, problem_of
+from .server_words import (
+    CAUSE_OF_TLS_WORDS,
+    HTTPS_ONLY,
+    ROW_OF_STATUS,
+    ROW_OF_SURE_STATUS,
+    ROW_OF_WORDS,
+)
 
 # What an end and what a silence mean before the first byte of a reply, by the phase.
 _KIND_OF_END = {
@@ -28,28 +38,6 @@ _KIND_OF_SILENCE = {
     "headers": "silent",
     "first_byte": "silent",
 }
-_ROW_OF_STATUS = {
-    413: "too_large",
-    429: "rate_limited",
-    **dict.fromkeys(range(300, 400), "redirect"),
-    **dict.fromkeys((401, 403, 407), "unauthorized"),
-    **dict.fromkeys((502, 503, 504), "bad_gateway"),
-}
-# What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX's allocator,
-# vLLM, Ollama and LM Studio say; the first match counts.
-_ROW_OF_WORDS = {
-    "dead_server": "generation thread died",
-    "gpt_oss_unsupported": "model type gpt_oss not supported",
-    "no_model": "a model path has to be given",
-    "template_refused": "(assistant|tool|system) message|has tool role|conversation roles"
-    r"|message containing <\|channel|chat[ _]template"
-    "|object' has no attribute|' is undefined|can only get item pairs",
-    "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
-    "unknown_model": "repository not found|repo id must|local models must be relative"
-    "|cannot find (an|the) (appropriate|requested)|model_not_found|try pulling it"
-    "|the model .* does not exist",
-    "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json",
-}
 # Exceptions by class name, since this module may import neither a socket nor an HTTP library.
 _CAUSES: dict[str, Cause] = {
     "InvalidHeader": "bad_key",
@@ -57,10 +45,13 @@ _CAUSES: dict[str, Cause] = {
     "ProxyError": "proxy",
     "InvalidProxyURL": "proxy",
     "SSLError": "tls",
+    "ClientSSLError": "tls",
     "gaierror": "dns",
     "ConnectionRefusedError": "refused",
     "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
     "TimeoutError": "timeout",
+    "HeadTooLong": "not_a_reply",
+    "LineTooLong": "not_a_reply",
     "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
@@ -69,18 +60,35 @@ _NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
 _HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
 _QUOTED_LENGTH = 200  # characters of the server's own words
+_MAX_ADDRESS = 500  # characters of an address that a server sends
+_MAX_COMPARED = 500  # ids of models that are compared with a name
 
 
 def cause_of(error: BaseException) -> Cause:
     """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
     chain = [error]
     for link in chain:  # grows on the way
-        names = (base.__name__ for base in type(link).__mro__)
-        if cause := next((_CAUSES[name] for name in names if name in _CAUSES), None):
+        if cause := _named_cause(link):
             return cause
         inner = (link.__cause__, link.__context__, *link.args)
         chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
     return ""
+
+
+def _named_cause(error: BaseException) -> Cause:
+    words = str(error)
+    if "CA certificate bundle" in words:  # of `requests`, in a plain OSError
+        return "tls/ca_file"
+    names = (base.__name__ for base in type(error).__mro__)
+    cause: Cause = next((_CAUSES[name] for name in names if name in _CAUSES), "")
+    if cause == "tls":
+        said = (
+            c for c, saying in CAUSE_OF_TLS_WORDS.items() if re.search(saying, words)
+        )
+        return next(said, "tls")
+    if HTTPS_ONLY.search(words):
+        return "tls/https_only"
+    return cause
 
 
 def server_version(fingerprint: str) -> tuple[int, int, int] | None:
@@ -125,37 +133,46 @@ def _problem_row(failure: Failure) -> str:
         return _status_row(failure)
     if failure.cause == "timeout":
         return _KIND_OF_SILENCE.get(failure.phase, "stalled")
-    known = failure.cause if failure.phase == "connect" else ""
+    if failure.cause == "limit":
+        return "silent/check"
+    tells = failure.cause.startswith(("tls/", "not_a_reply"))
+    known = failure.cause if failure.phase == "connect" or tells else ""
     return known or _KIND_OF_END.get(failure.phase, "interrupted")
 
 
 def _status_row(failure: Failure) -> str:
-    if failure.status in _ROW_OF_STATUS:
-        return _ROW_OF_STATUS[failure.status]
-    if failure.status < 500 and _HTML.match(failure.body):
-        return "web_page"
+    if failure.status in ROW_OF_SURE_STATUS:
+        return ROW_OF_SURE_STATUS[failure.status]
+    is_page = _HTML.match(failure.body)
     if failure.status < 400:
-        return "not_a_reply"
-    if row := _body_row(failure.body):
+        return "web_page" if is_page else "not_a_reply"
+    if HTTPS_ONLY.search(failure.body):
+        return "tls/https_only"
+    if not is_page and (row := _body_row(failure.body)):
         return row
-    if failure.status == 404:
-        return _not_found_row(failure)
-    return "server_error" if failure.status >= 500 else "bad_request"
+    if failure.status in ROW_OF_STATUS:
+        return ROW_OF_STATUS[failure.status]
+    if failure.status >= 500:
+        return "server_error"
+    if is_page:
+        return "web_page"
+    return _not_found_row(failure) if failure.status == 404 else "bad_request"
 
 
 def _not_found_row(failure: Failure) -> str:
     """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
     if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
-    if failure.models is None:
+    # mlx-lm before 0.28 says "Not Found", and just that, for a model that it cannot load, too.
+    if failure.models is None or failure.body.strip() != "Not Found":
         return "wrong_path"
-    # mlx-lm before 0.28 says "Not Found" for a model that it cannot load, too.
-    listed = failure.model in ("", *failure.models)
-    return "gpt_oss_unsupported" if listed else "unknown_model"
+    if failure.model in ("", *failure.models):
+        return "gpt_oss_unsupported"
+    return "unknown_model" if failure.models else "model_not_loaded/silently"
 
 
 def _body_row(body: str) -> str:
-    rows = (row for row, said in _ROW_OF_WORDS.items() if re.search(said, body, re.I))
+    rows = (row for row, said in ROW_OF_WORDS.items() if re.search(said, body, re.I))
     return next(rows, "")
 
 
@@ -179,47 +196,80 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
     url = visible_url(failure.base_url)
     match = _HOST_AND_PORT.search(url)
     host, port = match.groups() if match else ("", "")
-    case = f"{row}/{'localhost' if host.lower() in _LOCAL_HOSTS else host}"
-    words = _quotable(failure.body, key)
-    location = _without_key(visible_url(failure.location.partition("?")[0]), key)
+    secrets = [*_secrets_of(failure.base_url, key)]
+    words = _quotable(failure.body, secrets)
+    target = failure.location[:_MAX_ADDRESS].partition("?")[0]
+    location = _printable(_without(secrets, visible_url(target)))
+    model = _printable(failure.model)[:_QUOTED_LENGTH]
     near = ", ".join(_nearest(failure.model, failure.models or ()))
+    japanese = {
+        "budget": f"上限の {budget} " if budget else "",
+        "model": f"「{model}」" if model else "",
+        "near": f"（{near}）" if near else "",
+        "words": f"（「{words}」）" if words else "",
+        "location": f"（{location}）" if location else "",
+    }
     return problem_of(
-        case if case in PROBLEMS else row,
+        _case_of(row, host, failure.model),
+        japanese,
         url=url,
         host=host,
         port=port or 8080,
         status=failure.status,
-        seconds=f"{failure.seconds:g}",
-        budget=f" ({budget})" if budget else "",
-        model=f" “{failure.model}”" if failure.model else "",
+        seconds=f"{round(failure.seconds, 1):g}",
+        budget=f" (limit {budget})" if budget else "",
+        model=f" “{model}”" if model else "",
         near=f": {near}" if near else "",
         words=f": “{words}”" if words else "",
         location=f" ({location})" if location else "",
     )
 
 
+def _case_of(row: str, host: str, model: str) -> str:
+    """The row for just this host or wish, where the table has one."""
+    case = "localhost" if host.lower() in _LOCAL_HOSTS else host
+    if row == "unknown_model" and not model:
+        case = "unnamed"
+    named = f"{row}/{case}"
+    return named if named in PROBLEMS else row
+
+
 def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
     """Up to three ids that resemble the name, by their last part: few people type the owner."""
-    wanted, *ends = (name.rpartition("/")[2].lower() for name in (model, *models))
+    name, models = model[:_QUOTED_LENGTH] or "gpt-oss", models[:_MAX_COMPARED]
+    wanted, *ends = (name.rpartition("/")[2].lower() for name in (name, *models))
     near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
     alike = [name for name, end in zip(models, ends, strict=True) if end in near]
     return (alike or list(models))[:3]
 
 
-def _quotable(body: str, api_key: str) -> str:
+def _quotable(body: str, secrets: list[str]) -> str:
     """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
-    line = " ".join(_without_key(message, api_key).split()).rstrip(".。 ")
-    line = "".join(filter(str.isprintable, line))  # no words may steer a terminal
+    line = _printable(" ".join(_without(secrets, message).split())).rstrip(".。 ")
     return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
 
 
-def _without_key(text: str, api_key: str) -> str:
-    """The text with the key blotted out, as it was pasted and as it is sent."""
-    words = [word for word in api_key.split() if len(word) > 3]
-    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
+def _printable(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return "".join(filter(str.isprintable, text))
+
+
+def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
+    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    yield from filter(None, (api_key.strip(), "".join(api_key.split())))
+    yield from (word for word in api_key.split() if len(word) > 3)
+    if user := re.search(r"(?s)//(.*)@", base_url):
+        plain = unquote(user[1])
+        yield base64.b64encode(plain.encode("utf-8", "replace")).decode()
+        yield from filter(None, (user[1].partition(":")[2], plain.partition(":")[2]))
+
+
+def _without(secrets: list[str], text: str) -> str:
+    """The text with the secrets blotted out."""
+    for secret in secrets:
         text = text.replace(secret, "…")
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 FinishReason = Literal[
@@ -84,7 +84,7 @@ class Finish:
 
     reason: FinishReason
     truncated: bool = False
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 
@@ -107,7 +107,7 @@ class Reply:
     truncated: bool = False
     finish_reason: FinishReason = "interrupted"
     usage: Usage | None = None
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from .chat import ChatStream
+from .diagnosis import visible_url
 from .gpt_oss import (
     CONTEXT_SIZE,
     DEFAULT_MAX_TOKENS,
@@ -19,6 +23,7 @@ from .gpt_oss import (
 )
 from .history import clean_history
 from .jsontext import Json, JsonObject, as_object, load_json, objects_in
+from .limits import MAX_ID, MAX_MODELS
 from .response_format import response_section
 from .tools import (
     function_of,
@@ -67,12 +72,27 @@ _DEFAULTS: Final[Mapping[str, Json]] = {
 }
 
 
+_USER_INFO: Final = re.compile(r"(?<=://)([^/?#]*)@")
+# No name may steer a terminal, or hold half a character, which cannot be sent.
+_NOT_IN_MODEL_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL as people paste it, and an optional key."""
+    """An OpenAI-style server: its base URL as people paste it, and an optional key.
 
-    base_url: str
+    A user and password in the URL are sent as Basic auth, unless there is a key.
+    `ca_file` holds the certificates that https is checked with, a file or a folder of
+    them; without `verify` anybody can pretend to be the server and read along.
+    """
+
+    base_url: str = field(repr=False)
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    verify: bool = True
+
+    def __repr__(self) -> str:
+        return f"Endpoint({visible_url(self.base_url)!r})"
 
     @property
     def chat_url(self) -> str:
@@ -91,12 +111,27 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Accept": accept}
         if key := "".join(self.api_key.split()):  # a line break would begin a header
             headers["Authorization"] = "Bearer " + key
+        elif user := _USER_INFO.search(self._address):
+            pair = base64.b64encode(unquote(user[1]).encode()).decode()
+            headers["Authorization"] = "Basic " + pair
         return headers
+
+    def trusted(self, environment: Mapping[str, str]) -> str | bool:
+        """The certificates that https is checked with: a path, the usual ones, or False for no check."""
+        if not self.verify:
+            return False
+        names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        paths = (self.ca_file.strip(), *(environment.get(name, "") for name in names))
+        return next(filter(None, paths), True)
+
+    @property
+    def _address(self) -> str:
+        url = self.base_url.strip()
+        return url if "://" in url else "http://" + url.lstrip("/")
 
     @property
     def _root(self) -> str:
-        url = self.base_url.strip()
-        url = url if "://" in url else "http://" + url.lstrip("/")
+        url = _USER_INFO.sub("", self._address)
         for end in ("/chat/completions", "/models", "/v1", ""):
             url = url.rstrip("/").removesuffix(end)
         return url
@@ -235,9 +270,21 @@ def _split_effort(
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
     """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
+    ids, _ = listed_models_in(body)
+    return ids
+
+
+def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
+    """The same, and whether these are all: not where the list is cut, or longer than `MAX_MODELS`."""
     try:
         answer = load_json(body)
     except ValueError:
-        return ()
-    ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
-    return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
+        return (), False
+    rows = objects_in(as_object(answer).get("data"))
+    ids = [row.get("id") for row in rows[:MAX_MODELS]]
+    good = (name for name in ids if isinstance(name, str) and _is_model_id(name))
+    return tuple(dict.fromkeys(good)), len(rows) <= MAX_MODELS
+
+
+def _is_model_id(name: str) -> bool:
+    return 0 < len(name) <= MAX_ID and not _NOT_IN_MODEL_IDS.search(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 # GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
 NO_LIST_YET = ("empty_reply", "dead_server")
-_LIST_MISSING = (*NO_LIST_YET, "wrong_path")
+LIST_MISSING = (*NO_LIST_YET, "wrong_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ class ServerFacts:
 class ServerCheck:
     """Looks at a server from the outside in; see `Client.check`."""
 
-    def __init__(self, client: Client, model: str) -> None:
+    def __init__(self, client: Client, model: str, within: float = math.inf) -> None:
+        """`within` are the seconds for all steps together."""
         self._client = client
+        self._end = time.monotonic() + within
         self._model = "" if model.strip() == DEFAULT_MODEL else model.strip()
         self.models: tuple[str, ...] | None = None
         self.fingerprint = ""
@@ -66,13 +70,13 @@ class ServerCheck:
 
     def _list_models(self) -> CheckStep:
         try:
-            self.models = self._client.models()
+            self.models = self._client.models(self._left())
         except ServerError as error:
             return CheckStep(
                 "server",
                 "",
                 error.problem,
-                fatal=error.problem.kind not in _LIST_MISSING,
+                fatal=error.problem.kind not in (*LIST_MISSING, "cut_list"),
             )
         return CheckStep("server", ", ".join(self.models))
 
@@ -85,6 +89,7 @@ class ServerCheck:
             "status",
             self._client.base_url,
             status=404,
+            body="model_not_found",  # OpenAI's word for it
             model=self._model,
             models=self.models,
         )
@@ -96,7 +101,8 @@ class ServerCheck:
         hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
         try:
             with self._client.open(
-                ChatRequest(hello, model=model, max_tokens=1, temperature=0)
+                ChatRequest(hello, model=model, max_tokens=1, temperature=0),
+                within=self._left(),
             ) as stream:
                 for _ in stream:
                     pass
@@ -104,6 +110,9 @@ class ServerCheck:
             return CheckStep("reply", "", error.problem)
         self.fingerprint = stream.fingerprint
         return CheckStep("reply", stream.server_model)
+
+    def _left(self) -> float:
+        return self._end - time.monotonic()
 
     def _know_version(self) -> CheckStep:
         version = server_version(self.fingerprint)

@@ -35,7 +35,10 @@ GROUPS: Final = {
         "harmony_core.chat",
         "harmony_core.events",
     ),
-    "History: what goes back to the model": ("harmony_core.history",),
+    "History and tools: what goes to the model": (
+        "harmony_core.history",
+        "harmony_core.tools",
+    ),
     "Words: what a user reads when something fails": (
         "openwebui_pipe.phrases",
         "harmony_core.problems",

@@ -67,7 +67,7 @@ class Pipe:
     async def pipes(self) -> list[dict[str, str]]:
         """The models to choose from; never none, for what is not listed is not usable."""
         valves = self.valves
-        endpoint = Endpoint(valves.BASE_URL, valves.API_KEY)
+        endpoint = endpoint_of(valves)
         ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
         names = short_names(wanted_models(ids, valves.MODEL_FILTER))
         # mlx_lm.server's name for its own model; without a server, using it tells why.
@@ -106,7 +106,7 @@ class Pipe:
             return error_chunk(phrase("tasks_off", language))
         exchange = Exchange(
             request_of(body, valves, own, __tools__, task),
-            Endpoint(valves.BASE_URL, valves.API_KEY),
+            endpoint_of(valves),
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -127,6 +127,11 @@ class Pipe:
         if has_new_image(messages_of(body)):
             await status.notify("images")
         return reply.chunks() if streams else await reply.completion()
+
+
+def endpoint_of(valves: PipeValves) -> Endpoint:
+    """The server, as the admin describes it."""
+    return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
 
 
 def request_of(

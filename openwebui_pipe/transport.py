@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -15,15 +17,15 @@ from harmony_core.diagnosis import cause_of, explain_failure
 from harmony_core.events import Event
 from harmony_core.failures import Cause, Failure, Phase, ServerError, Timeouts
 from harmony_core.jsontext import dump_json
-from harmony_core.request import ChatRequest, Endpoint, models_from
+from harmony_core.limits import MAX_ERROR_BODY, MAX_LIST_BYTES
+from harmony_core.request import ChatRequest, Endpoint, listed_models_in
 
 READ_SIZE: Final = 8192
 """Bytes parsed in one go: some thirty tokens, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
 """Seconds after which what was parsed is passed on, however much more has arrived."""
-ERROR_SIZE: Final = 65_536
 LIST_TIMEOUT: Final = 3.0
-"""Seconds for GET /v1/models, which runs whenever a page is loaded."""
+"""Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -103,16 +105,20 @@ class Exchange:
     ) -> aiohttp.ClientResponse:
         url, headers = self.endpoint.chat_url, self.endpoint.headers
         try:
+            check = tls_check(self.endpoint)
+        except OSError:
+            raise self._error("connect", "tls/ca_file") from None
+        try:
             async with asyncio.timeout(self.timeouts.first_byte):
                 return await session.post(
-                    url, data=body, headers=headers, allow_redirects=False
+                    url, data=body, headers=headers, ssl=check, allow_redirects=False
                 )
         except NO_CONNECTION as error:
             raise self._error("connect", cause_of(error)) from None
         except TimeoutError:
             raise self._error("headers", "timeout") from None
-        except (aiohttp.ClientError, OSError):
-            raise self._error("headers") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error("headers", cause_of(error)) from None
 
     def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
         """The error for a reply that did not come, or not whole."""
@@ -125,14 +131,7 @@ class Exchange:
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
         """What another status than 200 means; the model list tells an unknown one."""
-        body = b""
-        try:
-            async with asyncio.timeout(LIST_TIMEOUT):
-                body = await response.content.readexactly(ERROR_SIZE)
-        except asyncio.IncompleteReadError as end:
-            body = end.partial
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            pass
+        body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
             self.endpoint.base_url,
@@ -159,15 +158,48 @@ def http_session(connect: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=connector)
 
 
+def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    """How https is checked: with these certificates, in the usual way, or not at all.
+
+    Raises OSError for certificates that are not there.
+    """
+    trusted = endpoint.trusted(os.environ)
+    if isinstance(trusted, bool) or not endpoint.chat_url.startswith("https:"):
+        return trusted is not False
+    if os.path.isdir(trusted):
+        return ssl.create_default_context(capath=trusted)
+    return ssl.create_default_context(cafile=trusted)
+
+
+async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+    """What comes of a short body within its time and a limit, and whether that is all of it."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            while len(body) <= limit:
+                data = await content.read(READ_SIZE)
+                if not data:
+                    return bytes(body), True
+                body += data
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    return bytes(body[:limit]), False
+
+
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, none in an empty answer; None if none came in time."""
+    """The ids of GET /v1/models, none in an empty answer; None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
-    get = session.get(url, headers=headers, allow_redirects=False)
+    body, whole = b"no list", True
     try:
+        get = session.get(
+            url, headers=headers, ssl=tls_check(endpoint), allow_redirects=False
+        )
         async with asyncio.timeout(LIST_TIMEOUT), get as response:
-            body = await response.read() if response.status == 200 else b"no list"
+            if response.status == 200:
+                body, whole = await read_short(response.content, MAX_LIST_BYTES)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None
-    return models_from(body) or (None if body else ())
+    ids, _ = listed_models_in(body) if whole else ((), False)
+    return ids or (() if whole and not body else None)

@@ -54,15 +54,30 @@ class PipeValves(ForgivingValves):
 
     BASE_URL: str = Field(
         default="http://localhost:8080",
+        repr=False,  # may hold a password
         title="Base URL",
         description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
         " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
     )
     API_KEY: str = Field(
         default="",
+        repr=False,
         title="API key",
         description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
         json_schema_extra=SECRET,
+    )
+    CA_FILE: str = Field(
+        default="",
+        title="CA file",
+        description="For https with certificates of your own: the path of the file with"
+        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " SSL_CERT_FILE or the usual authorities.",
+    )
+    VERIFY_TLS: bool = Field(
+        default=True,
+        title="Check certificates",
+        description="Switched off, anybody on the way can pretend to be the server, read"
+        " every chat and take the API key.",
     )
     MODEL_FILTER: str = Field(
         default="gpt-oss",

@@ -59,6 +59,21 @@ ApiKey = Annotated[
 UseProxies = Annotated[
     bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
 ]
+CaFile = Annotated[
+    str,
+    typer.Option(
+        show_default="REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+        metavar="PATH",
+        help="For https: the certificate of an authority of your own.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Do not check certificates: anybody on the way can read along and take the key.",
+    ),
+]
 _MOST_SECONDS = 86_400
 
 
@@ -134,6 +149,8 @@ def chat(
     ] = None,
     api_key: ApiKey = "",
     use_proxies: UseProxies = False,
+    ca_file: CaFile = "",
+    insecure: Insecure = False,
 ) -> None:
     """Talk to the model: one MESSAGE, or a conversation.
 
@@ -160,7 +177,7 @@ def chat(
         schema=schema,
     )
     timeouts = Timeouts(first_byte=timeout, idle=timeout) if timeout else Timeouts()
-    client = Client(base_url, api_key, timeouts, use_proxies)
+    client = Client(base_url, api_key, timeouts, use_proxies, ca_file, not insecure)
     conversation = Conversation(client, options)
     if message is None and sys.stdin.isatty():
         talk(conversation, visible_url(base_url))
@@ -188,13 +205,15 @@ def doctor(
     ] = None,
     api_key: ApiKey = "",
     use_proxies: UseProxies = False,
+    ca_file: CaFile = "",
+    insecure: Insecure = False,
 ) -> None:
     """Check a server step by step, and say what to do about what is wrong."""
     from ..client import Client, Timeouts
     from .doctor import REPLY_LIMIT, examine
 
     timeouts = Timeouts(first_byte=timeout or REPLY_LIMIT)
-    client = Client(base_url, api_key, timeouts, use_proxies)
+    client = Client(base_url, api_key, timeouts, use_proxies, ca_file, not insecure)
     raise typer.Exit(examine(client, model, as_json))
 
 

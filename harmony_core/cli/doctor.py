@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..client import Client
 from ..diagnosis import visible_url
-from ..server_check import CheckStep
+from ..server_check import LIST_MISSING, CheckStep
 from .exit_codes import OK, exit_code
 from .phrases import language, phrase
 from .terminal import without_controls
@@ -93,6 +93,6 @@ def _good_news(step: CheckStep, url: str) -> str:
 
 
 def _warning(step: CheckStep, url: str) -> str:
-    if step.name == "server":
-        return phrase("no_list", url=url)
-    return step.problem.text(language()) if step.problem else ""
+    if step.problem is not None and step.problem.kind not in LIST_MISSING:
+        return step.problem.text(language())
+    return phrase("no_list", url=url)

@@ -107,7 +107,7 @@ def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ([Hang()], "sent nothing for 1 s"),
+        ([Hang()], "sent no reply within 1 s"),
         ([head(), text("Hello"), Hang()], "silent for 1 s"),
     ],
     ids=["before the reply", "within the reply"],

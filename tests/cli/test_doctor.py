@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from harmony_core.cli.doctor import REPLY_LIMIT
 from tests.cli.conftest import Run
-from tests.server import Hang, Script, ScriptedServer, models, page, reply
+from tests.server import Hang, Script, ScriptedServer, head, models, page, reply
+from tests.server.certificate import own_certificate
 
 ONE_TOKEN = reply("<|channel|>", finish_reason="length")
 
@@ -34,6 +36,29 @@ def test_another_kind_of_server_is_fine_too(server: ScriptedServer, run: Run) ->
         "✓ The server does not tell its version"
         in run("doctor", "--base-url", server.base_url).stdout
     )
+
+
+def test_a_list_that_is_cut_off_is_not_called_no_list(
+    server: ScriptedServer, run: Run
+) -> None:
+    server.models([head(200, "application/json"), b'{"data": [{"id": "a']).chat(
+        ONE_TOKEN
+    )
+    assert "did not come whole" in run("doctor", "--base-url", server.base_url).stdout
+
+
+def test_certificates_of_ones_own_are_taken_or_not_looked_at(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    certificate, context = own_certificate(tmp_path)
+    with ScriptedServer(tls=context) as server:
+        server.models(models("a")).chat(ONE_TOKEN)
+        ask = ("doctor", "--base-url", server.base_url)
+        assert run(*ask, "--ca-file", str(certificate)).exit_code == 0
+        assert run(*ask, "--insecure").exit_code == 0
+        assert "certificate" in run(*ask).stdout
 
 
 CASES: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
@@ -91,17 +116,17 @@ def test_each_finding_is_reported_with_its_exit_code(
 def test_the_names_of_models_can_neither_steer_the_terminal_nor_make_up_lines(
     server: ScriptedServer, run: Run
 ) -> None:
-    server.models(models("a\x1b[2J\x9b1m\n✓ b")).chat(ONE_TOKEN)
+    server.models(models("a\x1b[2J\x9b1m\n✓ b", "c\u2028✓ d")).chat(ONE_TOKEN)
     lines = run("doctor", "--base-url", server.base_url).stdout.splitlines()
     assert len(lines) == 5
-    assert lines[0].endswith("it lists a[2J1m ✓ b")
+    assert lines[0].endswith("it lists c ✓ d")
 
 
 def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) -> None:
     server.models(models("a")).chat([Hang()])
     result = run("doctor", "--base-url", server.base_url, "--timeout", "1")
     assert result.exit_code == 6
-    assert "sent nothing for 1 s" in result.stdout
+    assert "sent no reply within 1 s" in result.stdout
     assert f"({REPLY_LIMIT:g})" in run("doctor", "--help").stdout
 
 

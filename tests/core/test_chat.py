@@ -425,11 +425,12 @@ def test_a_detail_is_short() -> None:
         assert len(answer_of(page).detail) == 2000
 
 
-def test_a_body_without_an_end_is_not_kept_whole() -> None:
+@pytest.mark.parametrize("byte", [b"{", b"x"])
+def test_a_body_without_an_end_is_given_up(byte: bytes) -> None:
     stream = ChatStream()
-    for _ in range(20):
-        stream.feed(b"{" * (MAX_BODY // 16))
-    assert collect(stream.close()).finish_reason == "not_a_stream"
+    events = [e for _ in range(16) for e in stream.feed(byte * (MAX_BODY // 16))]
+    assert stream.finished
+    assert collect(events).finish_reason == "not_a_stream"
 
 
 def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:

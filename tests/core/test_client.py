@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
-import ssl
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import requests
 
 from harmony_core.client import Client, ReplyStream, ServerError, Timeouts
 from harmony_core.events import (
@@ -24,10 +23,12 @@ from harmony_core.events import (
     ReasoningDelta,
     Usage,
 )
+from harmony_core.limits import MAX_MODELS
 from harmony_core.request import ChatRequest, Endpoint
 from harmony_core.transport import Exchange
 from tests.server import (
     DONE,
+    Drip,
     Gate,
     Hang,
     Pause,
@@ -35,6 +36,11 @@ from tests.server import (
     Script,
     ScriptedServer,
     chunk,
+    continue_drip,
+    dripping_chunk_size,
+    dripping_head,
+    dripping_page,
+    endless_json,
     harmony,
     head,
     json_page,
@@ -45,6 +51,7 @@ from tests.server import (
     sse,
     text,
 )
+from tests.server.certificate import own_certificate
 
 PATIENT = Timeouts(connect=10, first_byte=20, idle=20)
 HURRIED = Timeouts(connect=10, first_byte=0.3, idle=0.3)
@@ -340,6 +347,123 @@ def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
     assert answer == "Hello"
 
 
+# Servers that never come to an end. Without limits none of these tests would.
+
+SHORT = Timeouts(connect=10, first_byte=0.5, idle=0.5, short_answer=0.5)
+
+
+@pytest.mark.parametrize("script", [dripping_head(), continue_drip()])
+def test_all_headers_share_one_limit(server: ScriptedServer, script: Script) -> None:
+    server.chat(script).models(script)
+    assert failure(server, SHORT).problem.kind == "silent"
+    with pytest.raises(ServerError) as caught:
+        client(server, SHORT).models()
+    assert caught.value.problem.kind == "silent"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_headers_share_one_limit_over_tls_too(tls_server: ScriptedServer) -> None:
+    tls_server.chat(dripping_head())
+    assert failure(tls_server, SHORT).problem.kind == "silent"
+
+
+def test_a_flood_before_the_headers_is_given_up(server: ScriptedServer) -> None:
+    server.chat(continue_drip(seconds=0))
+    assert failure(server).problem.kind == "not_a_reply"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_what_came_of_an_error_that_trickles_is_told(server: ScriptedServer) -> None:
+    server.chat(dripping_page(400, '{"error": "max_tokens is odd"'))
+    error = failure(server, SHORT)
+    assert "max_tokens is odd" in str(error)
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_an_error_without_end_is_cut(server: ScriptedServer) -> None:
+    server.chat([head(404, "text/plain"), b"generation thread died", Drip(b"x" * 9999)])
+    assert failure(server).problem.kind == "dead_server"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_a_list_that_trickles_is_a_list_cut_off(server: ScriptedServer) -> None:
+    server.models(dripping_page(200, '{"data": [{"id": "a"}]', "application/json"))
+    with pytest.raises(ServerError) as caught:
+        client(server, SHORT).models()
+    assert caught.value.problem.kind == "cut_list"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_a_body_whose_framing_trickles_is_silence(server: ScriptedServer) -> None:
+    server.chat(dripping_chunk_size())
+    assert failure(server, SHORT).problem.kind == "silent"
+
+
+def test_a_completion_without_end_is_given_up(server: ScriptedServer) -> None:
+    server.chat(endless_json())
+    request = ChatRequest(HELLO.messages, stream=False)
+    assert failure(server, request=request).problem.kind == "interrupted"
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_all_addresses_of_a_name_share_one_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # the queue is full: whoever comes now is not answered
+            one.setblocking(False)
+            one.connect_ex(address)
+        many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 9999
+        look_up = socket.getaddrinfo
+
+        def found(host: str, *rest: Any, **options: Any) -> object:
+            return many if host == "mac.test" else look_up(host, *rest, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        there = Client("http://mac.test", timeouts=Timeouts(connect=0.5))
+        with pytest.raises(ServerError) as caught:
+            there.models()
+        for one in waiting:
+            one.close()
+    assert caught.value.problem.kind == "connect_timeout"
+
+
+SLOW_CHECKS: dict[str, tuple[Script, Script]] = {
+    "headers trickle": (dripping_head(), dripping_head()),
+    "100 Continue": (continue_drip(), continue_drip()),
+    "the list trickles": (dripping_page(200, '{"data": ['), reply("Hello")),
+    "the list is an error that trickles": (dripping_page(500, "oh"), reply("Hello")),
+    "the reply is silent": (models("a"), [head(), Hang()]),
+    "the reply keeps alive": (models("a"), [head(), Drip(keepalive(1, 9))]),
+    "the reply is an error that trickles": (models("a"), dripping_page(404, "oh")),
+    "the reply goes on and on": (models("a"), [head(), Drip(text("x"))]),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_CHECKS)
+def test_a_check_has_one_limit_for_all_that_it_does(
+    server: ScriptedServer, name: str
+) -> None:
+    list_script, chat_script = SLOW_CHECKS[name]
+    server.models(list_script).chat(chat_script)
+    with pytest.raises(ServerError) as caught:
+        client(server).check(within=0.7)
+    assert caught.value.__context__ is None
+    assert server.requests[-1].was_closed_by_client()
+
+
+def test_a_check_that_ran_out_of_time_says_what_may_be_the_cause(
+    server: ScriptedServer,
+) -> None:
+    server.models(models("a")).chat([Hang()])
+    with pytest.raises(ServerError) as caught:
+        client(server).check(within=0.5)
+    assert caught.value.problem.kind == "silent"
+    assert "it may be loading a model" in str(caught.value)
+
+
 # Failures
 
 SCRIPTED_FAILURES: dict[str, tuple[Script, str]] = {
@@ -414,6 +538,7 @@ def test_https_to_a_server_without_it_is_named(server: ScriptedServer) -> None:
     with pytest.raises(ServerError) as caught:
         Client(server.base_url.replace("http:", "https:"), timeouts=PATIENT).models()
     assert caught.value.problem.kind == "tls"
+    assert "Write http://" in str(caught.value)
 
 
 @pytest.fixture
@@ -421,34 +546,8 @@ def tls_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ScriptedServer]:
     """A server that speaks https with a certificate that this test alone trusts."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is needed to make a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    line = [
-        openssl,
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        key,
-        "-out",
-        certificate,
-    ]
-    line += [
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]
-    subprocess.run(line, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    certificate, context = own_certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with ScriptedServer(tls=context) as running:
         yield running
 
@@ -490,12 +589,60 @@ def test_over_tls_the_idle_limit_holds_too(tls_server: ScriptedServer) -> None:
     assert failure(tls_server, limits).problem.kind == "stalled"
 
 
-def test_a_certificate_that_nobody_signed_is_named(tls_server: ScriptedServer) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "requests.adapters.DEFAULT_CA_BUNDLE_PATH", requests.certs.where()
-        )
-        assert failure(tls_server).problem.kind == "tls"
+def without_ca(patch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        patch.delenv(name, raising=False)
+
+
+def test_a_certificate_that_nobody_signed_is_named(
+    tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ca(monkeypatch)
+    problem = failure(tls_server).problem
+    assert problem.kind == "tls"
+    assert "certificate" in problem.en
+
+
+def test_either_variable_of_the_environment_names_the_certificates(
+    tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = os.environ["REQUESTS_CA_BUNDLE"]
+    tls_server.models(models("a"))
+    assert client(tls_server).models() == ("a",)
+    without_ca(monkeypatch)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    assert client(tls_server).models() == ("a",)
+
+
+def test_a_setting_names_the_certificates_or_switches_the_check_off(
+    tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = os.environ["REQUESTS_CA_BUNDLE"]
+    without_ca(monkeypatch)
+    tls_server.models(models("a"))
+    url = tls_server.base_url
+    assert Client(url, timeouts=PATIENT, ca_file=certificate).models() == ("a",)
+    assert Client(url, timeouts=PATIENT, verify=False).models() == ("a",)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_a_ca_file_that_is_not_one_is_named(
+    tls_server: ScriptedServer, tmp_path: Path, text: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ServerError) as caught:
+        Client(tls_server.base_url, timeouts=PATIENT, ca_file=str(path)).models()
+    assert caught.value.problem.kind == "tls"
+    assert "CA file" in str(caught.value)
+
+
+def test_a_tls_alert_to_plain_http_is_named(server: ScriptedServer) -> None:
+    server.models([b"\x15\x03\x01\x00\x02\x02\x46"])
+    with pytest.raises(ServerError) as caught:
+        client(server).models()
+    assert "Write https://" in str(caught.value)
 
 
 def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
@@ -564,6 +711,17 @@ def test_a_bare_404_is_told_apart_by_the_list_of_models(
 
 
 # What must not happen
+
+
+def test_a_password_of_the_address_goes_into_the_header_alone(
+    server: ScriptedServer,
+) -> None:
+    server.chat(page(400, "odd: c2VjcmV0"))
+    url = server.base_url.replace("//", "//me:s3cret@")
+    with pytest.raises(ServerError) as caught:
+        Client(url, timeouts=PATIENT).complete(HELLO)
+    assert server.requests[0].headers["authorization"] == "Basic bWU6czNjcmV0"
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_redirect_is_reported_and_not_followed(server: ScriptedServer) -> None:
@@ -639,6 +797,41 @@ def test_an_answer_that_lists_no_models_has_its_kind(
     with pytest.raises(ServerError) as caught:
         client(server).models()
     assert caught.value.problem.kind == kind
+
+
+CUT_LISTS: dict[str, Script] = {
+    "cut off": [head(200, "application/json"), b'{"object": "list", "data": [{"id'],
+    "cut before its models": [
+        head(200, "application/json", Content_Length="900"),
+        b'{"obj',
+    ],
+    "too long to read": [
+        head(200, "application/json"),
+        b'{"data": [',
+        Drip(b" " * 9999, 0),
+    ],
+    "too many": models(*map(str, range(MAX_MODELS + 1))),
+}
+
+
+@pytest.mark.parametrize("name", CUT_LISTS)
+def test_a_list_that_is_not_whole_does_not_count_as_no_models(
+    server: ScriptedServer, name: str
+) -> None:
+    server.models(CUT_LISTS[name]).chat(reply("x", finish_reason="length"))
+    with pytest.raises(ServerError) as caught:
+        client(server).models()
+    assert caught.value.problem.kind == "cut_list"
+    assert client(server).check("some/model").models is None
+
+
+def test_a_name_that_a_400_does_not_know_is_told_what_the_server_lists(
+    server: ScriptedServer,
+) -> None:
+    refused = json_page({"error": 'Invalid model identifier "x"'}, 400)
+    server.chat(refused).models(models("openai/gpt-oss-20b"))
+    named = ChatRequest(HELLO.messages, model="x")
+    assert "openai/gpt-oss-20b" in str(failure(server, request=named))
 
 
 def test_a_check_learns_what_the_server_is(server: ScriptedServer) -> None:

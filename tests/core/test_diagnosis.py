@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -18,8 +20,8 @@ from harmony_core.diagnosis import (
     server_version,
     visible_url,
 )
-from harmony_core.events import Reply, ToolCall, Usage
-from harmony_core.failures import Cause, Failure, Phase
+from harmony_core.events import Finish, Reply, ToolCall, Usage
+from harmony_core.failures import Cause, Failure, Phase, ServerError
 from harmony_core.problems import PROBLEMS, Language, Problem, problem_of
 
 URL = "http://mac.local:8080"
@@ -47,6 +49,14 @@ FAILURES: dict[str, tuple[Failure, str]] = {
     "slow to connect": (connect("timeout"), "connect_timeout"),
     "no route": (connect(""), "unreachable"),
     "TLS": (connect("tls"), "tls"),
+    "https to a server without it": (connect("tls/http_only"), "tls"),
+    "http to a server with TLS": (Failure("headers", URL, "tls/https_only"), "tls"),
+    "a certificate that nobody trusts": (connect("tls/certificate"), "tls"),
+    "a CA file that is not there": (connect("tls/ca_file"), "tls"),
+    "all the time that a check has": (
+        Failure("first_byte", URL, cause="limit", seconds=15),
+        "silent",
+    ),
     "proxy of the environment": (connect("proxy"), "proxy"),
     "no address": (connect("bad_url", "http://[::1"), "bad_url"),
     "key with Japanese quotes": (connect("bad_key"), "bad_key"),
@@ -171,6 +181,27 @@ FAILURES: dict[str, tuple[Failure, str]] = {
 }
 
 
+WORDS: dict[str, dict[str, Any]] = {
+    row["name"]: row
+    for row in json.loads(
+        (Path(__file__).parents[1] / "corpus" / "server_words.json").read_text("utf-8")
+    )
+}
+
+
+def told(name: str) -> Problem:
+    row = WORDS[name]
+    models = None if row["models"] is None else tuple(row["models"])
+    return explain_failure(status(row["status"], row["body"], models, row["model"]))
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_servers_really_say_is_understood(name: str) -> None:
+    problem = told(name)
+    assert problem.kind == WORDS[name]["kind"]
+    assert [words for words in WORDS[name]["says"] if words not in problem.en] == []
+
+
 @pytest.mark.parametrize("name", FAILURES)
 def test_each_failure_has_its_kind(name: str) -> None:
     failure, kind = FAILURES[name]
@@ -284,8 +315,8 @@ def test_the_budget_spent_on_thinking_is_named() -> None:
         REPLIES["cut in thinking"][0], base_url=URL, deltas=9, max_tokens=512
     )
     assert problem is not None
-    assert "(512)" in problem.en
-    assert "(512)" in problem.ja
+    assert "(limit 512)" in problem.en
+    assert "上限の 512 トークン" in problem.ja
 
 
 @pytest.mark.parametrize(
@@ -340,10 +371,11 @@ def unknown(model: str, models: tuple[str, ...]) -> Problem:
 
 def test_an_unknown_model_is_told_its_nearest_neighbours() -> None:
     problem = unknown("openai/gpt-oss-20b", MODELS)
-    for text in (problem.en, problem.ja):
-        assert "“openai/gpt-oss-20b”" in text
-        assert f": {', '.join([*MODELS[1:3], MODELS[4]])}" in text
-        assert "Qwen3" not in text
+    near = ", ".join([*MODELS[1:3], MODELS[4]])
+    assert "“openai/gpt-oss-20b”" in problem.en
+    assert f": {near}." in problem.en
+    assert "「openai/gpt-oss-20b」" in problem.ja
+    assert f"（{near}）。" in problem.ja
 
 
 def test_an_unknown_model_like_no_other_is_told_the_first_ones() -> None:
@@ -355,7 +387,7 @@ def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one(
 ):
     assert (
         "Leave the model empty to use the one that is loaded"
-        in unknown("gpt-oss-20b", ()).en
+        in explain_failure(status(404, "Repository Not Found", (), "gpt-oss-20b")).en
     )
 
 
@@ -420,6 +452,28 @@ def test_a_key_is_blotted_out_as_it_was_pasted_and_as_it_is_sent(pasted: str) ->
         assert "secret" not in problem.text() + problem.text("ja")
 
 
+@pytest.mark.parametrize("said", ["p%40ss!", "p@ss!", "bWU6cEBzcyE="])
+def test_a_password_of_the_address_is_blotted_out_too(said: str) -> None:
+    url = "http://me:p%40ss!@mac.local:8080/v1"
+    problem = explain_failure(Failure("status", url, status=400, body=f"no {said}"))
+    assert "“no …”" in problem.en
+    assert said not in problem.en + problem.ja
+
+
+def test_nothing_that_came_from_outside_is_in_a_repr() -> None:
+    url = f"http://user:{KEY}@mac.local"
+    failure = Failure("status", url, body=KEY, location=KEY)
+    ending = Finish("error", truncated=True, detail=f"no {KEY}")
+    error = ServerError(explain_failure(failure, api_key=KEY))
+    for shown in (failure, ending, reply(detail=KEY), error, error.problem):
+        assert KEY not in repr(shown)
+
+
+def test_an_address_that_a_server_sends_is_read_in_no_time() -> None:
+    hostile = Failure("status", URL, status=302, location="/" * 10**6)
+    assert len(explain_failure(hostile).en) < 1000
+
+
 def test_no_words_of_a_server_steer_a_terminal() -> None:
     problem = explain_failure(status(400, '{"error": "x \\u001b[31m\\u0007y"}'))
     assert problem.en.isprintable()
@@ -451,8 +505,10 @@ def all_problems() -> list[tuple[str, Problem | None]]:
     versions = [
         ("lossy", problem_of("lossy_server")),
         ("old", problem_of("unstable_server", version="0.29.1")),
+        ("a list cut off", problem_of("cut_list", url=URL)),
     ]
-    return [*failures, *here, *endings, *versions]
+    words = [(name, told(name)) for name in WORDS]
+    return [*failures, *words, *here, *endings, *versions]
 
 
 KINDS = {row.partition("/")[0] for row in PROBLEMS}
@@ -486,6 +542,7 @@ def test_every_text_is_two_sentences_in_both_languages(
     assert re.fullmatch(r"(?:[^.]|\.(?! ))+\. [A-Z](?:[^.]|\.(?! |$))+\.", english)
     assert not re.search("[!?]| [ :;,.]", english)
     assert re.fullmatch("[^。]+。[^。]+。", japanese)
+    assert not re.search("[ぁ-んァ-ン一-龥][()]|[()][ぁ-んァ-ン一-龥]", japanese)
     assert all(re.search("[ぁ-ん]", sentence) for sentence in japanese.split("。")[:2])
     assert not re.search(r"[{}]", problem.en + problem.ja)
 

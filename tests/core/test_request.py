@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from harmony_core.events import collect
 from harmony_core.gpt_oss import EFFORTS
 from harmony_core.jsontext import Json, JsonObject, as_list
+from harmony_core.limits import MAX_MODELS
 from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.request import NUMBERS as NUMBERS_SENT
-from harmony_core.request import ChatRequest, Endpoint, models_from
+from harmony_core.request import ChatRequest, Endpoint, listed_models_in, models_from
 from harmony_core.tools import TOOL_REQUIRED, function_of
 from tests.core.test_tools import nested_schema
 
@@ -88,8 +90,42 @@ def test_the_key_is_sent_if_there_is_one() -> None:
     assert "Authorization" not in Endpoint("mac", "  ").headers
 
 
-def test_the_key_is_never_shown() -> None:
-    assert "secret" not in repr(Endpoint("mac", "secret"))
+@pytest.mark.parametrize(
+    "endpoint",
+    [Endpoint("mac", "secret"), Endpoint("https://me:secret@mac:8080/v1?k=secret")],
+)
+def test_neither_key_nor_password_is_shown(endpoint: Endpoint) -> None:
+    assert "secret" not in repr(endpoint)
+    assert "mac" in repr(endpoint)
+
+
+@pytest.mark.parametrize("url", ["http://me:p%40ss@mac:8080/v1", "me:p%40ss@mac:8080"])
+def test_a_user_and_password_in_the_url_become_basic_auth(url: str) -> None:
+    endpoint = Endpoint(url)
+    assert endpoint.chat_url == "http://mac:8080/v1/chat/completions"
+    pair = base64.b64encode(b"me:p@ss").decode()
+    assert endpoint.headers["Authorization"] == f"Basic {pair}"
+
+
+def test_a_key_is_stronger_than_a_password_in_the_url() -> None:
+    assert Endpoint("http://me:you@mac", "k").headers["Authorization"] == "Bearer k"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment", "trusted"),
+    [
+        (Endpoint("mac"), {}, True),
+        (Endpoint("mac"), {"SSL_CERT_FILE": "s"}, "s"),
+        (Endpoint("mac"), {"SSL_CERT_FILE": "s", "REQUESTS_CA_BUNDLE": "r"}, "r"),
+        (Endpoint("mac"), {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}, True),
+        (Endpoint("mac", ca_file=" c "), {"REQUESTS_CA_BUNDLE": "r"}, "c"),
+        (Endpoint("mac", ca_file="c", verify=False), {"SSL_CERT_FILE": "s"}, False),
+    ],
+)
+def test_the_setting_is_stronger_than_the_environment(
+    endpoint: Endpoint, environment: dict[str, str], trusted: str | bool
+) -> None:
+    assert endpoint.trusted(environment) == trusted
 
 
 # The body.
@@ -649,6 +685,20 @@ def test_the_models_are_listed_once_each_and_in_order() -> None:
 )
 def test_an_unreadable_model_list_is_empty(body: str | bytes) -> None:
     assert models_from(body) == ()
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\x1b[31mb", "a\nb", "x" * 301])
+def test_an_id_that_cannot_be_shown_or_sent_is_left_out(odd: str) -> None:
+    body = json.dumps({"data": [{"id": odd}, {"id": "モデル 20b"}]})
+    assert models_from(body) == ("モデル 20b",)
+
+
+def test_a_list_that_is_cut_or_too_long_is_not_all() -> None:
+    data = [{"id": str(number)} for number in range(MAX_MODELS + 1)]
+    some, complete = listed_models_in(json.dumps({"data": data}))
+    assert (len(some), complete) == (MAX_MODELS, False)
+    assert listed_models_in(json.dumps({"data": data[:-1]}))[1]
+    assert listed_models_in('{"data": [{"id": "a"}, {"i') == ((), False)
 
 
 # Properties.

@@ -11,7 +11,16 @@ import pytest
 
 from openwebui_pipe.model_list import short_names, wanted_models
 from tests.pipe.fake_host import Host
-from tests.server import Hang, ScriptedServer, models, page
+from tests.server import (
+    Drip,
+    Hang,
+    Script,
+    ScriptedServer,
+    dripping_page,
+    head,
+    models,
+    page,
+)
 
 CACHE = [
     "mlx-community/gpt-oss-20b-MXFP4",
@@ -114,6 +123,37 @@ def test_without_a_list_in_time_the_servers_own_model_is_the_one_entry(
     server.models([Hang()])
     assert asyncio.run(host.models()) == {"default_model": "gpt-oss (MLX)"}
     assert server.requests[0].was_closed_by_client()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [head(200, "application/json"), b'{"data": [{"id": "gpt-oss"}, {"i'],
+        [head(200, "application/json"), b'{"data": [', Drip(b" " * 65_536, 0)],
+        dripping_page(200, '{"data": [{"id": "gpt-oss"}]', "application/json"),
+    ],
+)
+def test_a_list_that_is_not_whole_leaves_the_one_that_is_known(
+    module: Any,
+    host: Host,
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
+) -> None:
+    monkeypatch.setitem(module.listed_models.__globals__, "LIST_TIMEOUT", 0.5)
+    server.models(models(*CACHE), script)
+    listed = asyncio.run(host.models())
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)
+    assert asyncio.run(host.models()) == listed
+    assert len(server.requests) == 2
+
+
+def test_an_id_that_cannot_be_sent_is_not_offered(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.models(page(200, '{"data": [{"id": "gpt-oss\\ud800"}, {"id": "gpt-oss"}]}'))
+    assert asyncio.run(host.models()) == {"gpt-oss": "gpt-oss"}
 
 
 def test_with_a_wrong_address_the_servers_own_model_is_the_one_entry(

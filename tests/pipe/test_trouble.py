@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.server import (
     ScriptedServer,
     Step,
     chunk,
+    dripping_head,
+    dripping_page,
     harmony,
     head,
     json_page,
@@ -25,7 +28,24 @@ from tests.server import (
     sse,
     text,
 )
+from tests.server.certificate import own_certificate
 from tests.support.ports import free_port
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The certificate of `tls_server`, which nobody trusts unasked."""
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "certificate.pem"
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path, ca_file: Path) -> Iterator[ScriptedServer]:
+    _, context = own_certificate(tmp_path)
+    with ScriptedServer(tls=context) as running:
+        yield running
+
 
 TROUBLES: dict[str, tuple[Sequence[Step], str, str]] = {
     "an old mlx-lm": (page(404, "Not Found"), "", "upgrade"),
@@ -180,6 +200,65 @@ def test_a_request_that_does_not_stream_gets_the_error_in_its_answer(
     answer = host.complete()
     assert answer["choices"][0]["message"]["content"] == "Half"
     assert "broke off" in answer["error"]["message"]
+
+
+def test_what_came_of_an_error_that_trickles_is_told(
+    module: Any, host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.listed_models.__globals__, "LIST_TIMEOUT", 0.5)
+    server.chat(dripping_page(400, '{"error": "max_tokens is odd"'))
+    assert "max_tokens is odd" in error_of(host.chat())
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_headers_that_trickle_have_one_limit(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat(dripping_head())
+    assert "1 s" in error_of(host_with(FIRST_BYTE_TIMEOUT=1).chat())
+
+
+def test_a_password_in_the_address_is_sent_beside_no_key_and_never_told(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat(page(400, "Basic bWU6czNjcmV0 is odd, s3cret is odd"))
+    url = server.base_url.replace("//", "//me:s3cret@")
+    chunks = host_with(BASE_URL=url).chat()
+    host_with(BASE_URL=url, API_KEY="k").chat()
+    first, second = server.requests_to(server.CHAT)
+    assert first.headers["authorization"] == "Basic bWU6czNjcmV0"
+    assert second.headers["authorization"] == "Bearer k"
+    assert "s3cret" not in json.dumps(chunks)
+    assert "bWU6" not in json.dumps(chunks)
+
+
+def test_certificates_of_ones_own_are_taken_and_wrong_ones_named(
+    host_with: Callable[..., Host], tls_server: ScriptedServer, ca_file: Path
+) -> None:
+    tls_server.chat(reply("Hello"))
+    url = tls_server.base_url
+    assert joined(host_with(BASE_URL=url, CA_FILE=str(ca_file)).chat()) == "Hello"
+    assert joined(host_with(BASE_URL=url, VERIFY_TLS=False).chat()) == "Hello"
+    assert "certificate of" in error_of(host_with(BASE_URL=url).chat())
+    missing = host_with(BASE_URL=url, CA_FILE=str(ca_file.with_name("none")))
+    assert "CA file" in error_of(missing.chat())
+
+
+def test_https_to_a_server_without_it_is_named(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    url = server.base_url.replace("http", "https")
+    assert "Write http://" in error_of(host_with(BASE_URL=url).chat())
+
+
+def test_a_tls_alert_to_plain_http_is_named(host: Host, server: ScriptedServer) -> None:
+    server.chat([b"\x15\x03\x01\x00\x02\x02\x46"])
+    assert "Write https://" in error_of(host.chat())
+
+
+def test_no_valve_shows_a_secret(host_with: Callable[..., Host]) -> None:
+    host = host_with(BASE_URL="http://me:s3cret@mac", API_KEY="s3cret")
+    assert "s3cret" not in repr(host.module.Pipe.Valves(**host.valves))
 
 
 def test_no_key_is_ever_told(

@@ -41,7 +41,15 @@ class Gate:
         self.event.set()
 
 
-Step = bytes | Pause | Hang | Reset | Gate
+@dataclass(frozen=True)
+class Drip:
+    """Send the same again and again until the client leaves, pausing so many seconds in between."""
+
+    data: bytes
+    seconds: float = 0.05
+
+
+Step = bytes | Pause | Hang | Reset | Gate | Drip
 Script = Sequence[Step]
 
 
@@ -72,6 +80,33 @@ def models(*ids: str) -> Script:
     """The answer of GET /v1/models."""
     data = [{"id": name, "object": "model", "created": 1} for name in ids]
     return json_page({"object": "list", "data": data})
+
+
+def dripping_head() -> Script:
+    """A header that gains a byte now and then, and never ends."""
+    return [b"HTTP/1.1 200 OK\r\nX-Slow: ", Drip(b"x")]
+
+
+def continue_drip(seconds: float = 0.05) -> Script:
+    """`100 Continue` for ever; with no pause, a flood of it."""
+    return [Drip(b"HTTP/1.1 100 Continue\r\n\r\n" * (1 if seconds else 1000), seconds)]
+
+
+def dripping_page(status: int, start: str, content_type: str = "text/plain") -> Script:
+    """An answer whose body begins, then gains a byte now and then: an error, a list of models."""
+    return [head(status, content_type), start.encode(), Drip(b" ")]
+
+
+def dripping_chunk_size() -> Script:
+    """A chunked body that never comes to the end of its first line."""
+    chunked = head(200, "application/json", Transfer_Encoding="chunked")
+    return [chunked.replace(b"HTTP/1.0", b"HTTP/1.1"), Drip(b"0")]
+
+
+def endless_json() -> Script:
+    """A completion that is no stream and never ends, as fast as it is read."""
+    start = b'{"choices": [{"message": {"content": "'
+    return [head(200, "application/json"), start, Drip(b"x" * 65_536, 0)]
 
 
 def keepalive(done: int, total: int) -> bytes:

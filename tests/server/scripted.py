@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from tests.server.replies import Gate, Hang, Pause, Reset, Script, Step, page
+from tests.server.replies import Drip, Gate, Hang, Pause, Reset, Script, Step, page
 
 PATIENCE = 20.0  # seconds: an upper bound for every wait, never a measure
 NOT_FOUND: Script = page(404, "Not Found")
@@ -179,6 +179,8 @@ class _Performance:
                     self._connection.sendall(step)
             case Pause(seconds):
                 self._gone.wait(seconds)
+            case Drip(data, seconds):
+                self._drip(data, seconds)
             case Hang():
                 self._gone.wait()
             case Gate(event):
@@ -187,8 +189,14 @@ class _Performance:
             case Reset():
                 pass
 
-    def _watch(self) -> None:
+    def _drip(self, data: bytes, seconds: float) -> None:
         with contextlib.suppress(OSError):
+            while not self._gone.wait(seconds):
+                self._connection.sendall(data)
+
+    def _watch(self) -> None:
+        # ValueError: gevent's TLS, where the connection was closed on this side.
+        with contextlib.suppress(OSError, ValueError):
             while self._connection.recv(4096):
                 pass
         if not (self._request.over.is_set() or self._stopping.is_set()):

@@ -15,12 +15,14 @@ from dify_plugin.errors.model import (
     InvokeBadRequestError,
     InvokeError,
 )
+from gevent import Timeout
 
 from dify_plugin_mlx.convert import estimate_tokens, plan_reply
 from dify_plugin_mlx.reply import Chunks, stream_reply, whole_reply
-from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
+from dify_plugin_mlx.settings import CHECK_LIMIT, Settings, SettingsError, custom_schema
 from harmony_core.client import ServerError
 from harmony_core.jsontext import JsonObject
+from harmony_core.problems import problem_of
 
 
 class MlxHarmonyModel(LargeLanguageModel):
@@ -63,11 +65,17 @@ class MlxHarmonyModel(LargeLanguageModel):
     ) -> None:
         try:
             settings = Settings.read(credentials)
-            settings.client().check(self._model_id(model, settings))
+            model_id = self._model_id(model, settings)
+            # The client keeps the limit, but under gevent TLS waits for each packet anew.
+            with Timeout(CHECK_LIMIT + 1, False):
+                settings.client().check(model_id, within=CHECK_LIMIT)
+                return
         except SettingsError as error:
             raise CredentialsValidateFailedError(str(error)) from None
         except ServerError as error:
             raise CredentialsValidateFailedError(error.problem.text("en")) from None
+        late = problem_of("silent/check", seconds=f"{CHECK_LIMIT:g}")
+        raise CredentialsValidateFailedError(late.text("en"))
 
     def get_customizable_model_schema(
         self, model: str, credentials: Mapping[str, object]

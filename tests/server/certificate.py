@@ -1,0 +1,38 @@
+"""A certificate for 127.0.0.1 that nobody trusts who is not told to."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def own_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """The file that a client must trust, and the context of a server; skips where openssl is missing."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is needed to make a certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    line = [
+        openssl,
+        *[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+        ],
+    ]
+    line += ["-keyout", str(key), "-out", str(certificate)]
+    line += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(line, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
