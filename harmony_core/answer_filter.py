@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from .dialects import UntilWord
-from .events import AnswerDelta, Event, ReasoningDelta, has_executable_call
-from .jsontext import load_json
-
-# The first code block, closed or not; then all up to the last fence, for JSON that
-# holds fences in its texts.
-_FENCE: Final = r"(```|~~~)(?:[^\n`]*\n|json\b)?"
-_FENCED: Final = (
-    re.compile(rf"{_FENCE}(.*?)(?:\1|\Z)", re.DOTALL),
-    re.compile(rf"{_FENCE}(.*)\1", re.DOTALL),
+from .events import (
+    AnswerDelta,
+    Event,
+    ReasoningDelta,
+    ToolCall,
+    has_executable_call,
 )
+from .jsontext import load_json
+from .mender import mend_json
+
+_JSON_CALLS: Final = ("json", "json_object", "json_schema")
+"""Names under which the model calls no tool, but gives the JSON that was asked for."""
 
 
 class AnswerFilter:
@@ -32,6 +33,7 @@ class AnswerFilter:
         self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None
+        self._json_call = ""  # the arguments of a call to a tool named like JSON
 
     @property
     def stopped(self) -> bool:
@@ -48,24 +50,33 @@ class AnswerFilter:
                 kept += self._show(self._stop.feed(event.text))
                 continue
             kept += self._show(self._stop.flush())  # no stop word reaches across a call
+            if isinstance(event, ToolCall) and not event.declared:
+                self._note_json_call(event)
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
             else:
                 self.thought = True
         return kept
 
-    def close(self, events: Iterable[Event], called: bool) -> list[Event]:
+    def close(
+        self, events: Iterable[Event], called: bool, cut: bool = False
+    ) -> list[Event]:
         """Return what of the last events the caller gets, and what was held.
 
         `called`: a call that may be executed went by, which can stand for the JSON.
+        `cut`: the reply did not end by itself, so its JSON is not mended.
         """
         kept = self.apply(events) + self._show(self._stop.flush())
         if self._json is None:
             return kept
-        answer, valid = _unwrapped_json("".join(self._json))
+        answer, valid = _json_in("".join(self._json) or self._json_call, cut)
         instead = not answer and (called or has_executable_call(kept))
         self.json_valid = None if instead else valid
         return [*kept, AnswerDelta(answer)] if answer else kept
+
+    def _note_json_call(self, call: ToolCall) -> None:
+        if call.name.lower() in _JSON_CALLS:
+            self._json_call = call.arguments
 
     def _show(self, text: str) -> list[Event]:
         if self._json is None:
@@ -74,14 +85,14 @@ class AnswerFilter:
         return []
 
 
-def _unwrapped_json(answer: str) -> tuple[str, bool]:
-    """The JSON of an answer, freed of what stands around it, and whether it is JSON."""
+def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
+    """The JSON that an answer holds, mended unless it was cut; and whether it is JSON."""
     answer = answer.strip()
-    blocks = [found[2].strip() for fence in _FENCED if (found := fence.search(answer))]
-    for text in (answer, *blocks):
-        try:
-            load_json(text)
-        except ValueError:
-            continue
-        return text, True
-    return answer, False
+    if not cut:
+        mended = mend_json(answer, closed=True)
+        return mended.text, not mended.reason
+    try:
+        load_json(answer)
+    except ValueError:
+        return answer, False
+    return answer, True

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Collection
+from typing import Literal, NamedTuple
 
-from .jsontext import load_json
+from .header import begins_in_body
+from .jsontext import JsonObject, as_object, dump_json, load_json, objects_in
+from .lexer import MARKER
+from .mender import mend_object
+from .recipients import find_tool
 
 MAX_ARGUMENTS = 1 << 20
 """Characters of arguments; a longer call is dropped (twice the context of gpt-oss)."""
@@ -13,7 +18,15 @@ MAX_ARGUMENTS = 1 << 20
 Closed = Literal["call", "message", "cut"]
 """What ended the call: `<|call|>`, another regular end, or the cut of the reply."""
 
+PARALLEL = "multi_tool_use.parallel"
+"""The tool of OpenAI's models that wraps several calls."""
+
+_WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
+_HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
+_LONGEST_ROLE = 128  # characters behind a marker in which a header shows itself
+
 _STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -50,31 +63,78 @@ class Arguments:
         self._unread.clear()
         return self._in_string
 
-    def settle(self, closed: Closed) -> tuple[str, bool] | None:
-        """Return the arguments and whether they are JSON; None if they are incomplete."""
-        if self._size > MAX_ARGUMENTS:
-            return None
+    def quoted_header(self, tools: Collection[str]) -> str:
+        """The text from the first header on that stands in a JSON string, else ""."""
         raw = "".join(self._pieces)
-        text = raw.strip()
-        if not text:
-            return None if closed == "cut" else ("{}", True)
-        complete = _complete_json(text)
-        if complete:
-            return complete, True
-        if closed == "call" or (closed == "message" and not self._begins_like_json):
-            return raw, False
+        for start in _HEADER_START.finditer(raw):
+            behind = MARKER.search(raw, start.end(), start.end() + _LONGEST_ROLE)
+            end = behind.start() if behind else start.end() + _LONGEST_ROLE
+            marker = behind[0] if behind else ""
+            if begins_in_body(raw[start.start() : end], tools, marker):
+                return raw[start.start() :]
+        return ""
+
+    def settle(
+        self, name: str, tools: Collection[str], closed: Closed
+    ) -> list[SettledCall]:
+        """Return the calls that they make, none if they are incomplete (rule 6).
+
+        It is one call to `name` but where it wraps others. Arguments that were cut are
+        not mended: half a call could be another one.
+        """
+        if self._size > MAX_ARGUMENTS:
+            return []
+        raw = "".join(self._pieces)
+        if closed == "cut":
+            return _unwrapped(name, raw, tools) if _is_object(raw) else []
+        mended = mend_object(raw, closed=True)
+        if not mended.reason:
+            return _unwrapped(name, mended.text, tools)
+        if closed == "message" and self._is_unfinished():
+            return []
+        return [SettledCall(name, raw, valid=False)]
+
+    def _is_unfinished(self) -> bool:
+        """Whether JSON just stops: in a string, or with brackets open."""
+        text = _STRINGS.sub("", "".join(self._pieces))
+        depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
+        return self._begins_like_json is True and (depth > 0 or '"' in text)
+
+
+class SettledCall(NamedTuple):
+    """A call with its arguments, which are a JSON object where `valid`."""
+
+    name: str
+    arguments: str
+    valid: bool
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(load_json(text), dict)
+    except ValueError:
+        return False
+
+
+def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall]:
+    """The calls that one message makes: some wrap a call, or several, in its arguments."""
+    call = SettledCall(name, text.strip(), valid=True)
+    if name in tools and '"name"' not in text:
+        return [call]
+    value = as_object(load_json(text))
+    if name == PARALLEL and name not in tools:
+        wrapped = [_wrapped(use, tools) for use in objects_in(value.get("tool_uses"))]
+        return [inner for inner in wrapped if inner] if all(wrapped) else [call]
+    inner = _wrapped(value, tools) if value.keys() in _WRAPPERS else None
+    return [inner] if inner and (name not in tools or inner.name == name) else [call]
+
+
+def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
+    """The call to an offered tool that an object spells out."""
+    given = value.get("recipient_name", value.get("name"))
+    name = find_tool(given, tools) if isinstance(given, str) else ""
+    inner = value.get("parameters", value.get("arguments", {}))
+    mended = mend_object(inner if isinstance(inner, str) else dump_json(inner))
+    if name not in tools or mended.reason:
         return None
-
-
-def _complete_json(text: str) -> str:
-    """Return the JSON in `text` without an array around it or a bracket behind it."""
-    for candidate in (text, text.removesuffix("]").rstrip()):
-        try:
-            value = load_json(candidate)
-        except ValueError:
-            continue
-        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-            return candidate[1:-1].strip()
-        if candidate is text or isinstance(value, dict):
-            return candidate
-    return ""
+    return SettledCall(name, mended.text, valid=True)

@@ -103,10 +103,11 @@ class ChatStream:
     def whole(self) -> bool:
         """Whether the reply is whole even if nothing more comes.
 
-        It is behind a finish reason. If the server falls silent then or the connection
-        breaks, that is no failure: `close` gives the proper `Finish`.
+        It is behind a finish reason, and behind a call that `<|call|>` has closed. If the
+        server falls silent then or the connection breaks, that is no failure: `close`
+        gives the proper `Finish`.
         """
-        return self.finished or self._reason is not None
+        return self.finished or self._reason is not None or self._content.call_closed
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return what they brought."""
@@ -146,6 +147,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+        if reason == "interrupted" and self._content.call_closed:
+            reason = "stop"
         return events + self._finish(reason, detail)
 
     def _take_fields(self, fields: list[SseField]) -> list[Event]:
@@ -241,19 +244,20 @@ class ChatStream:
             self._content.name_calls(f"call_{reply_id}")
 
     def _give(self, events: list[Event]) -> list[Event]:
-        """What of these events the caller gets; ends the reply where a stop word does."""
+        """What of these events the caller gets; ends the reply at a stop word or a call."""
         for event in events:
             if isinstance(event, ToolCall):
                 events = self._with_ids(events)
                 break
         else:
-            if not self._filter:
+            if not (self._filter or self._called):
                 return events
         if self._filter:
             events = self._filter.apply(events)
         self._called = self._called or has_executable_call(events)
         stopped = self._filter and self._filter.stopped
-        return events + self._finish("stop") if stopped else events
+        over = self._called and self._content.over
+        return events + self._finish("stop") if stopped or over else events
 
     def _with_ids(self, events: list[Event]) -> list[Event]:
         return [
@@ -272,7 +276,7 @@ class ChatStream:
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
-            events = self._filter.close(events, self._called)
+            events = self._filter.close(events, self._called, cut=reason != "stop")
             json_valid, thought = self._filter.json_valid, self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""

@@ -7,7 +7,6 @@ server or such a block told apart, a reply begins anew.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,6 +15,7 @@ from .jsontext import Json, JsonObject, objects_in, sent_text
 from .markers import CONTROL_TOKENS
 from .native_calls import NativeCalls
 from .parser import HarmonyParser
+from .stripped import label_at_start
 
 MAX_LEAD: Final = 64
 """Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
@@ -36,9 +36,14 @@ _HARMONY_STARTS: Final = (
     "commentary to=",
     "assistantcommentary to=",
 )
-_ANALYSIS_START: Final = re.compile(r"(?:assistant)?analysis(?:[^\W\d_]|\n)")
 # What such a start may still become; `analysis` needs one more character.
-_UNDECIDED: Final = (*_HARMONY_STARTS, "analysis.", "assistantanalysis.")
+_UNDECIDED: Final = (
+    *_HARMONY_STARTS,
+    "analysis.",
+    "assistantanalysis.",
+    "commentaryanalysis.",
+    "assistantcommentary.",
+)
 
 
 class UntilWord:
@@ -95,6 +100,16 @@ class DeltaReader:
         self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
+
+    @property
+    def over(self) -> bool:
+        """Whether an executable call is all that will come."""
+        return self._parser.over
+
+    @property
+    def call_closed(self) -> bool:
+        """Whether an executable call is closed, and nothing else is open."""
+        return self._parser.call_closed
 
     def name_calls(self, prefix: str) -> None:
         """Set what the ids of calls begin with, where the server gave none."""
@@ -190,7 +205,7 @@ class DeltaReader:
         """Read the start, and all that follows, as Harmony or as an answer in plain text."""
         text, self._held = self._held, ""
         lead = text[:MAX_LEAD].lstrip()
-        plain = not lead.startswith(_HARMONY_STARTS) and not _ANALYSIS_START.match(lead)
+        plain = not (lead.startswith(_HARMONY_STARTS) or label_at_start(lead))
         if self._anew and plain:
             self._read = self._emit
             return self._emit(text)

@@ -30,6 +30,14 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherThought(ReasoningDelta):
+    """The first piece of a further message of thinking.
+
+    Nothing stands between two thoughts: who shows them puts a blank line there.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerDelta:
     """A piece of what the user should read."""
 

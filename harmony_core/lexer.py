@@ -1,11 +1,14 @@
-"""Text cut anywhere -> plain text and whole control strings ("markers") by turns."""
+"""From text cut anywhere to plain text and whole control strings ("markers")."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from .markers import CONTROL_TOKENS
+from .markers import CONTROL_TOKENS, SPECIAL_TOKENS
+
+LONGEST_HELD = 32
+"""Characters: no word that is waited for is longer."""
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -18,17 +21,18 @@ def beginnings(*words: str) -> frozenset[str]:
     return frozenset(word[:n] for word in words for n in range(1, len(word)))
 
 
-MARKER = re.compile(any_of(CONTROL_TOKENS))
+_RESERVED = r"<\|reserved_\d{1,6}\|>"
+MARKER = re.compile(f"{any_of((*CONTROL_TOKENS, *SPECIAL_TOKENS))}|{_RESERVED}")
 _AT_MARKERS = re.compile(f"({MARKER.pattern})")
-_MARKER_DELTA = re.compile(rf"([\s\ufffd]*)({MARKER.pattern})")
-_UNFINISHED = beginnings(*CONTROL_TOKENS)
+_WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({MARKER.pattern})")
+_UNFINISHED = beginnings(*CONTROL_TOKENS, *SPECIAL_TOKENS, "<|reserved_")
+_RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 
 
 class Lexer:
-    """Cuts the input at its markers.
+    """Cuts the input at its markers, and holds back a tail that could become one.
 
-    Text and markers come out by turns: first a text, which may be "", then a marker,
-    and so on. `held` is the tail of the input that could still become a marker.
+    What comes out is text and markers by turns, and begins with text, which may be "".
     """
 
     __slots__ = ("held",)
@@ -36,21 +40,34 @@ class Lexer:
     def __init__(self) -> None:
         self.held = ""
 
-    def split_delta(self, delta: str) -> list[str]:
+    def delta(self, text: str) -> list[str]:
         """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
-        whole = _MARKER_DELTA.fullmatch(delta)
-        before, marker = whole.groups() if whole else (delta, "")
-        before, self.held = self.held + before, ""
-        return [before, marker, ""] if marker else [before]
+        whole = _WHOLE_MARKER.fullmatch(text)
+        before, *marker = whole.groups() if whole else (text,)
+        held, self.held = self.held, ""
+        return [held + before, *marker]
 
-    def split_text(self, text: str) -> list[str]:
+    def text(self, text: str) -> list[str]:
         """Take text that may be cut anywhere."""
         text = self.held + text
         parts = _AT_MARKERS.split(text) if "|>" in text else [text]
         last = parts[-1]
-        at = last.rfind("<")
-        if at >= 0 and last[at:] in _UNFINISHED:
-            parts[-1], self.held = last[:at], last[at:]
+        end = _unfinished_at(last)
+        if end < len(last):
+            parts[-1], self.held = last[:end], last[end:]
         else:
             self.held = ""
         return parts
+
+
+def _unfinished_at(text: str) -> int:
+    """Where the tail begins that could become a marker, else the length of the text.
+
+    A marker holds no other `<`, so only the last one can begin it.
+    """
+    at = text.rfind("<", -LONGEST_HELD)
+    if at >= 0:
+        tail = text[at:]
+        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
+            return at
+    return len(text)

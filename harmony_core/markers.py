@@ -12,6 +12,10 @@ CALL = "<|call|>"
 
 CONTROL_TOKENS = (START, END, MESSAGE, CHANNEL, CONSTRAIN, RETURN, CALL)
 TERMINATORS = (END, CALL, RETURN)
+SPECIAL_TOKENS = ("<|endoftext|>", "<|startoftext|>", "<|endofprompt|>")
+"""The named tokens of o200k_harmony beside Harmony's; `<|reserved_N|>` are the others."""
 
 ANALYSIS = "analysis"
 COMMENTARY = "commentary"
+FINAL = "final"
+CHANNELS = (ANALYSIS, COMMENTARY, FINAL)

@@ -43,6 +43,9 @@ _JSON_TOKEN: Final = re.compile(
 # the one in the shell's '\''.
 _HEX_DIGIT: Final = "[0-9a-fA-F]"
 _JSON_ESCAPE: Final = re.compile(rf'\\(["\\/bfnrt]|u{_HEX_DIGIT}{{4}})?')
+_PYTHON_ESCAPE: Final = re.compile(
+    rf"\\(['\"\\/bfnrt]|x{_HEX_DIGIT}{{2}}|u{_HEX_DIGIT}{{4}}|U{_HEX_DIGIT}{{8}})?"
+)
 _NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
 _STRING_PIECE: Final = re.compile(
     rf"""
@@ -279,9 +282,8 @@ def _json_string(body: str, python: bool = False) -> str:
     """Spell what stands between two quotes as a JSON string."""
     if _NOT_PLAIN.search(body) is None:
         return f'"{body}"'
-    if _WINDOWS_DRIVE.match(body) and not all(
-        found[1] for found in _JSON_ESCAPE.finditer(body)
-    ):
+    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
+    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
     mended = _STRING_PIECE.sub(lambda found: _json_string_piece(found, python), body)
     return f'"{mended}"'

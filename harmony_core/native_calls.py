@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-from .arguments import Arguments
+from .arguments import Arguments, Closed
 from .events import AnswerDelta, Event, ToolCall
 from .jsontext import Json, JsonObject, dump_json, objects_in, sent_text
 from .markers import CONSTRAIN
-
-# Recipients that mean the reader: the arguments of such a call are the answer.
-_READER_NAMES: Final = ("final", "user", "response", "developer", "system")
+from .recipients import READERS, find_tool
 
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
@@ -56,7 +53,7 @@ class NativeCalls:
     """Put `delta.tool_calls` together: split arguments, missing ids, repeated indexes."""
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
-        self._tools = frozenset(tools)
+        self._tools = tuple(sorted(tools, key=len, reverse=True))  # for find_tool
         self._calls: list[_NativeCall] = []
         self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
 
@@ -103,26 +100,27 @@ class NativeCalls:
         """
         calls: list[ToolCall] = []
         sent = [call for call in self._calls if not call.is_answer]
+        dropped = False
         for number, call in enumerate(sent, 1):
-            if settled := call.arguments.settle("cut" if cut else "message"):
-                call_id = call.id or f"{call_prefix}_{number}"
-                name = _tool_name(call.name)
-                calls.append(ToolCall(call_id, name, *settled, name in self._tools))
-        return calls, len(calls) < len(sent)
+            name = find_tool(call.name, self._tools)
+            closed: Closed = "cut" if cut else "message"
+            settled = call.arguments.settle(name, self._tools, closed)
+            dropped |= not settled
+            call_id = call.id or f"{call_prefix}_{number}"
+            calls += (
+                ToolCall(call_id, *one, declared=one.name in self._tools)
+                for one in settled
+            )
+        return calls, dropped
 
     def _means_reader(self, name: str) -> bool:
-        tool = _tool_name(name)
-        is_reader = name.startswith(CONSTRAIN) or tool in _READER_NAMES
+        tool = find_tool(name, self._tools)
+        is_reader = name.startswith(CONSTRAIN) or tool in READERS
         return is_reader and tool not in self._tools
-
-
-def _tool_name(name: str) -> str:
-    """The tool that a name means, without the namespace and what a header left there."""
-    return name.removeprefix("functions.").partition("<|")[0].strip()
 
 
 def _written(arguments: Json) -> str:
     try:
         return dump_json(arguments)
     except RecursionError:  # it could be read, but writing needs more of the stack
-        return "{"
+        return "["  # no object, and nothing that can be mended to one

@@ -1,24 +1,24 @@
 """HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
 
-Theory of operation. Text goes through two layers. The *lexer* (lexer.py) cuts it into
-plain text and control strings ("markers"). The *states* (states.py) make events of both,
-and each of them names the state that comes next; the parser only keeps the current one.
-
-Most text comes inside thinking or answer and has no "<": `feed` makes it a delta at
-once. What is held is bounded by a marker's length, MAX_HEADER and MAX_ARGUMENTS.
+Theory of operation. The lexer cuts the input into plain text and control strings; the
+states (`states.py`) make events of both. Most text comes inside thinking or answer and
+has no "<": `feed` makes it a delta at once. What is held is bounded by a marker's
+length, MAX_HEADER and MAX_ARGUMENTS. The rules are those of harmony.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .arguments import Closed
+from .body import Output, Sink
+from .edge_states import AfterCall, Invented, State, read
 from .events import Event, Finish, FinishReason, Reply, collect
 from .lexer import Lexer
-from .state import Output, Sink, State, read, read_marker, settle
-from .states import AtStart, Invented
+from .states import BetweenMessages
 
 _LONGEST_PIECE = 512
-"""Characters read at once: each state copies what it leaves to the next one."""
+"""Characters read at once: what a state leaves to the next one is copied."""
 
 
 class HarmonyParser:
@@ -36,55 +36,104 @@ class HarmonyParser:
         aligned: bool = False,
         call_prefix: str = "call",
     ) -> None:
+        self._lexer = Lexer()
+        self._out = Output(tuple(sorted(tools, key=len, reverse=True)))
         self.aligned = aligned
         self.call_prefix = call_prefix
-        self._out = Output(tuple(sorted(tools, key=len, reverse=True)))
-        self._lexer = Lexer()
-        self._state: State = AtStart(self._out)
-        self._plain: Sink = None  # what text without "<" becomes, if that is certain
+        self._state: State = BetweenMessages(self._out, first=True)
+        self._plain: Sink = None  # what text without "<" becomes; None: look at it
         self._closed = False
+
+    @property
+    def aligned(self) -> bool:
+        """Whether each `feed` is one delta of a token-aligned server (rule 9)."""
+        return self._out.aligned
+
+    @aligned.setter
+    def aligned(self, aligned: bool) -> None:
+        self._out.aligned = aligned
+
+    @property
+    def call_prefix(self) -> str:
+        """What the ids of further calls begin with."""
+        return self._out.call_prefix
+
+    @call_prefix.setter
+    def call_prefix(self, prefix: str) -> None:
+        self._out.call_prefix = prefix
+
+    @property
+    def over(self) -> bool:
+        """Whether an executable call is all that will come: the host may hang up."""
+        return self._out.over
+
+    @property
+    def call_closed(self) -> bool:
+        """Whether the last message was an executable call that `<|call|>` has closed."""
+        return self._out.executable and isinstance(self._state, AfterCall)
 
     def feed(self, text: str) -> list[Event]:
         """Take the next piece of the reply and return what it brought."""
         plain = self._plain
         if plain is not None and "<" not in text:
             return [plain(text)] if text else []
-        out, lexer = self._out, self._lexer
-        out.aligned, out.call_prefix = self.aligned, self.call_prefix
+        lexer = self._lexer
         if "<" not in text and not lexer.held:
             self._read(text)
         else:
-            split = lexer.split_delta if self.aligned else lexer.split_text
-            parts = split(text)
-            self._read(parts[0])
-            for at in range(1, len(parts), 2):
-                self._state = read_marker(self._state, parts[at])
-                self._read(parts[at + 1])
+            self._read_parts(
+                lexer.delta(text) if self._out.aligned else lexer.text(text)
+            )
         self._plain = None if lexer.held else self._state.plain
-        return out.take_events()
+        return self._take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
         """End the reply: flush what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
-        out = self._out
-        out.aligned, out.call_prefix = self.aligned, self.call_prefix
-        cut = finish_reason not in ("stop", "tool_calls")
-        self._read(self._lexer.held)
-        settle(self._state).end("cut" if cut else "message")
         self._closed, self._plain = True, None
-        self._lexer, self._state = Lexer(), Invented()  # whatever comes is dropped
-        if finish_reason == "stop" and out.executable:
+        cut = finish_reason not in ("stop", "tool_calls")
+        closed: Closed = "cut" if cut else "message"
+        self._read(self._lexer.held)
+        if swallowed := self._state.end(closed):
+            self._reread(swallowed)
+            self._state.end(closed)
+        self._state, self._lexer = Invented(), Lexer()
+        if finish_reason == "stop" and self._out.executable:
             finish_reason = "tool_calls"
-        out.events.append(Finish(finish_reason, truncated=cut or out.incomplete))
-        return out.take_events()
+        truncated = cut or self._out.incomplete
+        self._out.events.append(Finish(finish_reason, truncated))
+        return self._take_events()
+
+    def _reread(self, text: str) -> None:
+        """Read what a JSON string without end had swallowed (rule 6)."""
+        self._out.rereading = True
+        self._state, lexer = BetweenMessages(self._out), Lexer()
+        self._read_parts(lexer.text(text))
+        self._read(lexer.held)
+
+    def _read_parts(self, parts: Iterable[str]) -> None:
+        """Read text and markers by turns."""
+        parts = iter(parts)
+        for part in parts:
+            if part:
+                self._read(part)
+            if marker := next(parts, ""):
+                self._state = self._state.marker(marker)
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
-            self._state = read(self._state, text)
+            state = self._state
+            while text:
+                state, text = state.text(text)
+            self._state = state
             return
         for at in range(0, len(text), _LONGEST_PIECE):
             self._state = read(self._state, text[at : at + _LONGEST_PIECE])
+
+    def _take_events(self) -> list[Event]:
+        events, self._out.events = self._out.events, []
+        return events
 
 
 def parse(

@@ -10,12 +10,22 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from .events import AnswerDelta, Event, Finish, ReasoningDelta, ToolCall
+from .events import (
+    AnswerDelta,
+    Event,
+    Finish,
+    FurtherThought,
+    ReasoningDelta,
+    ToolCall,
+)
 
 Thinking = Literal["fold", "hide", "show"]
 
 OPENING: Final = "<think>\n"
 CLOSING: Final = "\n</think>\n\n"
+
+PARAGRAPH: Final = "\n\n"
+"""What separates two thoughts."""
 
 # Hosts turn the block into <details>, so that tag would end it as well (dify.md, Replying).
 _TAG: Final = re.compile(r"<(?=/?(?:think|details))", re.IGNORECASE)
@@ -45,6 +55,8 @@ class Renderer:
     def feed(self, event: Event) -> list[str]:
         """Return the pieces of text that `event` adds."""
         match event:
+            case FurtherThought(text) if self._inside:
+                return self._reasoning(PARAGRAPH + text)
             case ReasoningDelta(text):
                 return self._reasoning(text)
             case AnswerDelta(text):
@@ -59,7 +71,7 @@ class Renderer:
         if not self._inside:
             return []
         self._inside = False
-        pieces = [self._held, CLOSING if self._thinking == "fold" else "\n\n"]
+        pieces = [self._held, CLOSING if self._thinking == "fold" else PARAGRAPH]
         self._held = self._blank = ""
         return [piece for piece in pieces if piece]
 

@@ -1,387 +1,402 @@
-"""The states of the parser: one small class each, which holds only what it waits for.
+"""The states of the parser, one small class each.
 
-                   text                     marker                         end of the reply
------------------  -----------------------  -----------------------------  ----------------
-AtStart            as BetweenMessages; a    as BetweenMessages             as BetweenMessages
-                   lost marker: InImplied-
-                   Header, InStripped-
-                   Message
-BetweenMessages    blanks, fillers: waits;  start, channel: InHeader;      drops what waits
-                   else InMessage           message: InMessage
-InHeader           waits; a certain body:   message: InMessage;            InMessage if it has
-                   InMessage                terminator: gives up           a channel, or drops
-InImpliedHeader    as InHeader              as InHeader                    same, or answer
-InCandidate        waits                    as InHeader                    text of the message
-InMessage          delta or arguments       start, channel: InCandidate;   settles its call
-                                            terminator: BetweenMessages
-                                            or AfterTerminator
-InStrippedMessage  as InMessage; words of   as InMessage                   as InMessage
-                   a header: InMessage,
-                   InImpliedHeader
-AfterTerminator    blanks: waits;           start, channel: InHeader;      drops what waits
-                   else InMessage           message: InMessage
-Invented           drops it                 drops it                       nothing
+    BetweenMessages    also before the first; a header should come
+    InHeader           behind `<|start|>` or `<|channel|>`, or where `to=` stands for one
+    HeaderAfterCall    the same behind a call
+    HeaderInBody       the same inside a message, which may go on
+    InMessage          text goes to the body of the message
+    InStrippedMessage  the same where the markers were lost on the way
+    (edge_states.py)   those that wait before and behind a body
 
-Text comes in any pieces, a marker always whole. No state calls itself or the next one:
-it returns the next state with the text that is left, and `read` goes on from there.
+Each takes text in any pieces and markers whole, holds only what cannot be decided yet,
+and names the next state, the same in every chunking, with the text that is left for it.
 The rules are those of harmony.md.
 """
 
 from __future__ import annotations
 
-import re
-
-from .arguments import Arguments, Closed
+from .arguments import Closed
+from .body import Body, Output, Sink
+from .edge_states import (
+    MAX_HEADER,
+    AfterCall,
+    AfterTerminator,
+    BeforeBody,
+    BehindLabel,
+    Invented,
+    State,
+    Step,
+    read,
+)
 from .events import AnswerDelta, ReasoningDelta
 from .header import (
+    LONGEST_ROLE,
     Header,
-    bare_body_start,
-    behind_recipient,
+    bare_body_at,
+    begins_in_body,
+    implied_header,
+    is_only_role,
     is_plain_call,
+    may_be_assistants,
     parse_header,
+    split_bare,
+    text_of,
 )
-from .lexer import MARKER, any_of, beginnings
-from .markers import ANALYSIS, CALL, CHANNEL, COMMENTARY, MESSAGE, START, TERMINATORS
-from .state import Output, Sink, State, Step, read
+from .lexer import MARKER
+from .markers import ANALYSIS, CALL, CHANNEL, CONSTRAIN, END, MESSAGE, START
+from .stripped import (
+    FILLERS,
+    FILLERS_SO_FAR,
+    FINAL_START,
+    RECIPIENT_START,
+    RECIPIENT_START_SO_FAR,
+    SEPARATOR,
+    TO_CALL,
+    holds_none,
+    label_at_start,
+    tail_at,
+)
 
-MAX_HEADER = 512
-"""Characters of a header, or of blanks and fillers between messages; more is text."""
-
-_WORDS = ("analysis", "commentary", "final", "assistant")
-_FILLERS = re.compile(rf"(?>(?:\s|{any_of(_WORDS)})*)")
-_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{any_of(beginnings(*_WORDS))})?")
+_BEGINNERS = (START, CHANNEL, MESSAGE)
+_SHORTEST_BARE = 72  # characters: less cannot hold a channel and BARE_WAIT behind it
 
 
-class BetweenMessages(State):
-    """A header should come: blanks and filler words wait, other text is an answer."""
+class BetweenMessages:
+    """A header should come. Blanks and filler words wait, other text is an answer."""
 
-    __slots__ = ("_held", "_out")
+    plain: Sink = None
 
-    def __init__(self, out: Output) -> None:
+    __slots__ = ("_first", "_held", "_out")
+
+    def __init__(self, out: Output, first: bool = False) -> None:
         self._out = out
+        self._first = first  # whether nothing but blanks and fillers came before
         self._held = ""
 
     def text(self, text: str) -> Step:
-        blank_goes_on = text.isspace() and self._held[-1:].isspace()
+        more_blanks = text.isspace() and self._held[-1:].isspace()
         self._held += text
-        if blank_goes_on and len(self._held) <= MAX_HEADER:
+        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
             return self, ""
-        return self._decide(self._held[:MAX_HEADER])
-
-    def _decide(self, start: str) -> Step:
-        """Look at what is held; its `start` decides, so that no chunking matters."""
-        if self._may_wait(start) and len(self._held) <= MAX_HEADER:
+        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
+        waits = FILLERS_SO_FAR.fullmatch(start)
+        if self._first:
+            if step := self._begin_stripped(start):
+                return step
+            waits = waits or RECIPIENT_START_SO_FAR.fullmatch(start)
+        if waits and len(self._held) <= MAX_HEADER:
             return self, ""
         return self._answer()
 
-    def _may_wait(self, start: str) -> bool:
-        return _FILLERS_SO_FAR.fullmatch(start) is not None
+    def _begin_stripped(self, start: str) -> Step | None:
+        """The first message, where it begins in the words of a stripped header."""
+        if end := label_at_start(start):
+            sink = ReasoningDelta if start[:end].endswith(ANALYSIS) else AnswerDelta
+            message = InStrippedMessage(self._out, Body(self._out, sink))
+            return BehindLabel(message), self._held[end:]
+        if recipient := RECIPIENT_START.match(start):
+            lead, rest = recipient[1], self._held[recipient.end(1) :]
+            return InHeader(self._out, lead=lead), rest
+        return None
 
     def _answer(self) -> Step:
-        return InMessage(self._out, AnswerDelta), self._held
+        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
+        if final:
+            return BehindLabel(_answer(self._out)), self._held[final.end() :]
+        return _answer(self._out), self._held
 
-    def marker(self, marker: str) -> State | None:
-        if self._held and not _FILLERS.fullmatch(self._held):
-            return None
+    def marker(self, marker: str) -> State:
+        if not FILLERS.fullmatch(self._held):
+            return read(*self._answer()).marker(marker)
         if marker in (START, CHANNEL):
             return InHeader(self._out, marker)
         if marker == MESSAGE:
-            return InMessage(self._out, AnswerDelta)
-        return BetweenMessages(self._out)  # a stray terminator
+            return _answer(self._out)
+        self._held, self._first = "", False  # a stray token
+        return self
 
-    def give_up(self) -> Step:
-        return (self, "") if _FILLERS.fullmatch(self._held) else self._answer()
-
-
-# A reply that lost its first markers: the stripped spelling, or a recipient (rules 3, 7).
-_STRIPPED_ANALYSIS = re.compile(
-    r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])"
-)
-_STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
-_LEAD = r"\s*+(?>(?:assistant\s*+)?)"
-_RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
-_RECIPIENT_SO_FAR = re.compile(
-    rf"{_LEAD}(?:{any_of(beginnings('to=', 'commentary to='))})?"
-)
+    def end(self, closed: Closed) -> str:
+        if FILLERS.fullmatch(self._held):
+            return ""
+        return read(*self._answer()).end(closed)
 
 
-class AtStart(BetweenMessages):
-    """Nothing but blanks and fillers came yet: here alone a first marker may be lost."""
+class InHeader:
+    """Collected until `<|message|>`, or until it can no longer be a header (rule 5).
+
+    With a `lead` it begins in `to=`: an implied header stands in for the lead.
+    """
+
+    plain: Sink = None
+
+    __slots__ = ("_held", "_implied", "_lead", "_look_at", "_out")
+
+    def __init__(self, out: Output, held: str = "", lead: str | None = None) -> None:
+        self._out = out
+        self._held = held
+        self._lead = lead or ""
+        self._implied = "" if lead is None else implied_header(lead)
+        self._look_at = _SHORTEST_BARE  # length from which a body may have begun
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        size = len(self._implied) + len(self._held)
+        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+            return step
+        return self._give_up() if size > MAX_HEADER else (self, "")
+
+    def marker(self, marker: str) -> State:
+        raw = self._implied + self._held
+        if marker == MESSAGE:
+            return self._message(raw)
+        if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
+            return read(self, marker)
+        return read(*self._give_up()).marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        return read(*self._give_up()).end(closed)
+
+    def _message(self, raw: str, stripped: bool = False) -> State:
+        header = parse_header(raw, self._out.tools, self._out.called)
+        return state_in(self._out, header, stripped)
+
+    def _is_unmarked(self) -> bool:
+        """Whether only its `to=` makes it a header: no marker came yet."""
+        return self._implied != "" and not MARKER.search(self._held)
+
+    def _bare_message(self) -> Step | None:
+        """The message without `<|message|>`, once its body must have begun."""
+        raw = self._implied + self._held
+        at = bare_body_at(raw)
+        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        if not 0 < at <= min(len(raw), MAX_HEADER):
+            return None
+        return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
+
+    def _begin_bare(self, raw: str, text: str) -> Step | None:
+        parts = split_bare(raw, self._out.tools)
+        unmarked = self._is_unmarked()
+        if parts is None:
+            return None
+        header, body = parts
+        plain_call = unmarked and is_plain_call(raw, self._out.tools)
+        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+            return None
+        return self._message(header, unmarked), self._out.as_text(body + text)
+
+    def _may_be_bare(self, raw: str) -> bool:
+        """Whether it may do without `<|message|>`."""
+        return True
+
+    def _is_call(self, raw: str) -> bool:
+        return parse_header(raw, self._out.tools).recipient in self._out.tools
+
+    def _give_up(self) -> Step:
+        """Make the best of a header that will not be completed (rule 5)."""
+        raw = self._implied + self._held
+        start, rest = raw[: MAX_HEADER + 1], raw[MAX_HEADER + 1 :]
+        call_too_long = len(raw) > MAX_HEADER and "to=" in start
+        if not call_too_long and (step := self._begin_bare(start, rest)):
+            return step
+        return self._as_text()
+
+    def _as_text(self) -> Step:
+        """What it is where it is no header: an answer, or markup that goes."""
+        raw = self._implied + self._held
+        if len(raw) > MAX_HEADER or self._is_unmarked():
+            return _answer(self._out), self._lead + self._out.as_text(self._held)
+        text = text_of(raw)
+        return _answer(self._out) if text else BetweenMessages(self._out), text
+
+
+class HeaderAfterCall(InHeader):
+    """Behind a call only a whole message counts, or a further call (rule 10)."""
 
     __slots__ = ()
 
-    def _decide(self, start: str) -> Step:
-        if analysis := _STRIPPED_ANALYSIS.match(start):
-            thinking = InStrippedMessage(self._out, ReasoningDelta)
-            return thinking, self._held[analysis.end() :]
-        if recipient := _RECIPIENT.match(start):
-            header = InImpliedHeader(self._out, recipient[1])
-            return header, self._held[recipient.end(1) :]
-        return super()._decide(start)
+    def text(self, text: str) -> Step:
+        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
+            self._out.no_message_follows()
+        return super().text(text)
 
-    def _may_wait(self, start: str) -> bool:
-        return super()._may_wait(start) or bool(_RECIPIENT_SO_FAR.fullmatch(start))
+    def _may_be_bare(self, raw: str) -> bool:
+        return self._is_call(raw)
 
-    def _answer(self) -> Step:
-        state, text = super()._answer()
-        stripped = _STRIPPED_FINAL.match(text, 0, MAX_HEADER)
-        return state, text[stripped.end() :] if stripped else text
+    def _as_text(self) -> Step:
+        self._out.no_message_follows()
+        return _after_call(self._out), ""
 
 
-class InHeader(State):
-    """Collects a header until `<|message|>`, or until what comes must be the body."""
+class HeaderInBody(InHeader):
+    """Only a candidate: text of the open message if it does not become a header (rule 4)."""
 
-    __slots__ = ("_held", "_out")
+    __slots__ = ("_begins", "_open")
 
-    def __init__(self, out: Output, held: str) -> None:
-        self._out = out
-        self._held = held
+    def __init__(
+        self, out: Output, message: InMessage, held: str = "", lead: str | None = None
+    ) -> None:
+        super().__init__(out, held, lead)
+        self._open = message
+        self._begins = lead is not None  # whether it begins as a header does
 
     def text(self, text: str) -> Step:
-        # A word behind a marker, or that goes on, ends no header: no need to look.
-        last = self._held[-1:]
-        word = text.isalpha() and text.isascii() and (last.isalpha() or last == ">")
-        self._held += text
-        if not word and (step := self._bare_message(complete=False)):
-            return step
-        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
+        if not self._begins:
+            begins = begins_in_body(self._held + text, self._out.tools)
+            if not begins:
+                self._held += text
+                waits = begins is None and len(self._held) <= MAX_HEADER
+                return (self, "") if waits else self._as_text()
+            self._begins = True
+        return super().text(text)
 
-    def marker(self, marker: str) -> State | None:
-        if marker == MESSAGE:
-            header = parse_header(self._held, self._out.tools)
-            return state_in(self._out, header)
-        if marker in TERMINATORS or (marker == START and self._has_content()):
-            return None
-        return read(*self.text(marker))
-
-    def give_up(self) -> Step:
-        """Make the best of a header that will not be completed (rule 5)."""
-        too_long = len(self._held) > MAX_HEADER
-        call_too_long = too_long and "to=" in self._held[: MAX_HEADER + 1]
-        if not call_too_long and (step := self._bare_message(complete=True)):
-            return step
-        return self._answer() if too_long else self._drop()
-
-    def _has_content(self) -> bool:
-        """Whether it holds more than a doubled start or role (M2, M3)."""
-        words = MARKER.sub("", self._held)
-        return CHANNEL in self._held or not _FILLERS.fullmatch(words)
-
-    def _bare_message(self, complete: bool) -> Step | None:
-        """The message without `<|message|>`, once its header is certain to end."""
-        start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
-        return None if start is None else self._message_at(start)
-
-    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
-        header, body = self._held[:start], self._held[start:]
-        tools = self._out.tools
-        text = self._out.as_text(behind_recipient(header, tools) + body)
-        return state_in(self._out, parse_header(header, tools), stripped), text
-
-    def _answer(self) -> Step:
-        return InMessage(self._out, AnswerDelta), self._out.as_text(self._held)
-
-    def _drop(self) -> Step:
-        return BetweenMessages(self._out), ""
-
-
-class InImpliedHeader(InHeader):
-    """A header whose beginning is missing, so that it begins in `to=` (rules 3 and 7).
-
-    `_held` begins with the words that are `_implied`. The text has `_lead` in their
-    place, which comes back where all this proves to be an answer.
-    """
-
-    __slots__ = ("_implied", "_lead")
-
-    def __init__(self, out: Output, lead: str) -> None:
-        channel = f"{CHANNEL}{COMMENTARY} "
-        self._implied = channel if COMMENTARY in lead else f"{START}assistant "
-        self._lead = lead
-        super().__init__(out, self._implied)
-
-    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
-        unmarked = self._has_no_marker()
-        if unmarked and not is_plain_call(self._held[:start], self._out.tools):
-            return None
-        return super()._message_at(start, stripped=unmarked)
-
-    def _answer(self) -> Step:
-        text = self._lead + self._held[len(self._implied) :]
-        return InMessage(self._out, AnswerDelta), self._out.as_text(text)
-
-    def _drop(self) -> Step:
-        return self._answer() if self._has_no_marker() else super()._drop()
-
-    def _has_no_marker(self) -> bool:
-        return not MARKER.search(self._held, len(self._implied))
-
-
-class InCandidate(InHeader):
-    """Inside a message: a header if `<|message|>` comes, else text of that message."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, out: Output, held: str, message: InMessage) -> None:
-        super().__init__(out, held)
-        self._message = message
-
-    def text(self, text: str) -> Step:
-        self._held += text
-        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
-
-    def marker(self, marker: str) -> State | None:
-        if marker == MESSAGE:
-            self._message.end("message")
+    def marker(self, marker: str) -> State:
+        if not self._begins:
+            begins = begins_in_body(self._held, self._out.tools, marker)
+            if begins is None:
+                self._held += marker  # a doubled start
+                return self
+            if not begins:
+                return read(*self._give_up()).marker(marker)
+            self._begins = True
         return super().marker(marker)
 
-    def give_up(self) -> Step:
-        return self._message, self._out.as_text(self._held)
+    def end(self, closed: Closed) -> str:
+        raw = self._implied + self._held
+        may_call = self._out.aligned or not self._open.body.is_answer
+        if may_call and closed != "cut" and self._is_call(raw):
+            return self._message(raw).end(closed)  # a call without arguments
+        return super().end(closed)
+
+    def _message(self, raw: str, stripped: bool = False) -> State:
+        self._open.end("message")
+        return super()._message(raw, stripped)
+
+    def _may_be_bare(self, raw: str) -> bool:
+        return self._open.body.is_call or self._is_call(raw)
+
+    def _give_up(self) -> Step:
+        may_begin = self._is_unmarked() or self._open.body.is_call
+        bare = may_begin and self._begin_bare(self._implied + self._held, "")
+        return bare or self._as_text()
+
+    def _as_text(self) -> Step:
+        if not self._implied:
+            return self._open, self._out.as_text(self._held)
+        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
-class InMessage(State):
-    """Text goes to a `sink`, to the arguments of the tool `called`, or nowhere."""
+class InMessage:
+    """Inside a message: text goes to its body, until a marker tells otherwise."""
 
-    __slots__ = ("_arguments", "_called", "_out", "_sink", "plain")
+    __slots__ = ("_out", "body", "plain")
 
-    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
+    def __init__(self, out: Output, body: Body) -> None:
         self._out = out
-        self._sink = self.plain = sink
-        self._called = called
-        self._arguments = Arguments() if called else None
+        self.body = body
+        self.plain: Sink = None if body.is_further_thought else body.sink
 
     def text(self, text: str) -> Step:
-        self._emit(text)
+        self.body.emit(text)
+        self.plain = self.body.sink
         return self, ""
 
     def marker(self, marker: str) -> State:
-        aligned = self._out.aligned
-        if marker in (START, CHANNEL):
-            return InCandidate(self._out, marker, self)
-        if marker not in TERMINATORS or (not aligned and self._in_string()):
-            self._emit(self._out.as_text(marker))
+        if self.body.quotes():
+            self.body.emit(marker)
             return self
-        if self._sink is AnswerDelta and not aligned:
-            return AfterTerminator(self._out, self, marker)
+        if marker in (START, CHANNEL):
+            return HeaderInBody(self._out, self, marker)
+        if marker in (MESSAGE, CONSTRAIN):
+            self.body.emit(self._out.as_text(marker))
+            return self
+        if self.body.may_go_on(marker):
+            stops = _BEGINNERS if self.body.is_answer else (*_BEGINNERS, END)
+            return AfterTerminator(self, marker, BetweenMessages(self._out), stops)
         self.end("call" if marker == CALL else "message")
-        return BetweenMessages(self._out)
+        closed_call = self.body.is_call and marker == CALL
+        return _after_call(self._out) if closed_call else BetweenMessages(self._out)
 
-    def end(self, closed: Closed) -> None:
-        if self._arguments is not None:
-            self._out.end_call(self._called, self._arguments, closed)
-
-    def _in_string(self) -> bool:
-        return self._arguments is not None and self._arguments.in_string()
-
-    def _emit(self, text: str) -> None:
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self._sink:
-            self._out.events.append(self._sink(text))
-
-
-# The words that are left of the next header where its markers were stripped (rule 7).
-# One that kept its `<|start|>` comes whole, out of a candidate.
-_SEPARATORS = ("assistantfinal", "assistantcommentary to=")
-_SEPARATOR = re.compile(rf"(?:{re.escape(START)})?({any_of(_SEPARATORS)})")
-_UNFINISHED_SEPARATOR = beginnings(*_SEPARATORS)
-_LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
-
-
-def _unfinished_separator(text: str, start: int) -> int:
-    """Where the tail of `text` begins that could become a separator, else its length."""
-    at = text.find("a", max(start, len(text) - _LONGEST_SEPARATOR))
-    while at >= 0 and text[at:] not in _UNFINISHED_SEPARATOR:
-        at = text.find("a", at + 1)
-    return at if at >= 0 else len(text)
+    def end(self, closed: Closed) -> str:
+        return self.body.end(closed)
 
 
 class InStrippedMessage(InMessage):
-    """A message whose markers were stripped: words of the next header end it too."""
+    """A message that ends at the words that are left of the next header (rule 7)."""
 
     __slots__ = ("_tail",)
 
-    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
-        super().__init__(out, sink, called)
+    def __init__(self, out: Output, body: Body) -> None:
+        super().__init__(out, body)
         self.plain = None
         self._tail = ""  # what may become such words
 
     def text(self, text: str) -> Step:
         text, self._tail = self._tail + text, ""
+        if holds_none(text):
+            self.body.emit(text)
+            return self, ""
         start = 0
-        for words in _SEPARATOR.finditer(text) if "assistant" in text else ():
-            self._emit(text[start : words.start()])
+        for words in SEPARATOR.finditer(text):
+            self.body.emit(text[start : words.start()])
             start = words.end()
-            if not self._in_string():
-                self.end("message")
-                return self._next_message(words[1], text[start:])
-            self._emit(words[0])
-        end = _unfinished_separator(text, start)
+            if not self.body.in_string():
+                return self._behind(words[1], text[start:])
+            self.body.emit(words[0])
+        end = tail_at(text, start)
         self._tail = text[end:]
-        self._emit(text[start:end])
+        self.body.emit(text[start:end])
         return self, ""
 
-    def _next_message(self, words: str, text: str) -> Step:
-        lead, recipient, _ = words.partition("to=")
-        if recipient:
-            return InImpliedHeader(self._out, lead), recipient + text
-        return InMessage(self._out, AnswerDelta), text
+    def _behind(self, words: str, text: str) -> Step:
+        """The state behind a separator."""
+        if words in TO_CALL:  # may be text after all, so this message stays open
+            at = words.index("to=")
+            header = HeaderInBody(self._out, self, lead=words[:at])
+            return header, words[at:] + text
+        self.end("message")
+        if words.endswith("final"):
+            return BehindLabel(_answer(self._out)), text
+        sink = ReasoningDelta if words.endswith(ANALYSIS) else AnswerDelta
+        message = InStrippedMessage(self._out, Body(self._out, sink))
+        return BehindLabel(
+            message,
+            lambda blanks: HeaderInBody(self._out, message, lead=words + blanks),
+        ), text
 
     def marker(self, marker: str) -> State:
-        self.give_up()
+        self._flush()
         return super().marker(marker)
 
-    def give_up(self) -> Step:
-        self._emit(self._tail)
+    def end(self, closed: Closed) -> str:
+        self._flush()
+        return super().end(closed)
+
+    def _flush(self) -> None:
+        self.body.emit(self._tail)
         self._tail = ""
-        return self, ""
 
 
-class AfterTerminator(State):
-    """A terminator in an answer on unaligned text ends it, unless text follows (rule 9)."""
-
-    __slots__ = ("_answer", "_held", "_out")
-
-    def __init__(self, out: Output, answer: InMessage, marker: str) -> None:
-        self._out = out
-        self._answer = answer
-        self._held = marker  # terminators and blanks
-
-    def text(self, text: str) -> Step:
-        self._held += text
-        waits = text.isspace() and len(self._held) <= MAX_HEADER
-        return (self, "") if waits else (self._answer, self._held)
-
-    def marker(self, marker: str) -> State | None:
-        if marker in (START, CHANNEL, MESSAGE):
-            return BetweenMessages(self._out).marker(marker)
-        self._held += marker
-        waits = marker in TERMINATORS and len(self._held) <= MAX_HEADER
-        return self if waits else read(self._answer, self._held)
+def _answer(out: Output) -> InMessage:
+    return InMessage(out, Body(out, AnswerDelta))
 
 
-class Invented(State):
-    """The model speaks for a tool that it called: all that follows is dropped (rule 10)."""
-
-    __slots__ = ()
-
-    def text(self, text: str) -> Step:
-        return self, ""
-
-    def marker(self, marker: str) -> State:
-        return self
+def _after_call(out: Output) -> State:
+    hidden = InMessage(out, Body(out))
+    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
 
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    message = InStrippedMessage if stripped else InMessage
-    called = out.executable or (out.calls and not out.tools)
-    if header.audience == "tool" and called:
+    if header.audience == "tool" and out.called:
+        out.no_message_follows()
         return Invented()
+    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
     if header.audience != "user":
-        return message(out)
-    if header.recipient:
-        return message(out, called=header.recipient)
-    return message(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+        body = Body(out)
+    elif header.recipient:
+        body = Body(out, call=header.recipient)
+    else:
+        body = Body(out, sink)
+    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    return BeforeBody(message) if header.blank_first else message

@@ -70,9 +70,9 @@ def _schema(schema: Json) -> JsonObject:
     given = as_object(schema)
     written: JsonObject = {}
     for name, part in given.items():
-        read = _READ_BY_TEMPLATE.get(name)
-        kept = read(part) if read else part
-        if kept or not read:
+        coerced = _READ_BY_TEMPLATE.get(name)
+        kept = coerced(part) if coerced else part
+        if kept or not coerced:
             written[name] = kept
     default = written.get("default", "")
     if not isinstance(default, str) and given.keys() & {"enum", "oneOf"}:

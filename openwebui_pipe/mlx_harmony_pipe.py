@@ -19,47 +19,53 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      112  harmony_core/gpt_oss.py
-#      128  openwebui_pipe/valves.py
+#      122  harmony_core/gpt_oss.py
+#      168  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      246  openwebui_pipe/pipe.py
+#      301  openwebui_pipe/pipe.py
 #   JSON
-#      410  harmony_core/jsontext.py
+#      474  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      465  openwebui_pipe/background_tasks.py
-#      522  openwebui_pipe/chunks.py
-#      628  openwebui_pipe/model_list.py
-#      662  openwebui_pipe/status.py
-#      722  openwebui_pipe/reply.py
-#      836  openwebui_pipe/tool_policy.py
+#      564  openwebui_pipe/background_tasks.py
+#      621  openwebui_pipe/chunks.py
+#      727  openwebui_pipe/model_list.py
+#      761  openwebui_pipe/status.py
+#      821  openwebui_pipe/reply.py
+#      935  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#      880  harmony_core/response_format.py
-#      908  harmony_core/tools.py
-#      963  harmony_core/request.py
-#     1150  openwebui_pipe/transport.py
+#      979  harmony_core/limits.py
+#      998  harmony_core/response_format.py
+#     1028  harmony_core/request.py
+#     1289  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1310  harmony_core/events.py
-#     1468  harmony_core/markers.py
-#     1486  harmony_core/arguments.py
-#     1563  harmony_core/native_calls.py
-#     1684  harmony_core/lexer.py
-#     1737  harmony_core/state.py
-#     1833  harmony_core/header.py
-#     1973  harmony_core/states.py
-#     2347  harmony_core/parser.py
-#     2436  harmony_core/dialects.py
-#     2680  harmony_core/answer_filter.py
-#     2761  harmony_core/record_template.py
-#     2897  harmony_core/sse.py
-#     3011  harmony_core/chat.py
-#   History: what goes back to the model
-#     3301  harmony_core/reply_markup.py
-#     3409  harmony_core/history.py
+#     1478  harmony_core/events.py
+#     1644  harmony_core/markers.py
+#     1666  harmony_core/lexer.py
+#     1736  harmony_core/recipients.py
+#     1811  harmony_core/header.py
+#     2109  harmony_core/mender.py
+#     2406  harmony_core/arguments.py
+#     2539  harmony_core/native_calls.py
+#     2658  harmony_core/body.py
+#     2781  harmony_core/stripped.py
+#     2857  harmony_core/edge_states.py
+#     3032  harmony_core/states.py
+#     3397  harmony_core/parser.py
+#     3534  harmony_core/dialects.py
+#     3793  harmony_core/answer_filter.py
+#     3879  harmony_core/record_template.py
+#     4015  harmony_core/sse.py
+#     4129  harmony_core/chat.py
+#   History and tools: what goes to the model
+#     4425  harmony_core/reply_markup.py
+#     4639  harmony_core/history.py
+#     4886  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     3626  harmony_core/problems.py
-#     3868  harmony_core/failures.py
-#     3922  openwebui_pipe/phrases.py
-#     3974  harmony_core/diagnosis.py
+#     5008  harmony_core/problems.py
+#     5326  harmony_core/failures.py
+#     5401  harmony_core/server_words.py
+#     5466  harmony_core/diagnosis.py
+#     5733  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -69,13 +75,16 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 from __future__ import annotations
 import aiohttp
 import asyncio
+import base64
 import contextlib
 import difflib
 import importlib
 import json
 import logging
 import math
+import os
 import re
+import ssl
 import time
 import uuid
 from collections import Counter, defaultdict, deque
@@ -105,7 +114,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic.config import JsonDict
-from typing import Annotated, Final, Literal, TypeAlias, Union
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeAlias, Union
+from urllib.parse import unquote
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -117,6 +127,22 @@ Effort = Literal["low", "medium", "high"]
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 DEFAULT_EFFORT: Final[Effort] = "medium"
 
+# Also in the words that other models have for theirs.
+_EFFORT_NAMES: Final[dict[str, Effort]] = {
+    "none": "low",
+    "off": "low",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+# How people set the effort in a system prompt, since the template itself writes it so.
+_EFFORT_LINE = re.compile(
+    r"\s*+reasoning:[ \t]*+(high|medium|low)[ \t]*+(?:\r?\n\s*+|\Z)", re.IGNORECASE
+)
+
 CONTEXT_SIZE: Final = 131_072
 
 # The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
@@ -124,6 +150,20 @@ CONTEXT_SIZE: Final = 131_072
 DEFAULT_MAX_TOKENS: Final = 8192
 DEFAULT_TEMPERATURE: Final = 1.0
 DEFAULT_TOP_P: Final = 1.0
+
+
+def effort_named(wish: object) -> Effort | None:
+    """The effort that a wish means, in any case; None where it means no effort."""
+    return _EFFORT_NAMES.get(wish.strip().lower()) if isinstance(wish, str) else None
+
+
+def split_effort(instructions: str) -> tuple[Effort | None, str]:
+    """Take a first line like `Reasoning: high` from a system prompt: the effort, and the rest."""
+    line = _EFFORT_LINE.match(instructions)
+    if line is None:
+        return None, instructions
+    return effort_named(line[1]), instructions[line.end() :]
+
 
 # ======================================================================================
 # openwebui_pipe/valves.py
@@ -164,15 +204,30 @@ class PipeValves(ForgivingValves):
 
     BASE_URL: str = Field(
         default="http://localhost:8080",
+        repr=False,  # may hold a password
         title="Base URL",
         description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
         " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
     )
     API_KEY: str = Field(
         default="",
+        repr=False,
         title="API key",
         description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
         json_schema_extra=SECRET,
+    )
+    CA_FILE: str = Field(
+        default="",
+        title="CA file",
+        description="For https with certificates of your own: the path of the file with"
+        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " SSL_CERT_FILE or the usual authorities.",
+    )
+    VERIFY_TLS: bool = Field(
+        default=True,
+        title="Check certificates",
+        description="Switched off, anybody on the way can pretend to be the server, read"
+        " every chat and take the API key.",
     )
     MODEL_FILTER: str = Field(
         default="gpt-oss",
@@ -254,10 +309,10 @@ HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
-# Has a parameter of `ChatRequest` or means nothing to the server; the rest goes along.
+# Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
 BODY_FIELDS: Final = (
-    "model messages tools tool_choice stream stream_options metadata user stop"
-    " reasoning_effort max_tokens max_completion_tokens temperature response_format"
+    "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
+    " max_tokens max_completion_tokens temperature response_format"
 )
 
 
@@ -275,7 +330,7 @@ class Pipe:
     async def pipes(self) -> list[dict[str, str]]:
         """The models to choose from; never none, for what is not listed is not usable."""
         valves = self.valves
-        endpoint = Endpoint(valves.BASE_URL, valves.API_KEY)
+        endpoint = endpoint_of(valves)
         ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
         names = short_names(wanted_models(ids, valves.MODEL_FILTER))
         # mlx_lm.server's name for its own model; without a server, using it tells why.
@@ -314,7 +369,7 @@ class Pipe:
             return error_chunk(phrase("tasks_off", language))
         exchange = Exchange(
             request_of(body, valves, own, __tools__, task),
-            Endpoint(valves.BASE_URL, valves.API_KEY),
+            endpoint_of(valves),
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -337,6 +392,11 @@ class Pipe:
         return reply.chunks() if streams else await reply.completion()
 
 
+def endpoint_of(valves: PipeValves) -> Endpoint:
+    """The server, as the admin describes it."""
+    return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
+
+
 def request_of(
     body: JsonObject,
     valves: PipeValves,
@@ -345,19 +405,20 @@ def request_of(
     task: str,
 ) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
-    effort = effort_of(body, valves, own)
+    effort, default_effort = effort_of(body), default_effort_of(valves, own)
+    if task and valves.TASKS == "low-effort":
+        effort = "low"
     extra = {
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
-    if task and valves.TASKS == "low-effort":
-        effort = "low"
-        extra.pop("chat_template_kwargs", None)
     stop = body.get("stop")
     return ChatRequest(
         messages=messages_of(body),
         model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
+        tool_choice=body.get("tool_choice"),
         effort=effort,
+        default_effort=default_effort,
         max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
         stop=stop if isinstance(stop, str | list) else None,
@@ -371,21 +432,24 @@ def messages_of(body: JsonObject) -> list[Json]:
     return as_list(body.get("messages"))
 
 
-def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
-    """The reasoning effort: the chat's, else the user's, else the admin's."""
-    in_options = as_object(body.get("chat_template_kwargs")).get("reasoning_effort")
-    for wish in (body.get("reasoning_effort"), in_options, own.REASONING_EFFORT):
-        if isinstance(wish, str) and wish.strip().lower() in EFFORTS:
-            return wish.strip().lower()
-    return valves.REASONING_EFFORT
+def effort_of(body: JsonObject) -> str | None:
+    """The reasoning effort that the chat asks for, if it does."""
+    options = as_object(body.get("chat_template_kwargs"))
+    return effort_named(body.get("reasoning_effort")) or effort_named(
+        options.get("reasoning_effort")
+    )
+
+
+def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
+    """The effort where neither the chat nor its system prompt has one: the user's, else the admin's."""
+    return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
     """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
     for name in ("max_tokens", "max_completion_tokens"):
-        wish = body.get(name)
-        if isinstance(wish, int) and wish > 0:
-            return max(wish, at_least)
+        if wish := sendable_number(name, body.get(name)):
+            return max(int(wish), at_least)
     return max(valves.MAX_TOKENS, at_least)
 
 
@@ -413,6 +477,10 @@ def has_answer(reply: JsonObject) -> bool:
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
+
+MAX_DEPTH: Final = 50
+"""Objects and lists within each other in what is sent: the chat template recurses, and each level costs it
+several of a thousand frames."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -460,6 +528,37 @@ def sent_text(value: Json) -> str:
     if value.isprintable():  # most text is, and none of it has surrogates
         return value
     return _SURROGATE.sub("\ufffd", value)
+
+
+def is_within_depth(value: Json, depth: int = MAX_DEPTH) -> bool:
+    """Whether no more than `depth` objects and lists are nested in each other."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(is_within_depth(part, depth - 1) for part in parts)
+
+
+def fitting_json(value: Json, depth: int = MAX_DEPTH) -> Json:
+    """The value without the parts that a server cannot read: too deep, too large, or no JSON at all."""
+    if isinstance(value, dict):
+        parts = ((name, part) for name, part in value.items() if isinstance(name, str))
+        kept = ((name, part) for name, part in parts if _fits(part, depth - 1))
+        return {name: fitting_json(part, depth - 1) for name, part in kept}
+    if isinstance(value, list | tuple):
+        return [
+            fitting_json(part, depth - 1) for part in value if _fits(part, depth - 1)
+        ]
+    return value
+
+
+def _fits(value: Json, depth: int) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return depth > 0
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, str)
 
 
 # ======================================================================================
@@ -878,6 +977,25 @@ def name_of(tool: Json) -> str:
 
 
 # ======================================================================================
+# harmony_core/limits.py
+# How much is taken from a server: the bounds that both clients keep.
+
+MAX_HEAD: Final = 1024 * 1024
+"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes of an error that are read; what counts stands in the first few hundred."""
+
+MAX_LIST_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of a list of models; a longer one is not read at all."""
+
+MAX_MODELS: Final = 2000
+"""Models of a list that are offered."""
+
+MAX_ID: Final = 300
+"""Characters of a model's id; a longer one is left out."""
+
+# ======================================================================================
 # harmony_core/response_format.py
 # OpenAI's `response_format` in the words that the chat template bears.
 
@@ -898,66 +1016,13 @@ def response_section(wanted: Json) -> str:
         name, schema = "json_object", {"type": "object"}
         note = "The whole answer is one JSON object"
     note = f"// {note}, without any text or code fence around it."
-    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
+    return (
+        f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(fitting_json(schema))}"
+    )
 
 
 def _one_line(text: Json) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
-
-
-# ======================================================================================
-# harmony_core/tools.py
-# Tools in the shape that the chat template bears.
-
-
-def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
-    tool = as_object(tool)
-    function = as_object(tool.get("function", tool))
-    name = function.get("name")
-    return function if name and isinstance(name, str) else {}
-
-
-def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with what the template reads and nothing else; empty for what is none."""
-    function = as_object(sendable(function_of(tool)))
-    if not function:
-        return {}
-    description = function.get("description")
-    sent: JsonObject = {
-        "name": function["name"],
-        # Some copies of the template fail without one (mlx_server.md, its rule 7).
-        "description": description if isinstance(description, str) else "",
-        "parameters": _sendable_parameters(function.get("parameters")),
-    }
-    return {"type": "function", "function": sent}
-
-
-def _sendable_parameters(schema: Json) -> JsonObject:
-    schema = schema if isinstance(schema, dict) else {"type": "object"}
-    properties = as_object(schema.get("properties"))
-    written = {name: _sendable_property(spec) for name, spec in properties.items()}
-    return {**schema, "properties": written}
-
-
-def _sendable_property(spec: Json) -> Json:
-    """The property with a default that is text where the template adds it to one."""
-    if not isinstance(spec, dict) or not spec.keys() & {"enum", "oneOf"}:
-        return spec
-    default = spec.get("default", "")
-    return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
-
-
-def sendable(value: Json) -> Json:
-    """The value without nulls, numbers that JSON does not have, and control tokens."""
-    if isinstance(value, str):
-        return defuse(value)
-    if isinstance(value, dict):
-        pairs = ((defuse(str(name)), sendable(part)) for name, part in value.items())
-        return {name: part for name, part in pairs if part is not None}
-    if isinstance(value, list | tuple):
-        return [part for part in map(sendable, value) if part is not None]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # ======================================================================================
@@ -967,48 +1032,63 @@ def sendable(value: Json) -> Json:
 DEFAULT_MODEL: Final = "default_model"
 """What mlx_lm.server calls the model of its `--model`; any other may start a download."""
 
-# The least and the most of each number that the server takes (validate_model_parameters in
-# mlx_lm/server.py 0.32.2), written as whole numbers where it takes only those. A number
-# below the least is left out, because callers mean "not set" by -1; one above the most
-# becomes the most. `top_k` must be smaller than the vocabulary: past it the sampler raises,
-# and with it dies the thread that generates for every client.
-_NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
-    "max_tokens": (1, math.inf),
-    "max_completion_tokens": (1, math.inf),
-    "temperature": (0.0, math.inf),
+PENALTY_WINDOW: Final = 4096
+"""Most tokens that a penalty looks back on; at 10**12 the server's generating thread dies."""
+
+# All numbers that go to the server, with the least and the most of each, written as whole
+# numbers where it takes only those. A number below the least is left out, because callers
+# mean "not set" by -1; one above the most becomes the most. The server itself checks little
+# (validate_model_parameters in mlx_lm/server.py 0.32.2), and what its sampler does not bear
+# ends the thread that generates for every client: `top_k` must be smaller than the
+# vocabulary. XTC is left out: an `xtc_probability` ends that thread in versions before 0.32,
+# an `xtc_threshold` above 0.5 does in 0.32.2. tests/e2e/test_hostile_bodies.py tries all
+# bounds.
+NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
+    "max_tokens": (1, CONTEXT_SIZE),
+    "max_completion_tokens": (1, CONTEXT_SIZE),
+    "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
     "top_k": (0, 500),
     "min_p": (0.0, 1.0),
-    "repetition_penalty": (0.0, math.inf),
-    "presence_penalty": (-math.inf, math.inf),
-    "frequency_penalty": (-math.inf, math.inf),
+    "repetition_penalty": (0.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
     "seed": (0, 2**63 - 1),
     "top_logprobs": (1, 10),
-    "num_draft_tokens": (0, math.inf),
-    "repetition_context_size": (0, math.inf),
-    "presence_context_size": (0, math.inf),
-    "frequency_context_size": (0, math.inf),
-    "xtc_probability": (0.0, 1.0),
-    "xtc_threshold": (0.0, 1.0),
+    "num_draft_tokens": (0, 16),
+    "repetition_context_size": (0, PENALTY_WINDOW),
+    "presence_context_size": (0, PENALTY_WINDOW),
+    "frequency_context_size": (0, PENALTY_WINDOW),
 }
-_OTHER_FIELDS = {
-    "logprobs": bool,
-    "logit_bias": dict,
-    "adapters": str,
-    "draft_model": str,
+_OTHER_NAMES: Final = {"repeat_penalty": "repetition_penalty"}
+_DEFAULTS: Final[Mapping[str, Json]] = {
+    "max_tokens": DEFAULT_MAX_TOKENS,
+    "temperature": DEFAULT_TEMPERATURE,
+    "top_p": DEFAULT_TOP_P,
 }
 
-# `stop` would be matched inside the thinking, and `response_format` is ignored by
-# mlx_lm.server and bends the thinking on servers with grammars.
-_NEVER_EXTRA: Final = {"messages", "tools", "stream", "stop", "response_format"}
+
+_USER_INFO: Final = re.compile(r"(?<=://)([^/?#]*)@")
+# No name may steer a terminal, or hold half a character, which cannot be sent.
+_NOT_IN_MODEL_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL as people paste it, and an optional key."""
+    """An OpenAI-style server: its base URL as people paste it, and an optional key.
 
-    base_url: str
+    A user and password in the URL are sent as Basic auth, unless there is a key.
+    `ca_file` holds the certificates that https is checked with, a file or a folder of
+    them; without `verify` anybody can pretend to be the server and read along.
+    """
+
+    base_url: str = field(repr=False)
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    verify: bool = True
+
+    def __repr__(self) -> str:
+        return f"Endpoint({visible_url(self.base_url)!r})"
 
     @property
     def chat_url(self) -> str:
@@ -1027,12 +1107,27 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Accept": accept}
         if key := "".join(self.api_key.split()):  # a line break would begin a header
             headers["Authorization"] = "Bearer " + key
+        elif user := _USER_INFO.search(self._address):
+            pair = base64.b64encode(unquote(user[1]).encode()).decode()
+            headers["Authorization"] = "Basic " + pair
         return headers
+
+    def trusted(self, environment: Mapping[str, str]) -> str | bool:
+        """The certificates that https is checked with: a path, the usual ones, or False for no check."""
+        if not self.verify:
+            return False
+        names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        paths = (self.ca_file.strip(), *(environment.get(name, "") for name in names))
+        return next(filter(None, paths), True)
+
+    @property
+    def _address(self) -> str:
+        url = self.base_url.strip()
+        return url if "://" in url else "http://" + url.lstrip("/")
 
     @property
     def _root(self) -> str:
-        url = self.base_url.strip()
-        url = url if "://" in url else "http://" + url.lstrip("/")
+        url = _USER_INFO.sub("", self._address)
         for end in ("/chat/completions", "/models", "/v1", ""):
             url = url.rstrip("/").removesuffix(end)
         return url
@@ -1042,9 +1137,14 @@ class Endpoint:
 class ChatRequest:
     """What a host wants of the model, in OpenAI's terms.
 
-    `tools` are OpenAI tool objects, `response_format` an OpenAI one. Numbers may be strings;
-    what is no number in the server's range falls back to the default. `extra` is merged
-    last, for fields that have no parameter here. Nothing is sent as null.
+    `tools` are OpenAI tool objects, `response_format` and `tool_choice` OpenAI's fields.
+    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else one in
+    `extra`, else that of a line `Reasoning: high` at the start of the system prompt (which
+    is not sent), else `default_effort`.
+
+    `extra` may come from outside: only numbers, `logprobs` and the effort are taken from it,
+    and its numbers win. `template_options` go to the chat template as they are, where one
+    can replace the whole template: they may only come from an administrator.
     """
 
     messages: Sequence[Json]
@@ -1062,27 +1162,31 @@ class ChatRequest:
     response_format: Json = None
     stream: bool = True
     extra: Mapping[str, Json] = field(default_factory=dict)
+    tool_choice: Json = None
+    default_effort: str | None = None
+    template_options: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
         """The body: the same for the same conversation, so that the prompt cache holds."""
+        effort_in_prompt, messages = _split_effort(self._messages())
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
-            "messages": [*self._messages()],
+            "messages": [*messages],
             "stream": self.stream,
-            "max_tokens": DEFAULT_MAX_TOKENS,
-            "temperature": DEFAULT_TEMPERATURE,
-            "top_p": DEFAULT_TOP_P,
+            **self._numbers(),
         }
         if self.stream:
             body["stream_options"] = {"include_usage": True}
-        if tools := [tool for tool in map(sendable_tool, self.tools) if tool]:
+        if tools := [tool for tool in map(sendable_tool, self._tools()) if tool]:
             body["tools"] = [*tools]
-        effort = (self.effort or "").strip().lower()
-        if effort in EFFORTS:
+        options = as_object(sendable(dict(self.template_options)))
+        if effort := self._effort(effort_in_prompt):
             body["reasoning_effort"] = effort
-            body["chat_template_kwargs"] = {"reasoning_effort": effort}
-        _merge(body, self._numbers())
-        _merge(body, self.extra)
+            options["reasoning_effort"] = effort
+        if options:
+            body["chat_template_kwargs"] = options
+        if isinstance(logprobs := self.extra.get("logprobs"), bool):
+            body["logprobs"] = logprobs
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -1091,7 +1195,7 @@ class ChatRequest:
         Give each reply another `call_prefix`, so that no two calls of a conversation
         share an id.
         """
-        names = (function_of(tool).get("name") for tool in self.tools)
+        names = (function_of(tool).get("name") for tool in self._tools())
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
@@ -1102,49 +1206,84 @@ class ChatRequest:
 
     def _messages(self) -> list[JsonObject]:
         """The conversation; cleaning joins what the reply must look like to the rest."""
-        section = response_section(self.response_format)
-        wanted: list[Json] = [{"role": "system", "content": section}] if section else []
+        sections = (
+            tool_section(self._tools(), self.tool_choice),
+            response_section(self.response_format),
+        )
+        wanted: list[Json] = [
+            {"role": "system", "content": section} for section in sections if section
+        ]
         return clean_history([*self.messages, *wanted])
 
+    def _tools(self) -> list[Json]:
+        return offered_tools(self.tools, self.tool_choice)
+
+    def _effort(self, in_prompt: Effort | None) -> Effort | None:
+        options = as_object(self.extra.get("chat_template_kwargs"))
+        in_extra = (self.extra.get("reasoning_effort"), options.get("reasoning_effort"))
+        wishes = (self.effort, *in_extra, in_prompt, self.default_effort)
+        return next(filter(None, map(effort_named, wishes)), None)
+
     def _numbers(self) -> JsonObject:
-        return {name: getattr(self, name, None) for name in _NUMBERS}
+        renamed = {name: self.extra.get(other) for other, name in _OTHER_NAMES.items()}
+        extra = {**renamed, **self.extra}
+        numbers = dict(_DEFAULTS)
+        for name in NUMBERS:
+            for wish in (getattr(self, name, None), extra.get(name)):
+                number = sendable_number(name, wish)
+                if number is not None:
+                    numbers[name] = number
+        return numbers
+
+
+def sendable_number(name: str, value: Json) -> float | None:
+    """The number as the server bears it in the field `name`; None where it means "not set"."""
+    least, most = NUMBERS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not least <= number < math.inf:
+        return None
+    number = min(value if isinstance(value, int) else number, most)
+    return int(number) if isinstance(least, int) else float(number)
+
+
+def _split_effort(
+    messages: list[JsonObject],
+) -> tuple[Effort | None, list[JsonObject]]:
+    """Take the effort out of the system prompt, which goes where nothing else is in it."""
+    match messages:
+        case [{"role": "system", "content": str(text)}, *rest]:
+            effort, text = split_effort(text)
+            first: JsonObject = {"role": "system", "content": text}
+            kept = [first, *rest] if text else rest
+            return effort, kept or [{"role": "user", "content": ""}]
+    return None, messages
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
     """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
+    ids, _ = listed_models_in(body)
+    return ids
+
+
+def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
+    """The same, and whether these are all: not where the list is cut, or longer than `MAX_MODELS`."""
     try:
         answer = load_json(body)
     except ValueError:
-        return ()
-    ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
-    return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
+        return (), False
+    rows = objects_in(as_object(answer).get("data"))
+    ids = [row.get("id") for row in rows[:MAX_MODELS]]
+    good = (name for name in ids if isinstance(name, str) and _is_model_id(name))
+    return tuple(dict.fromkeys(good)), len(rows) <= MAX_MODELS
 
 
-def _merge(body: JsonObject, fields: Mapping[str, Json]) -> None:
-    """Add what can be sent; in the place of another value only one of the same type."""
-    for name, value in fields.items():
-        if name in _NEVER_EXTRA:
-            continue
-        sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
-        known = body.get(name)
-        if isinstance(known, dict) and isinstance(sent, dict):
-            body[name] = known | sent
-            continue
-        wanted = type(known) if known is not None else _OTHER_FIELDS.get(name, object)
-        if sent is not None and isinstance(sent, wanted):
-            body[name] = sent
-
-
-def _number(value: Json, least: float, most: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = min(value if isinstance(value, int) else float(value), most)
-        if not least <= number < math.inf:
-            return None
-        return int(number) if isinstance(least, int) else float(number)
-    except (ValueError, OverflowError):
-        return None
+def _is_model_id(name: str) -> bool:
+    return 0 < len(name) <= MAX_ID and not _NOT_IN_MODEL_IDS.search(name)
 
 
 # ======================================================================================
@@ -1155,9 +1294,8 @@ READ_SIZE: Final = 8192
 """Bytes parsed in one go: some thirty tokens, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
 """Seconds after which what was parsed is passed on, however much more has arrived."""
-ERROR_SIZE: Final = 65_536
 LIST_TIMEOUT: Final = 3.0
-"""Seconds for GET /v1/models, which runs whenever a page is loaded."""
+"""Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -1237,16 +1375,20 @@ class Exchange:
     ) -> aiohttp.ClientResponse:
         url, headers = self.endpoint.chat_url, self.endpoint.headers
         try:
+            check = tls_check(self.endpoint)
+        except OSError:
+            raise self._error("connect", "tls/ca_file") from None
+        try:
             async with asyncio.timeout(self.timeouts.first_byte):
                 return await session.post(
-                    url, data=body, headers=headers, allow_redirects=False
+                    url, data=body, headers=headers, ssl=check, allow_redirects=False
                 )
         except NO_CONNECTION as error:
             raise self._error("connect", cause_of(error)) from None
         except TimeoutError:
             raise self._error("headers", "timeout") from None
-        except (aiohttp.ClientError, OSError):
-            raise self._error("headers") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error("headers", cause_of(error)) from None
 
     def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
         """The error for a reply that did not come, or not whole."""
@@ -1259,14 +1401,7 @@ class Exchange:
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
         """What another status than 200 means; the model list tells an unknown one."""
-        body = b""
-        try:
-            async with asyncio.timeout(LIST_TIMEOUT):
-                body = await response.content.readexactly(ERROR_SIZE)
-        except asyncio.IncompleteReadError as end:
-            body = end.partial
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            pass
+        body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
             self.endpoint.base_url,
@@ -1293,18 +1428,51 @@ def http_session(connect: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=connector)
 
 
+def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    """How https is checked: with these certificates, in the usual way, or not at all.
+
+    Raises OSError for certificates that are not there.
+    """
+    trusted = endpoint.trusted(os.environ)
+    if isinstance(trusted, bool) or not endpoint.chat_url.startswith("https:"):
+        return trusted is not False
+    if os.path.isdir(trusted):
+        return ssl.create_default_context(capath=trusted)
+    return ssl.create_default_context(cafile=trusted)
+
+
+async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+    """What comes of a short body within its time and a limit, and whether that is all of it."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            while len(body) <= limit:
+                data = await content.read(READ_SIZE)
+                if not data:
+                    return bytes(body), True
+                body += data
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    return bytes(body[:limit]), False
+
+
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, none in an empty answer; None if none came in time."""
+    """The ids of GET /v1/models, none in an empty answer; None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
-    get = session.get(url, headers=headers, allow_redirects=False)
+    body, whole = b"no list", True
     try:
+        get = session.get(
+            url, headers=headers, ssl=tls_check(endpoint), allow_redirects=False
+        )
         async with asyncio.timeout(LIST_TIMEOUT), get as response:
-            body = await response.read() if response.status == 200 else b"no list"
+            if response.status == 200:
+                body, whole = await read_short(response.content, MAX_LIST_BYTES)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None
-    return models_from(body) or (None if body else ())
+    ids, _ = listed_models_in(body) if whole else ((), False)
+    return ids or (() if whole and not body else None)
 
 
 # ======================================================================================
@@ -1332,6 +1500,14 @@ class ReasoningDelta:
     """A piece of the model's thinking."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherThought(ReasoningDelta):
+    """The first piece of a further message of thinking.
+
+    Nothing stands between two thoughts: who shows them puts a blank line there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -1389,7 +1565,7 @@ class Finish:
 
     reason: FinishReason
     truncated: bool = False
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 
@@ -1412,7 +1588,7 @@ class Reply:
     truncated: bool = False
     finish_reason: FinishReason = "interrupted"
     usage: Usage | None = None
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 
@@ -1479,13 +1655,758 @@ CALL = "<|call|>"
 
 CONTROL_TOKENS = (START, END, MESSAGE, CHANNEL, CONSTRAIN, RETURN, CALL)
 TERMINATORS = (END, CALL, RETURN)
+SPECIAL_TOKENS = ("<|endoftext|>", "<|startoftext|>", "<|endofprompt|>")
+"""The named tokens of o200k_harmony beside Harmony's; `<|reserved_N|>` are the others."""
 
 ANALYSIS = "analysis"
 COMMENTARY = "commentary"
+FINAL = "final"
+CHANNELS = (ANALYSIS, COMMENTARY, FINAL)
+
+# ======================================================================================
+# harmony_core/lexer.py
+# From text cut anywhere to plain text and whole control strings ("markers").
+
+LONGEST_HELD = 32
+"""Characters: no word that is waited for is longer."""
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these words, the longest first."""
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
+def beginnings(*words: str) -> frozenset[str]:
+    """The proper beginnings of words: what could still become one of them."""
+    return frozenset(word[:n] for word in words for n in range(1, len(word)))
+
+
+_RESERVED = r"<\|reserved_\d{1,6}\|>"
+MARKER = re.compile(f"{any_of((*CONTROL_TOKENS, *SPECIAL_TOKENS))}|{_RESERVED}")
+_AT_MARKERS = re.compile(f"({MARKER.pattern})")
+_WHOLE_MARKER = re.compile(rf"([\s\ufffd]*)({MARKER.pattern})")
+_UNFINISHED = beginnings(*CONTROL_TOKENS, *SPECIAL_TOKENS, "<|reserved_")
+_RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
+
+
+class Lexer:
+    """Cuts the input at its markers, and holds back a tail that could become one.
+
+    What comes out is text and markers by turns, and begins with text, which may be "".
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def delta(self, text: str) -> list[str]:
+        """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
+        whole = _WHOLE_MARKER.fullmatch(text)
+        before, *marker = whole.groups() if whole else (text,)
+        held, self.held = self.held, ""
+        return [held + before, *marker]
+
+    def text(self, text: str) -> list[str]:
+        """Take text that may be cut anywhere."""
+        text = self.held + text
+        parts = _AT_MARKERS.split(text) if "|>" in text else [text]
+        last = parts[-1]
+        end = _unfinished_at(last)
+        if end < len(last):
+            parts[-1], self.held = last[:end], last[end:]
+        else:
+            self.held = ""
+        return parts
+
+
+def _unfinished_at(text: str) -> int:
+    """Where the tail begins that could become a marker, else the length of the text.
+
+    A marker holds no other `<`, so only the last one can begin it.
+    """
+    at = text.rfind("<", -LONGEST_HELD)
+    if at >= 0:
+        tail = text[at:]
+        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
+            return at
+    return len(text)
+
+
+# ======================================================================================
+# harmony_core/recipients.py
+# Whom a message is for: the offered tool behind a garbled name (harmony.md, rule 2).
+
+READERS = frozenset(("final", "user", "response", "developer", "system"))
+"""Recipients that are no tool: the body is the answer, on whatever channel."""
+
+NAMESPACE = "functions."
+
+_BEFORE_NAME = re.compile(r"\s*+(?:<\|\w*+\|>\s*+)*+")
+# What may be glued to a name: a channel word, a type word, or a sign that no name holds.
+_GLUED_TO_NAME = re.compile(
+    r"(analysis|commentary|final|)(?:json|code|)(?![\w.\-/])", re.IGNORECASE
+)
+_THREE_WORDS = re.compile(r"[^\s<{\[\"]++(?:[ \t]++[^\s<{\[\"]++){0,2}")
+_ONE_WORD = re.compile(r"[^\s<{\[\"]*+")
+_GLUED_BEHIND = re.compile(
+    r"(?:analysis|commentary|final)?(?:json|code)?[^\w]*\Z", re.I
+)
+_SIGNS = re.compile(r"[-_.\s]++")
+
+
+def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
+    """Find the name at the start of `target`, and where it ends there.
+
+    It is the offered tool that stands there whole, blanks in it included; else the only
+    one that it resembles; else the text up to a blank. `tools` come longest first.
+    """
+    start = _end_of(_BEFORE_NAME, target, 0)
+    if target.startswith(NAMESPACE, start):
+        start += len(NAMESPACE)
+    for tool in tools:
+        name = tool.removeprefix(NAMESPACE)
+        behind = _GLUED_TO_NAME.match(target, start + len(name))
+        if behind and target.startswith(name, start):
+            return tool, behind.end(1)
+    for spelling in _spellings(target, start):
+        if tool := _only_tool_like(spelling, tools):
+            return tool, start + len(spelling)
+    end = _end_of(_ONE_WORD, target, start)
+    return target[start:end], end
+
+
+def find_tool(name: str, tools: Collection[str]) -> str:
+    """The offered tool that a name means, else the name without what surrounds it."""
+    return read_recipient(name, tools)[0]
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    return found.end() if found else start
+
+
+def _spellings(target: str, start: int) -> Iterator[str]:
+    """What may be the name: up to three words, then one, then one without what is glued."""
+    words = target[start : _end_of(_THREE_WORDS, target, start)]
+    while " " in words or "\t" in words:
+        yield words
+        words = words.rpartition(" ")[0].rstrip() or words.partition("\t")[0]
+    word = target[start : _end_of(_ONE_WORD, target, start)]
+    yield word
+    yield _GLUED_BEHIND.sub("", word, count=1)
+
+
+def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
+    """The only tool of that name but for case, `-`, `_`, `.` and blanks; "" if none."""
+    key = _key(spelling)
+    fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
+    return fits[0] if len(fits) == 1 else ""
+
+
+def _key(name: str) -> str:
+    return _SIGNS.sub("", name).casefold()
+
+
+# ======================================================================================
+# harmony_core/header.py
+# One message header in a tolerant grammar: from a first marker up to `<|message|>`.
+#
+# The model garbles headers in every way that harmony.md lists: the recipient in the role
+# part, in the channel part, behind the type or twice, a channel twice or behind the role,
+# a type without `<|constrain|>` or without the blank. So a header is cut at its markers
+# into parts, and each part is searched for what it may hold.
+# A rule that is named by its number alone is one of harmony.md.
+
+Audience = Literal["user", "hidden", "tool"]
+
+BARE_WAIT = 64
+"""Characters behind a channel or a recipient that make a body without `<|message|>`."""
+
+LONGEST_ROLE = 32
+"""Characters of a header in which it shows whose message it begins."""
+
+_HIDDEN_ROLES = ("user", "system", "developer")
+_TOOL_ROLES = ("tool", "python")
+_GLUED = (*CHANNELS, "assistant", "json", "code")
+"""Words that may touch the `to=` or the channel behind them."""
+
+_PART = re.compile(r"<\|(start|channel|constrain)\|>")
+_CHANNEL = re.compile(
+    rf"[\W_]*+({any_of(CHANNELS)})(?=\W|\Z|to=|{any_of(_GLUED)})", re.IGNORECASE
+)
+_ASSISTANT = re.compile(r"\s*+(?:assistant\s*+)*+")
+_NAME = re.compile(r"\s*+[^\s<{]*+")
+_CHANNEL_THEN_BLANK = re.compile(r"<\|channel\|>\s")
+# What stands between a channel or a name and its body, where `<|message|>` is missing.
+_CONSTRAIN = r"<\|constrain\|>\s*+[A-Za-z0-9_./+-]*+"
+_BEHIND_CHANNEL = re.compile(
+    rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?=\s*+(?:[{{\[\"]|\Z))|)\s*+"
+)
+_BEHIND_NAME = re.compile(
+    rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?![A-Za-z0-9_])|)\s*+", re.IGNORECASE
+)
+_TYPE_AND_VALUE = re.compile(
+    r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
+)
+_VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
+# How a header begins that counts inside an open body: a role and what follows it.
+_ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
+_ROLE = rf"\s*+(?:(?:assistant)++|{any_of(_ROLES)}|(?:functions\.|browser)[^\s<]*+)"
+_THEN = ("to=", *CHANNELS)
+_BEGINS = re.compile(rf"{_ROLE}\s*+(?:{any_of(_THEN)})", re.IGNORECASE)
+_ROLE_ONLY = re.compile(rf"{_ROLE}\s*+", re.IGNORECASE)
+_MAY_BEGIN = re.compile(
+    rf"\s*+(?:{any_of(beginnings(*_ROLES, 'functions.', 'browser'))}|)"
+    rf"|{_ROLE}\s*+(?:{any_of(beginnings(*_THEN, 'assistant'))}|)",
+    re.IGNORECASE,
+)
+_CHANNEL_BEGINS = re.compile(
+    rf"\s*+(?:(?:{any_of(CHANNELS)})(?=\W|to=|{any_of(_GLUED)})|to=|functions\.)",
+    re.IGNORECASE,
+)
+_CHANNEL_ONLY = re.compile(rf"\s*+(?:{any_of(CHANNELS)})\s*+", re.IGNORECASE)
+_CHANNEL_MAY_BEGIN = re.compile(
+    rf"\s*+(?:{any_of(beginnings(*CHANNELS, 'to=', 'functions.'))}"
+    rf"|(?:{any_of(CHANNELS)})(?:{any_of(beginnings('to=', *_GLUED))}|)|)",
+    re.IGNORECASE,
+)
+_OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
+_DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
+_KNOWN_PART = re.compile(
+    rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a header says; channel (if known) and recipient are "" where there is none.
+
+    `audience` is whom the message is for: "user" (shown), "tool" (a tool's own message),
+    "hidden" (of the user, system or developer, or to the assistant itself).
+    `blank_first`: a blank follows `<|channel|>`, so one behind `<|message|>` is dropped
+    (LLM-jp-4 writes one after each control token).
+    """
+
+    audience: Audience
+    channel: str
+    recipient: str
+    blank_first: bool = False
+
+
+def parse_header(
+    raw: str, tools: Collection[str] = (), called: Collection[str] = ()
+) -> Header:
+    """Read a header; `tools` come longest first, `called` are those called so far."""
+    raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
+    audience: Audience = "user"
+    channel = recipient = addressed_in = speaker = ""
+    for kind, text in _parts(raw):
+        to = _recipient_at(text)
+        names = text if to < 0 else text[:to]
+        if kind == "start":
+            audience, speaker = _role(names, tools)
+            channel = _channel_in(_ASSISTANT.sub("", names, count=1)) or channel
+        elif kind == "channel":
+            channel = _channel_in(names) or channel
+            audience, speaker = _tool_for_channel(names, tools) or (audience, speaker)
+            if (recipient, addressed_in) == ("assistant", "channel"):  # a stray (T13)
+                recipient = ""
+        if to >= 0:
+            recipient = read_recipient(text[to + 3 :], tools)[0] or recipient
+            addressed_in = kind
+    if speaker and speaker not in called and recipient in _NOBODY[addressed_in]:
+        audience, recipient = "user", speaker
+    return _addressed(audience, channel, recipient, raw, tools)
+
+
+# Where a tool's name stands for the role or the channel, these leave it a call: results
+# are addressed to the assistant behind the role.
+_NOBODY = {"": ("",), "start": ("",), "channel": ("", "assistant"), "constrain": ("",)}
+
+
+def _addressed(
+    audience: Audience, channel: str, recipient: str, raw: str, tools: Collection[str]
+) -> Header:
+    if recipient == "assistant":
+        audience = "hidden" if audience == "user" else audience
+        recipient = ""
+    elif recipient in READERS and recipient not in tools:
+        channel, recipient = FINAL, ""
+    return Header(audience, channel, recipient, bool(_CHANNEL_THEN_BLANK.search(raw)))
+
+
+def _parts(raw: str) -> Iterator[tuple[str, str]]:
+    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
+    yield from zip(rest[::2], rest[1::2], strict=True)
+
+
+def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
+    """Where a `to=` stands that is no part of a longer word; -1 where there is none."""
+    at = text.find("to=", start, end)
+    while at > start and (before := text[start:at])[-1:].isidentifier():
+        if before.endswith(_GLUED):
+            break
+        at = text.find("to=", at + 1, end)
+    return at
+
+
+def _channel_in(names: str) -> str:
+    known = _CHANNEL.match(names)
+    return known[1].lower() if known else ""
+
+
+def _role(names: str, tools: Collection[str]) -> tuple[Audience, str]:
+    """The audience of a role, and the offered tool that it names."""
+    role = (names.split(maxsplit=1) or [""])[0]
+    if role in _HIDDEN_ROLES:
+        return "hidden", ""
+    tool = _offered(role, tools)
+    is_tool = tool or role in _TOOL_ROLES or role.startswith((NAMESPACE, "browser"))
+    return ("tool" if is_tool else "user"), tool
+
+
+def _tool_for_channel(
+    names: str, tools: Collection[str]
+) -> tuple[Audience, str] | None:
+    names = names.strip()
+    tool = _offered(names, tools) if names.startswith(NAMESPACE) else ""
+    return ("tool", tool) if tool else None
+
+
+def _offered(name: str, tools: Collection[str]) -> str:
+    bare = name.removeprefix(NAMESPACE)
+    return next((tool for tool in tools if tool.removeprefix(NAMESPACE) == bare), "")
+
+
+def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
+    """Cut a header without `<|message|>` from its body (rule 5).
+
+    None where it has neither a known channel nor a recipient.
+    """
+    read = raw.replace("\ufffd", " ")
+    at = _last_part(read)
+    if (to := _recipient_at(read, at)) >= 0:
+        _, length = read_recipient(read[to + 3 :], tools)
+        end = to + 3 + length
+        body = _BEHIND_NAME.match(read, end)
+    elif known := _CHANNEL.match(read, at):
+        end = known.end()
+        body = _BEHIND_CHANNEL.match(read, end)
+    else:
+        return None
+    return raw[:end], raw[body.end() if body else end :]
+
+
+def bare_body_at(raw: str) -> int:
+    """How much of a header without `<|message|>` tells that its body has begun (rule 5).
+
+    That is up to a call's `{`, or BARE_WAIT characters behind the channel or the name.
+    The answer is the same whatever follows; it may lie behind the end of `raw`. 0 where
+    neither a channel nor a recipient has come.
+    """
+    at = _last_part(raw)
+    known = _CHANNEL.match(raw, at)
+    limit = known.end() + BARE_WAIT if known else len(raw)
+    to = _recipient_at(raw, at, limit)
+    if to < 0:
+        return limit if known else 0
+    name = _NAME.match(raw, to + 3)
+    limit = (name.end() if name else to + 3) + BARE_WAIT
+    brace = raw.find("{", to, limit)
+    return brace + 1 if brace >= 0 else limit
+
+
+def _last_part(raw: str) -> int:
+    """Where the text of the last channel part begins, or of the last role part."""
+    at = raw.rfind(CHANNEL)
+    if at >= 0:
+        return at + len(CHANNEL)
+    at = raw.rfind(START) + len(START)
+    assistant = _ASSISTANT.match(raw, at)
+    return assistant.end() if assistant else at
+
+
+def is_plain_call(raw: str, tools: Collection[str]) -> bool:
+    """Whether a header without a marker is a call, not prose that holds a `to=`.
+
+    An offered name, one in the namespace or a reader's is enough before a value or the
+    end; any other needs its type as well.
+    """
+    to = _recipient_at(raw)
+    if to < 0:
+        return False
+    name, length = read_recipient(raw[to + 3 :], tools)
+    end = to + 3 + length
+    if name and _TYPE_AND_VALUE.match(raw, end):
+        return True
+    if name in READERS:
+        typed = _BEHIND_NAME.match(raw, end)
+        return bool(typed and typed[0].strip())
+    known = name in tools or raw.startswith(NAMESPACE, to + 3)
+    return known and _VALUE_OR_END.match(raw, end) is not None
+
+
+def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool | None:
+    """Whether what stands in an open body begins like a header (rule 4); None: not yet.
+
+    It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
+    channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
+    """
+    raw = _DOUBLED_START.sub("", raw)
+    if raw.startswith(CHANNEL):
+        return _channel_begins(raw[len(CHANNEL) :], marker != "")
+    names = raw[len(START) :]
+    if marker in (START, CHANNEL) and not names.strip():
+        return None  # a role left out: what follows decides
+    for tool in tools:  # a tool's name is a role
+        words = names.lstrip()
+        if words.startswith(tool):
+            names = "tool" + words[len(tool) :]
+        elif words and not marker and tool.startswith(words):
+            return None
+    if _BEGINS.match(names) or (marker and _ROLE_ONLY.fullmatch(names)):
+        return True
+    return None if not marker and _MAY_BEGIN.fullmatch(names) else False
+
+
+def _channel_begins(names: str, closed: bool) -> bool | None:
+    if _CHANNEL_BEGINS.match(names) or (closed and _CHANNEL_ONLY.fullmatch(names)):
+        return True
+    return None if not closed and _CHANNEL_MAY_BEGIN.fullmatch(names) else False
+
+
+def implied_header(lead: str) -> str:
+    """The header that stands for what precedes a `to=` without markers."""
+    words = lead.strip().removeprefix("assistant").split()
+    return f"{CHANNEL}{words[0]} " if words else f"{START}assistant "
+
+
+def is_only_role(raw: str) -> bool:
+    """Whether a header holds no more than a doubled start or role (M2, M3)."""
+    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
+
+
+def may_be_assistants(raw: str) -> bool:
+    """Whether a header may become that of a further message of the assistant."""
+    role = raw.removeprefix(START).lstrip()[: len(_OURS[0])]
+    return role.startswith(_OURS) or any(word.startswith(role) for word in _OURS)
+
+
+def text_of(raw: str) -> str:
+    """The text of a header that came to nothing, "" where it is markup (rule 5).
+
+    It is text if no part begins like a role, a channel or a recipient, and if it has two
+    words or more.
+    """
+    parts = _PART.split(raw)[2::2]
+    if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):
+        return ""
+    text = "".join(parts)
+    return text if len(text.split()) > 1 else ""
+
+
+# ======================================================================================
+# harmony_core/mender.py
+# JSON as models write it, read as the value that was meant (harmony.md, rule 6).
+#
+# Valid JSON stays as it is, and a text that could mean two things is refused. Each
+# function reads its text a bounded number of times, however hostile it is.
+
+_MAX_ENCODINGS: Final = 3  # how often an object may have been put into a JSON string
+_MAX_MENDED_DEPTH: Final = 200  # brackets inside brackets in what is mended
+_NO_ARGUMENTS: Final = ("", "null", "None")
+_PYTHON_WORDS: Final = {"True": "true", "False": "false", "None": "null"}
+_LONG_QUOTES: Final = ("'''", '"""')
+_CLOSING_BRACKET: Final = {"{": "}", "[": "]"}
+
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BARE_STRING: Final = re.compile(r'[{\[]\s*+\\"')
+_JSON_TOKEN: Final = re.compile(
+    rf"""
+    (?P<blank>[ \t\r\n]++)
+    |(?P<gap>[\s\ufeff]++|//[^\n]*+|\#[^\n]*+|/\*.*?\*/)
+    |(?P<python>'{{3}}.*?(?<!\\)'{{3}}|"{{3}}.*?(?<!\\)"{{3}}|'(?:[^'\\]++|\\.)*+'(?!'))
+    |(?P<string>{_JSON_STRING.pattern}(?!")|[“”](?:[^“”\\]++|\\.)*+[“”])
+    |(?P<word>(?:true|false|null|True|False|None)\b|[-+.\d][\w.+-]*+)
+    |(?P<key>(?:[^\W\d]|\$)[\w$-]*+(?=\s*+:))
+    |(?P<open>[{{\[])
+    |(?P<close>[}}\]])
+    |(?P<comma>,)
+    |(?P<colon>:)
+    |(?P<end>```|~~~|\Z)
+    |(?P<junk>.)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+# Inside strings. A backslash that JSON does not know stands for itself, and so does
+# the one in the shell's '\''.
+_HEX_DIGIT: Final = "[0-9a-fA-F]"
+_JSON_ESCAPE: Final = re.compile(rf'\\(["\\/bfnrt]|u{_HEX_DIGIT}{{4}})?')
+_PYTHON_ESCAPE: Final = re.compile(
+    rf"\\(['\"\\/bfnrt]|x{_HEX_DIGIT}{{2}}|u{_HEX_DIGIT}{{4}}|U{_HEX_DIGIT}{{8}})?"
+)
+_NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
+_STRING_PIECE: Final = re.compile(
+    rf"""
+    (?P<right>\\["\\/bfnrt]
+        |\\u[dD][89abAB]{_HEX_DIGIT}{{2}}\\u[dD][c-fC-F]{_HEX_DIGIT}{{2}}
+        |\\u(?![dD][89a-fA-F]){_HEX_DIGIT}{{4}})
+    |(?P<half>\\u{_HEX_DIGIT}{{4}})
+    |(?P<apostrophe>(?<!')\\'|\\'(?!'))
+    |(?P<code>\\x{_HEX_DIGIT}{{2}}|\\U00(?:0{_HEX_DIGIT}|10){_HEX_DIGIT}{{4}})
+    |(?P<odd>{_NOT_PLAIN.pattern})
+    """,
+    re.VERBOSE,
+)
+_WINDOWS_DRIVE: Final = re.compile(r"[A-Za-z]:\\(?!\\)")
+_BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
+
+# Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
+_JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
+_JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|\{(?=\s*\{)|\[[^{}\[\]"']*\]""")
+_BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
+_CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
+_JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")
+_INTRODUCTION: Final = re.compile(
+    r"(?:[\n:.!?`：。！？]|\*/|(?:```|~~~)[\w./+-]*)[ \t]*\Z"
+)
+_COMMAND: Final = re.compile(r"[=<>;$|&\\]|\(\s*\Z")
+
+
+class Mended(NamedTuple):
+    """JSON that was meant; with a `reason` it is not JSON, and `text` is as it came."""
+
+    text: str
+    value: Json = None
+    reason: str = ""
+
+
+class _JsonPiece(NamedTuple):
+    text: str
+    value: Json
+    start: int
+    end: int
+
+
+def mend_json(text: str, *, closed: bool = False) -> Mended:
+    """Return the JSON that a reply holds, without what stands around it.
+
+    `closed`: the model itself ended the text, so brackets that are missing at its end
+    are added. An object or a list inside a JSON string is taken out of it.
+    """
+    text = sent_text(text)
+    try:
+        return _mend(text.strip(), closed, False, _MAX_ENCODINGS)
+    except ValueError as error:
+        return Mended(text, reason=_why_not_json(error))
+
+
+def mend_object(text: str, *, closed: bool = False) -> Mended:
+    """Return the object that a tool call's arguments hold; nothing and null are `{}`.
+
+    Every other value is refused, and so is an object in the middle of a command or of
+    code: it is not the arguments.
+    """
+    text = sent_text(text)
+    if text.strip() in _NO_ARGUMENTS:
+        return Mended("{}", {})
+    try:
+        mended = _mend(text.strip(), closed, True, _MAX_ENCODINGS)
+    except ValueError as error:
+        return Mended(text, reason=_why_not_json(error))
+    value = mended.value
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        return Mended(mended.text[1:-1].strip(), value[0])
+    if isinstance(value, dict):
+        return mended
+    return Mended(text, reason="Expecting an object: line 1 column 1")
+
+
+def _why_not_json(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}: line {error.lineno} column {error.colno}"
+    return str(error).partition(":")[0]  # int() goes on with advice for programmers
+
+
+def _mend(text: str, closed: bool, call: bool, encodings: int) -> Mended:
+    """Read the text, and mend it if that fails; raises the ValueError of reading it."""
+    try:
+        whole = _read_json(text)
+    except ValueError:
+        found = _mend_encoded(text, call, encodings) or _find_json(text, closed, call)
+        if found is None:
+            raise
+        return found
+    if isinstance(whole.value, str):
+        return _mend_encoded(text, call, encodings) or whole
+    return whole
+
+
+def _read_json(text: str) -> Mended:
+    """Parse JSON, and replace the halves of characters that its escapes spell."""
+    value = load_json(text)
+    if "\\ud" in text or "\\uD" in text:
+        text = _JSON_STRING.sub(lambda found: _json_string(found[0][1:-1]), text)
+        value = load_json(text)
+    return Mended(text, value)
+
+
+def _mend_encoded(text: str, call: bool, encodings: int) -> Mended | None:
+    r"""Mend the object or the list in the JSON string that a text begins with.
+
+    The quotes around the string may be missing: `{\"a\": 1}`.
+    """
+    if _BARE_STRING.match(text):
+        text = f'"{text}"'
+    encoded = _JSON_STRING.match(text)
+    if encoded is None or encodings == 0:
+        return None
+    try:
+        inner = _read_json(_json_string(encoded[0][1:-1])).value
+        if not isinstance(inner, str) or inner.lstrip()[:1] not in ("{", "[", '"'):
+            return None
+        mended = _mend(inner.strip(), False, call, encodings - 1)
+    except ValueError:
+        return None
+    return mended if isinstance(mended.value, dict | list) else None
+
+
+def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
+    """Mend the value that the text begins with, else the one in its prose."""
+    lead = _JSON_LEAD.match(text)
+    start = lead.end() if lead else 0
+    piece = (
+        _mend_brackets(text, start, closed)
+        if text.startswith(("{", "["), start)
+        else None
+    )
+    if piece is None:
+        piece = _find_json_in_prose(text, closed, call)
+    return piece and Mended(piece.text, piece.value)
+
+
+def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | None:
+    """Mend the first code block that holds a value, else the only value.
+
+    The search ends at a key, and at brackets that hold neither a value nor a few words.
+    So no inner object is taken for the whole, and only one scan can be in vain.
+    """
+    pieces: dict[str, _JsonPiece] = {}
+    position = 0
+    while opening := _JSON_OPENING.search(text, position):
+        start = opening.end() - 1
+        if not opening[1] and (aside := _ASIDE.match(text, start)):
+            position = aside.end()
+            continue
+        piece = (
+            None
+            if _JSON_KEY.search(text, position, start)
+            else _mend_brackets(text, start, closed)
+        )
+        if piece is None or not (piece.value or opening[1]):
+            break
+        if opening[1]:
+            pieces = {"": piece}
+            break
+        pieces.setdefault("".join(piece.text.split()), piece)
+        position = piece.end
+    if len(pieces) != 1:
+        return None
+    [piece] = pieces.values()
+    return piece if not call or _is_introduced(text, piece.start) else None
+
+
+def _is_introduced(text: str, start: int) -> bool:
+    """Whether prose leads to what begins at `start`, not a command or code."""
+    introduced = _INTRODUCTION.search(text, 0, start) is not None
+    return introduced and not _COMMAND.search(text, 0, start)
+
+
+def _mend_brackets(
+    text: str, start: int, closed: bool, python: bool = False
+) -> _JsonPiece | None:
+    """Rewrite the tokens from a bracket to its partner as JSON.
+
+    `python`: a quote or a word showed that the text is Python's, so its escapes are.
+    """
+    pieces: list[str] = []
+    due: list[str] = []  # the closing brackets of what is open
+    comma = -1  # the comma in `pieces` that only blanks have followed so far
+    for token in _JSON_TOKEN.finditer(text, start):
+        kind, word = token.lastgroup, token[0]
+        if kind == "junk" or len(due) > _MAX_MENDED_DEPTH:
+            return None
+        if not python and (kind == "python" or word in _PYTHON_WORDS):
+            return _mend_brackets(text, start, closed, python=True)
+        if kind == "open":
+            due.append(_CLOSING_BRACKET[word])
+        elif kind in ("close", "end"):
+            if comma >= 0:
+                pieces[comma] = ""
+            if word == due[-1]:
+                due.pop()
+            elif closed and _BRACKETS_MISSING.match(text, token.start()):
+                word = "".join(reversed(due))
+                due.clear()
+            else:
+                return None
+        if kind not in ("blank", "gap"):
+            comma = len(pieces) if kind == "comma" else -1
+        pieces.append(_json_token(kind, word, python))
+        if not due:
+            break
+    try:
+        mended = _read_json("".join(pieces))
+    except ValueError:
+        return None
+    if _CLOSED_TOO_EARLY.match(text, token.end()):
+        return None  # its bracket closed too early: keys would be lost
+    return _JsonPiece(mended.text, mended.value, start, token.end())
+
+
+def _json_token(kind: str | None, word: str, python: bool) -> str:
+    """Spell one token as JSON does."""
+    if kind == "gap":
+        return " "
+    if kind == "key":
+        return f'"{word}"'
+    if kind in ("string", "python"):
+        quote = 3 if word.startswith(_LONG_QUOTES) else 1
+        return _json_string(word[quote:-quote], python)
+    return _PYTHON_WORDS.get(word, word)
+
+
+def _json_string(body: str, python: bool = False) -> str:
+    """Spell what stands between two quotes as a JSON string."""
+    if _NOT_PLAIN.search(body) is None:
+        return f'"{body}"'
+    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
+    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
+        body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
+    mended = _STRING_PIECE.sub(lambda found: _json_string_piece(found, python), body)
+    return f'"{mended}"'
+
+
+def _json_string_piece(found: re.Match[str], python: bool) -> str:
+    kind, piece = found.lastgroup, found[0]
+    if kind == "right":
+        return piece
+    if kind == "half":
+        return "\ufffd"
+    if kind == "apostrophe":
+        return "'"
+    if kind == "code" and python:
+        return dump_json(sent_text(chr(int(piece[2:], 16))))[1:-1]
+    return dump_json(piece[0])[1:-1] + piece[1:]
+
 
 # ======================================================================================
 # harmony_core/arguments.py
 # The arguments of one tool call: collected, then settled (harmony.md, rule 6).
+# A rule that is named by its number alone is one of harmony.md.
 
 MAX_ARGUMENTS = 1 << 20
 """Characters of arguments; a longer call is dropped (twice the context of gpt-oss)."""
@@ -1493,7 +2414,15 @@ MAX_ARGUMENTS = 1 << 20
 Closed = Literal["call", "message", "cut"]
 """What ended the call: `<|call|>`, another regular end, or the cut of the reply."""
 
+PARALLEL = "multi_tool_use.parallel"
+"""The tool of OpenAI's models that wraps several calls."""
+
+_WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
+_HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
+_LONGEST_ROLE = 128  # characters behind a marker in which a header shows itself
+
 _STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -1530,42 +2459,86 @@ class Arguments:
         self._unread.clear()
         return self._in_string
 
-    def settle(self, closed: Closed) -> tuple[str, bool] | None:
-        """Return the arguments and whether they are JSON; None if they are incomplete."""
-        if self._size > MAX_ARGUMENTS:
-            return None
+    def quoted_header(self, tools: Collection[str]) -> str:
+        """The text from the first header on that stands in a JSON string, else ""."""
         raw = "".join(self._pieces)
-        text = raw.strip()
-        if not text:
-            return None if closed == "cut" else ("{}", True)
-        complete = _complete_json(text)
-        if complete:
-            return complete, True
-        if closed == "call" or (closed == "message" and not self._begins_like_json):
-            return raw, False
+        for start in _HEADER_START.finditer(raw):
+            behind = MARKER.search(raw, start.end(), start.end() + _LONGEST_ROLE)
+            end = behind.start() if behind else start.end() + _LONGEST_ROLE
+            marker = behind[0] if behind else ""
+            if begins_in_body(raw[start.start() : end], tools, marker):
+                return raw[start.start() :]
+        return ""
+
+    def settle(
+        self, name: str, tools: Collection[str], closed: Closed
+    ) -> list[SettledCall]:
+        """Return the calls that they make, none if they are incomplete (rule 6).
+
+        It is one call to `name` but where it wraps others. Arguments that were cut are
+        not mended: half a call could be another one.
+        """
+        if self._size > MAX_ARGUMENTS:
+            return []
+        raw = "".join(self._pieces)
+        if closed == "cut":
+            return _unwrapped(name, raw, tools) if _is_object(raw) else []
+        mended = mend_object(raw, closed=True)
+        if not mended.reason:
+            return _unwrapped(name, mended.text, tools)
+        if closed == "message" and self._is_unfinished():
+            return []
+        return [SettledCall(name, raw, valid=False)]
+
+    def _is_unfinished(self) -> bool:
+        """Whether JSON just stops: in a string, or with brackets open."""
+        text = _STRINGS.sub("", "".join(self._pieces))
+        depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
+        return self._begins_like_json is True and (depth > 0 or '"' in text)
+
+
+class SettledCall(NamedTuple):
+    """A call with its arguments, which are a JSON object where `valid`."""
+
+    name: str
+    arguments: str
+    valid: bool
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(load_json(text), dict)
+    except ValueError:
+        return False
+
+
+def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall]:
+    """The calls that one message makes: some wrap a call, or several, in its arguments."""
+    call = SettledCall(name, text.strip(), valid=True)
+    if name in tools and '"name"' not in text:
+        return [call]
+    value = as_object(load_json(text))
+    if name == PARALLEL and name not in tools:
+        wrapped = [_wrapped(use, tools) for use in objects_in(value.get("tool_uses"))]
+        return [inner for inner in wrapped if inner] if all(wrapped) else [call]
+    inner = _wrapped(value, tools) if value.keys() in _WRAPPERS else None
+    return [inner] if inner and (name not in tools or inner.name == name) else [call]
+
+
+def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
+    """The call to an offered tool that an object spells out."""
+    given = value.get("recipient_name", value.get("name"))
+    name = find_tool(given, tools) if isinstance(given, str) else ""
+    inner = value.get("parameters", value.get("arguments", {}))
+    mended = mend_object(inner if isinstance(inner, str) else dump_json(inner))
+    if name not in tools or mended.reason:
         return None
-
-
-def _complete_json(text: str) -> str:
-    """Return the JSON in `text` without an array around it or a bracket behind it."""
-    for candidate in (text, text.removesuffix("]").rstrip()):
-        try:
-            value = load_json(candidate)
-        except ValueError:
-            continue
-        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-            return candidate[1:-1].strip()
-        if candidate is text or isinstance(value, dict):
-            return candidate
-    return ""
+    return SettledCall(name, mended.text, valid=True)
 
 
 # ======================================================================================
 # harmony_core/native_calls.py
 # Tool calls that a server sends in fields of their own, in pieces.
-
-# Recipients that mean the reader: the arguments of such a call are the answer.
-_READER_NAMES: Final = ("final", "user", "response", "developer", "system")
 
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
@@ -1609,7 +2582,7 @@ class NativeCalls:
     """Put `delta.tool_calls` together: split arguments, missing ids, repeated indexes."""
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
-        self._tools = frozenset(tools)
+        self._tools = tuple(sorted(tools, key=len, reverse=True))  # for find_tool
         self._calls: list[_NativeCall] = []
         self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
 
@@ -1656,673 +2629,395 @@ class NativeCalls:
         """
         calls: list[ToolCall] = []
         sent = [call for call in self._calls if not call.is_answer]
+        dropped = False
         for number, call in enumerate(sent, 1):
-            if settled := call.arguments.settle("cut" if cut else "message"):
-                call_id = call.id or f"{call_prefix}_{number}"
-                name = _tool_name(call.name)
-                calls.append(ToolCall(call_id, name, *settled, name in self._tools))
-        return calls, len(calls) < len(sent)
+            name = find_tool(call.name, self._tools)
+            closed: Closed = "cut" if cut else "message"
+            settled = call.arguments.settle(name, self._tools, closed)
+            dropped |= not settled
+            call_id = call.id or f"{call_prefix}_{number}"
+            calls += (
+                ToolCall(call_id, *one, declared=one.name in self._tools)
+                for one in settled
+            )
+        return calls, dropped
 
     def _means_reader(self, name: str) -> bool:
-        tool = _tool_name(name)
-        is_reader = name.startswith(CONSTRAIN) or tool in _READER_NAMES
+        tool = find_tool(name, self._tools)
+        is_reader = name.startswith(CONSTRAIN) or tool in READERS
         return is_reader and tool not in self._tools
-
-
-def _tool_name(name: str) -> str:
-    """The tool that a name means, without the namespace and what a header left there."""
-    return name.removeprefix("functions.").partition("<|")[0].strip()
 
 
 def _written(arguments: Json) -> str:
     try:
         return dump_json(arguments)
     except RecursionError:  # it could be read, but writing needs more of the stack
-        return "{"
+        return "["  # no object, and nothing that can be mended to one
 
 
 # ======================================================================================
-# harmony_core/lexer.py
-# Text cut anywhere -> plain text and whole control strings ("markers") by turns.
-
-
-def any_of(words: Iterable[str]) -> str:
-    """A pattern for any of these words, the longest first."""
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-
-
-def beginnings(*words: str) -> frozenset[str]:
-    """The proper beginnings of words: what could still become one of them."""
-    return frozenset(word[:n] for word in words for n in range(1, len(word)))
-
-
-MARKER = re.compile(any_of(CONTROL_TOKENS))
-_AT_MARKERS = re.compile(f"({MARKER.pattern})")
-_MARKER_DELTA = re.compile(rf"([\s\ufffd]*)({MARKER.pattern})")
-_UNFINISHED = beginnings(*CONTROL_TOKENS)
-
-
-class Lexer:
-    """Cuts the input at its markers.
-
-    Text and markers come out by turns: first a text, which may be "", then a marker,
-    and so on. `held` is the tail of the input that could still become a marker.
-    """
-
-    __slots__ = ("held",)
-
-    def __init__(self) -> None:
-        self.held = ""
-
-    def split_delta(self, delta: str) -> list[str]:
-        """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
-        whole = _MARKER_DELTA.fullmatch(delta)
-        before, marker = whole.groups() if whole else (delta, "")
-        before, self.held = self.held + before, ""
-        return [before, marker, ""] if marker else [before]
-
-    def split_text(self, text: str) -> list[str]:
-        """Take text that may be cut anywhere."""
-        text = self.held + text
-        parts = _AT_MARKERS.split(text) if "|>" in text else [text]
-        last = parts[-1]
-        at = last.rfind("<")
-        if at >= 0 and last[at:] in _UNFINISHED:
-            parts[-1], self.held = last[:at], last[at:]
-        else:
-            self.held = ""
-        return parts
-
-
-# ======================================================================================
-# harmony_core/state.py
-# What a state of the parser is, what it writes, and how one leads to the next.
+# harmony_core/body.py
+# What the parser's states write: events, and the body of the message that is open.
+#
+# The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-"""What text becomes; None where it is not shown."""
 
 
 class Output:
-    """The events so far, and what a state has to know beyond its own message."""
+    """The events so far, and what the calls among them mean for the rest."""
 
     __slots__ = (
-        "aligned", "call_prefix", "calls", "events", "executable", "incomplete", "tools"
+        "aligned", "call_prefix", "called", "calls", "events", "executable",
+        "incomplete", "over", "rereading", "thought", "tools",
     )  # fmt: skip
 
     def __init__(self, tools: tuple[str, ...]) -> None:
-        self.tools = tools  # longest first, for parse_header
+        self.tools = tools  # longest first, as header.py wants them
         self.aligned = False
         self.call_prefix = "call"
         self.events: list[Event] = []
-        self.calls = 0
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, also of calls that were dropped
         self.executable = False  # a call was made that the host will execute
         self.incomplete = False  # a call was dropped
+        self.over = False  # behind an executable call comes no further message
+        self.thought = False  # a message of thinking was begun
+        self.rereading = False  # what a string without end had swallowed
 
     def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Emit a call, or drop it if its arguments are incomplete (harmony.md, rule 6)."""
-        settled = arguments.settle(closed)
-        if settled is None:
-            self.incomplete = True
-            return
-        self.calls += 1
-        call_id = f"{self.call_prefix}_{self.calls}"
-        call = ToolCall(call_id, name, *settled, declared=name in self.tools)
-        self.executable |= call.executable
-        self.events.append(call)
+        """Give out what a message to a tool comes to: mostly one call."""
+        self.called.add(name)
+        settled = arguments.settle(name, self.tools, closed)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def no_message_follows(self) -> None:
+        """Note that the server goes on with something else than a further message."""
+        self.over = self.executable
 
     def as_text(self, text: str) -> str:
-        """Text that holds markers, as a reader sees it: never a real one (rule 9)."""
+        """Text that holds markers, as a reader sees it: real ones never."""
         return MARKER.sub("", text) if self.aligned else text
 
-    def take_events(self) -> list[Event]:
-        """The events since the last time."""
-        events, self.events = self.events, []
-        return events
 
+class Body:
+    """The body of a message: for a `sink`, the arguments of a `call`, or for nobody."""
 
-Step = tuple["State", str]
-"""The next state, and the text that is left for it to read."""
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
 
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
 
-class State:
-    """What the parser is in the middle of."""
+    @property
+    def is_answer(self) -> bool:
+        """Whether its text is for the reader, who may read about markers."""
+        return self.sink is AnswerDelta
 
-    __slots__ = ()
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
 
-    plain: Sink = None
-    """What text without "<" becomes as it is; None where it has to be read."""
+    def emit(self, text: str) -> None:
+        """Take text that is certain to be text of this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
 
-    def text(self, text: str) -> Step:
-        """Read text, which is not empty."""
-        raise NotImplementedError
+    def in_string(self) -> bool:
+        """Whether the arguments stop inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
 
-    def marker(self, marker: str) -> State | None:
-        """Read a marker. None: it cannot wait any longer for what it holds."""
-        raise NotImplementedError
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, unaligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
 
-    def give_up(self) -> Step:
-        """Wait no longer for what is held; the state itself where nothing is."""
-        return self, ""
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text behind a terminator makes it a part of the text (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
 
-    def end(self, closed: Closed) -> None:
-        """The message ends here."""
-
-
-def read(state: State, text: str) -> State:
-    """Let the states read a text, one after the other, and return the last one."""
-    while text:
-        state, text = state.text(text)
-    return state
-
-
-def read_marker(state: State, marker: str) -> State:
-    """Let the states give up what they wait for until one of them takes the marker."""
-    while (following := state.marker(marker)) is None:
-        state = read(*state.give_up())
-    return following
-
-
-def settle(state: State) -> State:
-    """Let the states give up what they wait for until nothing is held."""
-    while (step := state.give_up())[0] is not state:
-        state = read(*step)
-    return state
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what a string without end has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
+        if rest and not self._arguments.settle(self._call, tools, closed):
+            self._out.called.add(self._call)
+            self._out.incomplete = True
+            return rest
+        self._out.end_call(self._call, self._arguments, closed)
+        return ""
 
 
 # ======================================================================================
-# harmony_core/header.py
-# One message header in a tolerant grammar: from a first marker up to `<|message|>`.
+# harmony_core/stripped.py
+# The stripped spelling: words that are left of headers whose markers were lost.
 #
-# The model garbles headers in every way that harmony.md lists under T1 to T19 and M1 to
-# M7: the recipient in the role part, in the channel part or in both, a channel twice, a
-# type without `<|constrain|>` or without the blank. So a header is cut at its markers
-# into parts, and each part is searched for what it may hold.
+# The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
-Audience = Literal["user", "hidden", "tool"]
-
-_PART = re.compile(r"<\|(start|channel|constrain)\|>")
-_TYPE_WORDS = ("json", "code")
-_TYPES = "|".join(_TYPE_WORDS)
-# A blank is one of Unicode everywhere, as for str.isspace; letters are ASCII letters.
-_KNOWN_CHANNEL = re.compile(
-    rf"[^A-Za-z0-9]*+((?ai:analysis|commentary|final))(?=\Z|[\s<]|(?ai:to=|{_TYPES}))"
-)
-# No backtracking into what was read: a long header costs no more than its length.
-# Python 3.11.2 misreads `(?:...(?=...))?+`, so the groups are atomic instead.
-_RECIPIENT_PART = r"\s*+(?>to=[^<{\[]*+|)"
-_CONSTRAIN = r"<\|constrain\|>"
-_CONSTRAIN_PART = rf"\s*+(?>{_CONSTRAIN}|)\s*+"
-# What may go on as a header behind its channel; if it cannot, how far the header goes.
-_WORD = r"[A-Za-z0-9_./+-]*+"
-_MORE_HEADER = re.compile(
-    rf"{_RECIPIENT_PART}\s*+{_WORD}\s*+{_WORD}(?>(?:\s*+{_CONSTRAIN}\s*+{_WORD})*)\s*+"
-)
-_HEADER_END = re.compile(
-    rf"{_RECIPIENT_PART}{_CONSTRAIN_PART}(?>(?:{_TYPES})\s*+(?=[{{\[\"]|\Z)|)"
+_HEADER_WORDS = ("analysis", "commentary", "final", "assistant")
+FILLERS = re.compile(rf"(?:\s|{any_of(_HEADER_WORDS)})*+")
+"""Blanks and the words of headers, which go where a header or the end follows (rule 4)."""
+FILLERS_SO_FAR = re.compile(
+    rf"{FILLERS.pattern}(?:{any_of(beginnings(*_HEADER_WORDS))})?"
 )
 
-_TYPE_BEHIND_NAME = re.compile(
-    rf"{_CONSTRAIN_PART}(?>(?ai:{_TYPES})(?![^\s<{{\[\"])|)\s*+"
+# How a reply begins whose first header has lost its markers.
+_ANALYSIS_START = re.compile(
+    r"\s*+(?:assistant\s*+|commentary)?analysis(?=[^\W\d_]|[\r\n])"
+)
+FINAL_START = re.compile(r"\s*+assistantfinal")
+_PREAMBLE_START = re.compile(r"\s*+assistantcommentary(?=[^\W\d_])")
+_ROLE_LEAD = r"\s*+(?:assistant\s*+)?+"
+RECIPIENT_START = re.compile(rf"({_ROLE_LEAD}(?:(?:analysis|commentary|final) )?)to=")
+_BEFORE_TO = ("analysis to=", "commentary to=", "final to=")
+RECIPIENT_START_SO_FAR = re.compile(
+    rf"{_ROLE_LEAD}(?:{any_of(beginnings('to=', *_BEFORE_TO))})?"
 )
 
-_HIDDEN_ROLES = ("user", "system", "developer")
+# What ends a message, and what it begins: thinking, a preamble, an answer, or a call.
+TO_CALL = ("assistant to=", "to=functions")
+SEPARATORS = (
+    "assistantanalysis",
+    "commentaryanalysis",
+    "assistantcommentary",
+    "assistantfinal",
+    *TO_CALL,
+)
+SEPARATOR = re.compile(rf"(?:<\|start\|>)?({any_of(SEPARATORS)})")
+"""A separator; a `<|start|>` that was kept before it is a part of it."""
+
+_SEPARATOR_BEGINNING = any_of(beginnings(*SEPARATORS))
+_SEPARATOR_TAIL = re.compile(
+    rf"(?:<\|start\|>(?:{_SEPARATOR_BEGINNING}|)|{_SEPARATOR_BEGINNING})\Z"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a header says; channel (if known) and recipient are "" where there is none.
-
-    `audience` is "tool" for the roles under which tools speak, and "hidden" for the other
-    roles that no reader sees and for messages to the assistant itself (rules 2 and 10).
-    """
-
-    audience: Audience
-    channel: str
-    recipient: str
+def holds_none(text: str) -> bool:
+    """Whether a text surely holds neither a separator nor the beginning of one."""
+    return text[-1] not in "act>" and not ("as" in text or "co" in text or "to" in text)
 
 
-def parse_header(raw: str, tools: Collection[str] = ()) -> Header:
-    """Read a header; `tools` (longest first) settle where a recipient ends (rule 2)."""
-    audience: Audience = "user"
-    channel = recipient = addressed_in = ""
-    raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
-    for kind, text in _parts(raw):
-        names, _, target = text.partition("to=")
-        if kind == "start":
-            audience = _audience(names.strip())
-        elif kind == "channel":
-            known = _KNOWN_CHANNEL.match(names)
-            channel = known[1].lower() if known else channel
-            if (recipient, addressed_in) == ("assistant", "channel"):  # a stray (T13)
-                recipient = ""
-        if target:
-            recipient = resolve_recipient(target, tools) or recipient
-            addressed_in = kind
-    if recipient == "assistant":
-        audience = "hidden" if audience == "user" else audience
-        recipient = ""
-    return Header(audience, channel, recipient)
+def tail_at(text: str, start: int) -> int:
+    """Where the tail of `text` begins that could become a separator, else its length."""
+    tail = _SEPARATOR_TAIL.search(text, max(start, len(text) - LONGEST_HELD))
+    return tail.start() if tail else len(text)
 
 
-def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
-    yield from zip(rest[::2], rest[1::2], strict=True)
+# Behind a label: a colon or line breaks, which are no part of the text, or a recipient.
+LABEL_SO_FAR = re.compile(r"\s*+(?::\s*+|to?|)")
+LABEL_TO = re.compile(r"(\s*+)to=")
+_LABEL_END = re.compile(r"\s*+:?\s*+")
 
 
-def _audience(role: str) -> Audience:
-    if role in _HIDDEN_ROLES:
-        return "hidden"
-    if role in ("tool", "python") or role.startswith(("functions.", "browser")):
-        return "tool"
-    return "user"
+def label_at_start(text: str) -> int:
+    """How long the label is that begins thinking or a preamble; 0 where there is none."""
+    label = _ANALYSIS_START.match(text) or _PREAMBLE_START.match(text)
+    return label.end() if label else 0
 
 
-def resolve_recipient(target: str, tools: Collection[str] = ()) -> str:
-    """Find the name behind `to=`: a tool, a tool with a type glued on, else a word."""
-    words = target.strip().removeprefix("functions.")
-    for glued in ("", *_TYPE_WORDS):
-        for tool in tools:
-            name = tool.removeprefix("functions.") + glued
-            if words.startswith(name) and not words[len(name) :][:1].strip():
-                return tool
-    return words.split(maxsplit=1)[0] if words else ""
-
-
-def bare_body_start(raw: str, complete: bool) -> int | None:
-    """Where the body begins in a header without `<|message|>` (rule 5).
-
-    None where there is no known channel and no recipient, and, unless `complete`, while
-    `raw` may still go on as a header.
-    """
-    raw = raw.replace("\ufffd", " ")
-    at = raw.rfind(CHANNEL)
-    at = at + len(CHANNEL) if at >= 0 else raw.rfind(START) + 1
-    known = _KNOWN_CHANNEL.match(raw, at)
-    start = known.end() if known else raw.find("to=", at)
-    if start < 0 or (not complete and _MORE_HEADER.fullmatch(raw, start)):
-        return None
-    header_end = _HEADER_END.match(raw, start)
-    return header_end.end() if header_end else start
-
-
-def behind_recipient(raw: str, tools: Collection[str]) -> str:
-    """What stands behind the name and the type where a header ends without a mark.
-
-    A name may hold blanks, so only the resolved one tells where it ended (rule 2).
-    """
-    target = raw.rpartition(CHANNEL)[2].partition("to=")[2]
-    target = target.lstrip().removeprefix("functions.")
-    name = resolve_recipient(target.partition("<")[0], tools).removeprefix("functions.")
-    kind = _TYPE_BEHIND_NAME.match(target, len(name))
-    return target[kind.end() :] if kind else ""
-
-
-def is_plain_call(raw: str, tools: Collection[str]) -> bool:
-    """Whether a header without a marker is a call, not prose that begins in `to=`."""
-    target = raw.partition("to=")[2].strip()
-    name = resolve_recipient(target, tools)
-    rest = target.removeprefix("functions.")
-    rest = rest.removeprefix(name.removeprefix("functions.")).strip()
-    if not rest:
-        return name in tools or target.startswith("functions.")
-    return bool(name) and rest in _TYPE_WORDS
+def behind_label(text: str) -> str:
+    """The text behind a label, without its colon and line breaks; a mere space stays."""
+    end = _LABEL_END.match(text)
+    blanks = end[0] if end else ""
+    belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
+    return text[len(blanks) :] if belongs else text
 
 
 # ======================================================================================
-# harmony_core/states.py
-# The states of the parser: one small class each, which holds only what it waits for.
+# harmony_core/edge_states.py
+# What every state of the parser offers, and the states at the edges of a message.
 #
-#                    text                     marker                         end of the reply
-# -----------------  -----------------------  -----------------------------  ----------------
-# AtStart            as BetweenMessages; a    as BetweenMessages             as BetweenMessages
-#                    lost marker: InImplied-
-#                    Header, InStripped-
-#                    Message
-# BetweenMessages    blanks, fillers: waits;  start, channel: InHeader;      drops what waits
-#                    else InMessage           message: InMessage
-# InHeader           waits; a certain body:   message: InMessage;            InMessage if it has
-#                    InMessage                terminator: gives up           a channel, or drops
-# InImpliedHeader    as InHeader              as InHeader                    same, or answer
-# InCandidate        waits                    as InHeader                    text of the message
-# InMessage          delta or arguments       start, channel: InCandidate;   settles its call
-#                                             terminator: BetweenMessages
-#                                             or AfterTerminator
-# InStrippedMessage  as InMessage; words of   as InMessage                   as InMessage
-#                    a header: InMessage,
-#                    InImpliedHeader
-# AfterTerminator    blanks: waits;           start, channel: InHeader;      drops what waits
-#                    else InMessage           message: InMessage
-# Invented           drops it                 drops it                       nothing
-#
-# Text comes in any pieces, a marker always whole. No state calls itself or the next one:
-# it returns the next state with the text that is left, and `read` goes on from there.
+# Those wait for what tells where a body begins or ends, and know no other state.
 # The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 MAX_HEADER = 512
 """Characters of a header, or of blanks and fillers between messages; more is text."""
 
-_WORDS = ("analysis", "commentary", "final", "assistant")
-_FILLERS = re.compile(rf"(?>(?:\s|{any_of(_WORDS)})*)")
-_FILLERS_SO_FAR = re.compile(rf"{_FILLERS.pattern}(?:{any_of(beginnings(*_WORDS))})?")
+
+class State(Protocol):
+    """What the parser is in the middle of."""
+
+    @property
+    def plain(self) -> Sink:
+        """What text without "<" becomes as it is; None where it has to be looked at."""
+
+    def text(self, text: str) -> Step: ...
+    def marker(self, marker: str) -> State: ...
+    def end(self, closed: Closed) -> str:
+        """End the reply here; returns what has to be read again (rule 6), mostly ""."""
 
 
-class BetweenMessages(State):
-    """A header should come: blanks and filler words wait, other text is an answer."""
-
-    __slots__ = ("_held", "_out")
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self._held = ""
-
-    def text(self, text: str) -> Step:
-        blank_goes_on = text.isspace() and self._held[-1:].isspace()
-        self._held += text
-        if blank_goes_on and len(self._held) <= MAX_HEADER:
-            return self, ""
-        return self._decide(self._held[:MAX_HEADER])
-
-    def _decide(self, start: str) -> Step:
-        """Look at what is held; its `start` decides, so that no chunking matters."""
-        if self._may_wait(start) and len(self._held) <= MAX_HEADER:
-            return self, ""
-        return self._answer()
-
-    def _may_wait(self, start: str) -> bool:
-        return _FILLERS_SO_FAR.fullmatch(start) is not None
-
-    def _answer(self) -> Step:
-        return InMessage(self._out, AnswerDelta), self._held
-
-    def marker(self, marker: str) -> State | None:
-        if self._held and not _FILLERS.fullmatch(self._held):
-            return None
-        if marker in (START, CHANNEL):
-            return InHeader(self._out, marker)
-        if marker == MESSAGE:
-            return InMessage(self._out, AnswerDelta)
-        return BetweenMessages(self._out)  # a stray terminator
-
-    def give_up(self) -> Step:
-        return (self, "") if _FILLERS.fullmatch(self._held) else self._answer()
+Step = tuple[State, str]
+"""The next state, and the text that is left for it to read."""
 
 
-# A reply that lost its first markers: the stripped spelling, or a recipient (rules 3, 7).
-_STRIPPED_ANALYSIS = re.compile(
-    r"\s*+(?:assistant)?analysis(?=[A-Z]|[^\W\d_\x00-\x7f])"
-)
-_STRIPPED_FINAL = re.compile(r"\s*+assistantfinal")
-_LEAD = r"\s*+(?>(?:assistant\s*+)?)"
-_RECIPIENT = re.compile(rf"({_LEAD}(?:commentary )?)to=")
-_RECIPIENT_SO_FAR = re.compile(
-    rf"{_LEAD}(?:{any_of(beginnings('to=', 'commentary to='))})?"
-)
+def read(state: State, text: str) -> State:
+    """Let the states read a text, one after another; the last one is returned."""
+    while text:
+        state, text = state.text(text)
+    return state
 
 
-class AtStart(BetweenMessages):
-    """Nothing but blanks and fillers came yet: here alone a first marker may be lost."""
+class BeforeBody:
+    """Drops one blank at the start of a body: LLM-jp-4 writes it behind each marker."""
 
-    __slots__ = ()
-
-    def _decide(self, start: str) -> Step:
-        if analysis := _STRIPPED_ANALYSIS.match(start):
-            thinking = InStrippedMessage(self._out, ReasoningDelta)
-            return thinking, self._held[analysis.end() :]
-        if recipient := _RECIPIENT.match(start):
-            header = InImpliedHeader(self._out, recipient[1])
-            return header, self._held[recipient.end(1) :]
-        return super()._decide(start)
-
-    def _may_wait(self, start: str) -> bool:
-        return super()._may_wait(start) or bool(_RECIPIENT_SO_FAR.fullmatch(start))
-
-    def _answer(self) -> Step:
-        state, text = super()._answer()
-        stripped = _STRIPPED_FINAL.match(text, 0, MAX_HEADER)
-        return state, text[stripped.end() :] if stripped else text
-
-
-class InHeader(State):
-    """Collects a header until `<|message|>`, or until what comes must be the body."""
-
-    __slots__ = ("_held", "_out")
-
-    def __init__(self, out: Output, held: str) -> None:
-        self._out = out
-        self._held = held
-
-    def text(self, text: str) -> Step:
-        # A word behind a marker, or that goes on, ends no header: no need to look.
-        last = self._held[-1:]
-        word = text.isalpha() and text.isascii() and (last.isalpha() or last == ">")
-        self._held += text
-        if not word and (step := self._bare_message(complete=False)):
-            return step
-        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
-
-    def marker(self, marker: str) -> State | None:
-        if marker == MESSAGE:
-            header = parse_header(self._held, self._out.tools)
-            return state_in(self._out, header)
-        if marker in TERMINATORS or (marker == START and self._has_content()):
-            return None
-        return read(*self.text(marker))
-
-    def give_up(self) -> Step:
-        """Make the best of a header that will not be completed (rule 5)."""
-        too_long = len(self._held) > MAX_HEADER
-        call_too_long = too_long and "to=" in self._held[: MAX_HEADER + 1]
-        if not call_too_long and (step := self._bare_message(complete=True)):
-            return step
-        return self._answer() if too_long else self._drop()
-
-    def _has_content(self) -> bool:
-        """Whether it holds more than a doubled start or role (M2, M3)."""
-        words = MARKER.sub("", self._held)
-        return CHANNEL in self._held or not _FILLERS.fullmatch(words)
-
-    def _bare_message(self, complete: bool) -> Step | None:
-        """The message without `<|message|>`, once its header is certain to end."""
-        start = bare_body_start(self._held[: MAX_HEADER + 1], complete)
-        return None if start is None else self._message_at(start)
-
-    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
-        header, body = self._held[:start], self._held[start:]
-        tools = self._out.tools
-        text = self._out.as_text(behind_recipient(header, tools) + body)
-        return state_in(self._out, parse_header(header, tools), stripped), text
-
-    def _answer(self) -> Step:
-        return InMessage(self._out, AnswerDelta), self._out.as_text(self._held)
-
-    def _drop(self) -> Step:
-        return BetweenMessages(self._out), ""
-
-
-class InImpliedHeader(InHeader):
-    """A header whose beginning is missing, so that it begins in `to=` (rules 3 and 7).
-
-    `_held` begins with the words that are `_implied`. The text has `_lead` in their
-    place, which comes back where all this proves to be an answer.
-    """
-
-    __slots__ = ("_implied", "_lead")
-
-    def __init__(self, out: Output, lead: str) -> None:
-        channel = f"{CHANNEL}{COMMENTARY} "
-        self._implied = channel if COMMENTARY in lead else f"{START}assistant "
-        self._lead = lead
-        super().__init__(out, self._implied)
-
-    def _message_at(self, start: int, stripped: bool = False) -> Step | None:
-        unmarked = self._has_no_marker()
-        if unmarked and not is_plain_call(self._held[:start], self._out.tools):
-            return None
-        return super()._message_at(start, stripped=unmarked)
-
-    def _answer(self) -> Step:
-        text = self._lead + self._held[len(self._implied) :]
-        return InMessage(self._out, AnswerDelta), self._out.as_text(text)
-
-    def _drop(self) -> Step:
-        return self._answer() if self._has_no_marker() else super()._drop()
-
-    def _has_no_marker(self) -> bool:
-        return not MARKER.search(self._held, len(self._implied))
-
-
-class InCandidate(InHeader):
-    """Inside a message: a header if `<|message|>` comes, else text of that message."""
+    plain: Sink = None
 
     __slots__ = ("_message",)
 
-    def __init__(self, out: Output, held: str, message: InMessage) -> None:
-        super().__init__(out, held)
+    def __init__(self, message: State) -> None:
         self._message = message
 
     def text(self, text: str) -> Step:
-        self._held += text
-        return self.give_up() if len(self._held) > MAX_HEADER else (self, "")
+        return self._message, text[1:] if text[0].isspace() else text
 
-    def marker(self, marker: str) -> State | None:
-        if marker == MESSAGE:
+    def marker(self, marker: str) -> State:
+        return self._message.marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        return self._message.end(closed)
+
+
+class BehindLabel:
+    """Behind a stripped header: its colon and line breaks go, a `to=` makes it a call."""
+
+    plain: Sink = None
+
+    __slots__ = ("_call", "_held", "_message")
+
+    def __init__(
+        self, message: State, call: Callable[[str], State] | None = None
+    ) -> None:
+        self._message = message
+        self._call = call  # the state for a recipient with the blanks before it
+        self._held = ""
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        if self._call and (to := LABEL_TO.match(self._held)):
+            return self._call(to[1]), self._held[to.end(1) :]
+        waits = LABEL_SO_FAR.fullmatch(self._held)
+        if waits and len(self._held) <= MAX_HEADER:
+            return self, ""
+        return self._message, behind_label(self._held)
+
+    def marker(self, marker: str) -> State:
+        return read(self._message, behind_label(self._held)).marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        return read(self._message, behind_label(self._held)).end(closed)
+
+
+class AfterTerminator:
+    """A terminator ends the message, unless other text than fillers follows (rule 9)."""
+
+    plain: Sink = None
+
+    __slots__ = ("_ended", "_fillers", "_held", "_message", "_stops")
+
+    def __init__(
+        self, message: State, marker: str, ended: State, stops: tuple[str, ...]
+    ) -> None:
+        self._message = message
+        self._ended = ended  # the state behind the message
+        self._stops = stops  # the markers behind which the message has ended
+        self._held = marker  # terminators and fillers
+        self._fillers = ""  # those behind the last terminator
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        self._fillers += text
+        waits = FILLERS_SO_FAR.fullmatch(self._fillers)
+        if waits and len(self._held) <= MAX_HEADER:
+            return self, ""
+        return self._message, self._held
+
+    def marker(self, marker: str) -> State:
+        if marker == CONSTRAIN or not FILLERS.fullmatch(self._fillers):
+            return read(self._message, self._held).marker(marker)
+        if marker in self._stops:
             self._message.end("message")
-        return super().marker(marker)
-
-    def give_up(self) -> Step:
-        return self._message, self._out.as_text(self._held)
-
-
-class InMessage(State):
-    """Text goes to a `sink`, to the arguments of the tool `called`, or nowhere."""
-
-    __slots__ = ("_arguments", "_called", "_out", "_sink", "plain")
-
-    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
-        self._out = out
-        self._sink = self.plain = sink
-        self._called = called
-        self._arguments = Arguments() if called else None
-
-    def text(self, text: str) -> Step:
-        self._emit(text)
-        return self, ""
-
-    def marker(self, marker: str) -> State:
-        aligned = self._out.aligned
-        if marker in (START, CHANNEL):
-            return InCandidate(self._out, marker, self)
-        if marker not in TERMINATORS or (not aligned and self._in_string()):
-            self._emit(self._out.as_text(marker))
-            return self
-        if self._sink is AnswerDelta and not aligned:
-            return AfterTerminator(self._out, self, marker)
-        self.end("call" if marker == CALL else "message")
-        return BetweenMessages(self._out)
-
-    def end(self, closed: Closed) -> None:
-        if self._arguments is not None:
-            self._out.end_call(self._called, self._arguments, closed)
-
-    def _in_string(self) -> bool:
-        return self._arguments is not None and self._arguments.in_string()
-
-    def _emit(self, text: str) -> None:
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self._sink:
-            self._out.events.append(self._sink(text))
-
-
-# The words that are left of the next header where its markers were stripped (rule 7).
-# One that kept its `<|start|>` comes whole, out of a candidate.
-_SEPARATORS = ("assistantfinal", "assistantcommentary to=")
-_SEPARATOR = re.compile(rf"(?:{re.escape(START)})?({any_of(_SEPARATORS)})")
-_UNFINISHED_SEPARATOR = beginnings(*_SEPARATORS)
-_LONGEST_SEPARATOR = max(map(len, _SEPARATORS))
-
-
-def _unfinished_separator(text: str, start: int) -> int:
-    """Where the tail of `text` begins that could become a separator, else its length."""
-    at = text.find("a", max(start, len(text) - _LONGEST_SEPARATOR))
-    while at >= 0 and text[at:] not in _UNFINISHED_SEPARATOR:
-        at = text.find("a", at + 1)
-    return at if at >= 0 else len(text)
-
-
-class InStrippedMessage(InMessage):
-    """A message whose markers were stripped: words of the next header end it too."""
-
-    __slots__ = ("_tail",)
-
-    def __init__(self, out: Output, sink: Sink = None, called: str = "") -> None:
-        super().__init__(out, sink, called)
-        self.plain = None
-        self._tail = ""  # what may become such words
-
-    def text(self, text: str) -> Step:
-        text, self._tail = self._tail + text, ""
-        start = 0
-        for words in _SEPARATOR.finditer(text) if "assistant" in text else ():
-            self._emit(text[start : words.start()])
-            start = words.end()
-            if not self._in_string():
-                self.end("message")
-                return self._next_message(words[1], text[start:])
-            self._emit(words[0])
-        end = _unfinished_separator(text, start)
-        self._tail = text[end:]
-        self._emit(text[start:end])
-        return self, ""
-
-    def _next_message(self, words: str, text: str) -> Step:
-        lead, recipient, _ = words.partition("to=")
-        if recipient:
-            return InImpliedHeader(self._out, lead), recipient + text
-        return InMessage(self._out, AnswerDelta), text
-
-    def marker(self, marker: str) -> State:
-        self.give_up()
-        return super().marker(marker)
-
-    def give_up(self) -> Step:
-        self._emit(self._tail)
-        self._tail = ""
-        return self, ""
-
-
-class AfterTerminator(State):
-    """A terminator in an answer on unaligned text ends it, unless text follows (rule 9)."""
-
-    __slots__ = ("_answer", "_held", "_out")
-
-    def __init__(self, out: Output, answer: InMessage, marker: str) -> None:
-        self._out = out
-        self._answer = answer
-        self._held = marker  # terminators and blanks
-
-    def text(self, text: str) -> Step:
-        self._held += text
-        waits = text.isspace() and len(self._held) <= MAX_HEADER
-        return (self, "") if waits else (self._answer, self._held)
-
-    def marker(self, marker: str) -> State | None:
-        if marker in (START, CHANNEL, MESSAGE):
-            return BetweenMessages(self._out).marker(marker)
+            return self._ended.marker(marker)
         self._held += marker
-        waits = marker in TERMINATORS and len(self._held) <= MAX_HEADER
-        return self if waits else read(self._answer, self._held)
+        self._fillers = ""
+        too_long = len(self._held) > MAX_HEADER
+        return read(self._message, self._held) if too_long else self
+
+    def end(self, closed: Closed) -> str:
+        if FILLERS.fullmatch(self._fillers):
+            return self._message.end(closed)
+        return read(self._message, self._held).end(closed)
 
 
-class Invented(State):
-    """The model speaks for a tool that it called: all that follows is dropped (rule 10)."""
+class AfterCall:
+    """Behind `<|call|>`: text is dropped, only a whole message counts (rule 10)."""
 
-    __slots__ = ()
+    plain: Sink = None
+
+    __slots__ = ("_header", "_held", "_hidden", "_out")
+
+    def __init__(
+        self, out: Output, header: Callable[[str], State], hidden: State
+    ) -> None:
+        self._out = out
+        self._header = header  # the state for a header that begins with this marker
+        self._hidden = hidden  # the state for a message without a header
+        self._held = ""
+
+    def text(self, text: str) -> Step:
+        self._held = (self._held + text)[: MAX_HEADER + 1]
+        if len(self._held) > MAX_HEADER or not FILLERS_SO_FAR.fullmatch(self._held):
+            self._out.no_message_follows()
+        return self, ""
+
+    def marker(self, marker: str) -> State:
+        if marker in (START, CHANNEL):
+            return self._header(marker)
+        if marker == MESSAGE:
+            self._out.no_message_follows()
+            return self._hidden
+        return self
+
+    def end(self, closed: Closed) -> str:
+        return ""
+
+
+class Invented:
+    """The model speaks for a tool: this and all that follows is invented (rule 10)."""
+
+    plain: Sink = None
 
     def text(self, text: str) -> Step:
         return self, ""
@@ -2330,33 +3025,387 @@ class Invented(State):
     def marker(self, marker: str) -> State:
         return self
 
+    def end(self, closed: Closed) -> str:
+        return ""
+
+
+# ======================================================================================
+# harmony_core/states.py
+# The states of the parser, one small class each.
+#
+#     BetweenMessages    also before the first; a header should come
+#     InHeader           behind `<|start|>` or `<|channel|>`, or where `to=` stands for one
+#     HeaderAfterCall    the same behind a call
+#     HeaderInBody       the same inside a message, which may go on
+#     InMessage          text goes to the body of the message
+#     InStrippedMessage  the same where the markers were lost on the way
+#     (edge_states.py)   those that wait before and behind a body
+#
+# Each takes text in any pieces and markers whole, holds only what cannot be decided yet,
+# and names the next state, the same in every chunking, with the text that is left for it.
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+_BEGINNERS = (START, CHANNEL, MESSAGE)
+_SHORTEST_BARE = 72  # characters: less cannot hold a channel and BARE_WAIT behind it
+
+
+class BetweenMessages:
+    """A header should come. Blanks and filler words wait, other text is an answer."""
+
+    plain: Sink = None
+
+    __slots__ = ("_first", "_held", "_out")
+
+    def __init__(self, out: Output, first: bool = False) -> None:
+        self._out = out
+        self._first = first  # whether nothing but blanks and fillers came before
+        self._held = ""
+
+    def text(self, text: str) -> Step:
+        more_blanks = text.isspace() and self._held[-1:].isspace()
+        self._held += text
+        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
+            return self, ""
+        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
+        waits = FILLERS_SO_FAR.fullmatch(start)
+        if self._first:
+            if step := self._begin_stripped(start):
+                return step
+            waits = waits or RECIPIENT_START_SO_FAR.fullmatch(start)
+        if waits and len(self._held) <= MAX_HEADER:
+            return self, ""
+        return self._answer()
+
+    def _begin_stripped(self, start: str) -> Step | None:
+        """The first message, where it begins in the words of a stripped header."""
+        if end := label_at_start(start):
+            sink = ReasoningDelta if start[:end].endswith(ANALYSIS) else AnswerDelta
+            message = InStrippedMessage(self._out, Body(self._out, sink))
+            return BehindLabel(message), self._held[end:]
+        if recipient := RECIPIENT_START.match(start):
+            lead, rest = recipient[1], self._held[recipient.end(1) :]
+            return InHeader(self._out, lead=lead), rest
+        return None
+
+    def _answer(self) -> Step:
+        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
+        if final:
+            return BehindLabel(_answer(self._out)), self._held[final.end() :]
+        return _answer(self._out), self._held
+
+    def marker(self, marker: str) -> State:
+        if not FILLERS.fullmatch(self._held):
+            return read(*self._answer()).marker(marker)
+        if marker in (START, CHANNEL):
+            return InHeader(self._out, marker)
+        if marker == MESSAGE:
+            return _answer(self._out)
+        self._held, self._first = "", False  # a stray token
+        return self
+
+    def end(self, closed: Closed) -> str:
+        if FILLERS.fullmatch(self._held):
+            return ""
+        return read(*self._answer()).end(closed)
+
+
+class InHeader:
+    """Collected until `<|message|>`, or until it can no longer be a header (rule 5).
+
+    With a `lead` it begins in `to=`: an implied header stands in for the lead.
+    """
+
+    plain: Sink = None
+
+    __slots__ = ("_held", "_implied", "_lead", "_look_at", "_out")
+
+    def __init__(self, out: Output, held: str = "", lead: str | None = None) -> None:
+        self._out = out
+        self._held = held
+        self._lead = lead or ""
+        self._implied = "" if lead is None else implied_header(lead)
+        self._look_at = _SHORTEST_BARE  # length from which a body may have begun
+
+    def text(self, text: str) -> Step:
+        self._held += text
+        size = len(self._implied) + len(self._held)
+        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+            return step
+        return self._give_up() if size > MAX_HEADER else (self, "")
+
+    def marker(self, marker: str) -> State:
+        raw = self._implied + self._held
+        if marker == MESSAGE:
+            return self._message(raw)
+        if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
+            return read(self, marker)
+        return read(*self._give_up()).marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        return read(*self._give_up()).end(closed)
+
+    def _message(self, raw: str, stripped: bool = False) -> State:
+        header = parse_header(raw, self._out.tools, self._out.called)
+        return state_in(self._out, header, stripped)
+
+    def _is_unmarked(self) -> bool:
+        """Whether only its `to=` makes it a header: no marker came yet."""
+        return self._implied != "" and not MARKER.search(self._held)
+
+    def _bare_message(self) -> Step | None:
+        """The message without `<|message|>`, once its body must have begun."""
+        raw = self._implied + self._held
+        at = bare_body_at(raw)
+        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        if not 0 < at <= min(len(raw), MAX_HEADER):
+            return None
+        return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
+
+    def _begin_bare(self, raw: str, text: str) -> Step | None:
+        parts = split_bare(raw, self._out.tools)
+        unmarked = self._is_unmarked()
+        if parts is None:
+            return None
+        header, body = parts
+        plain_call = unmarked and is_plain_call(raw, self._out.tools)
+        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+            return None
+        return self._message(header, unmarked), self._out.as_text(body + text)
+
+    def _may_be_bare(self, raw: str) -> bool:
+        """Whether it may do without `<|message|>`."""
+        return True
+
+    def _is_call(self, raw: str) -> bool:
+        return parse_header(raw, self._out.tools).recipient in self._out.tools
+
+    def _give_up(self) -> Step:
+        """Make the best of a header that will not be completed (rule 5)."""
+        raw = self._implied + self._held
+        start, rest = raw[: MAX_HEADER + 1], raw[MAX_HEADER + 1 :]
+        call_too_long = len(raw) > MAX_HEADER and "to=" in start
+        if not call_too_long and (step := self._begin_bare(start, rest)):
+            return step
+        return self._as_text()
+
+    def _as_text(self) -> Step:
+        """What it is where it is no header: an answer, or markup that goes."""
+        raw = self._implied + self._held
+        if len(raw) > MAX_HEADER or self._is_unmarked():
+            return _answer(self._out), self._lead + self._out.as_text(self._held)
+        text = text_of(raw)
+        return _answer(self._out) if text else BetweenMessages(self._out), text
+
+
+class HeaderAfterCall(InHeader):
+    """Behind a call only a whole message counts, or a further call (rule 10)."""
+
+    __slots__ = ()
+
+    def text(self, text: str) -> Step:
+        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
+            self._out.no_message_follows()
+        return super().text(text)
+
+    def _may_be_bare(self, raw: str) -> bool:
+        return self._is_call(raw)
+
+    def _as_text(self) -> Step:
+        self._out.no_message_follows()
+        return _after_call(self._out), ""
+
+
+class HeaderInBody(InHeader):
+    """Only a candidate: text of the open message if it does not become a header (rule 4)."""
+
+    __slots__ = ("_begins", "_open")
+
+    def __init__(
+        self, out: Output, message: InMessage, held: str = "", lead: str | None = None
+    ) -> None:
+        super().__init__(out, held, lead)
+        self._open = message
+        self._begins = lead is not None  # whether it begins as a header does
+
+    def text(self, text: str) -> Step:
+        if not self._begins:
+            begins = begins_in_body(self._held + text, self._out.tools)
+            if not begins:
+                self._held += text
+                waits = begins is None and len(self._held) <= MAX_HEADER
+                return (self, "") if waits else self._as_text()
+            self._begins = True
+        return super().text(text)
+
+    def marker(self, marker: str) -> State:
+        if not self._begins:
+            begins = begins_in_body(self._held, self._out.tools, marker)
+            if begins is None:
+                self._held += marker  # a doubled start
+                return self
+            if not begins:
+                return read(*self._give_up()).marker(marker)
+            self._begins = True
+        return super().marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        raw = self._implied + self._held
+        may_call = self._out.aligned or not self._open.body.is_answer
+        if may_call and closed != "cut" and self._is_call(raw):
+            return self._message(raw).end(closed)  # a call without arguments
+        return super().end(closed)
+
+    def _message(self, raw: str, stripped: bool = False) -> State:
+        self._open.end("message")
+        return super()._message(raw, stripped)
+
+    def _may_be_bare(self, raw: str) -> bool:
+        return self._open.body.is_call or self._is_call(raw)
+
+    def _give_up(self) -> Step:
+        may_begin = self._is_unmarked() or self._open.body.is_call
+        bare = may_begin and self._begin_bare(self._implied + self._held, "")
+        return bare or self._as_text()
+
+    def _as_text(self) -> Step:
+        if not self._implied:
+            return self._open, self._out.as_text(self._held)
+        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        return self._open, self._out.as_text(self._held.removeprefix("to="))
+
+
+class InMessage:
+    """Inside a message: text goes to its body, until a marker tells otherwise."""
+
+    __slots__ = ("_out", "body", "plain")
+
+    def __init__(self, out: Output, body: Body) -> None:
+        self._out = out
+        self.body = body
+        self.plain: Sink = None if body.is_further_thought else body.sink
+
+    def text(self, text: str) -> Step:
+        self.body.emit(text)
+        self.plain = self.body.sink
+        return self, ""
+
+    def marker(self, marker: str) -> State:
+        if self.body.quotes():
+            self.body.emit(marker)
+            return self
+        if marker in (START, CHANNEL):
+            return HeaderInBody(self._out, self, marker)
+        if marker in (MESSAGE, CONSTRAIN):
+            self.body.emit(self._out.as_text(marker))
+            return self
+        if self.body.may_go_on(marker):
+            stops = _BEGINNERS if self.body.is_answer else (*_BEGINNERS, END)
+            return AfterTerminator(self, marker, BetweenMessages(self._out), stops)
+        self.end("call" if marker == CALL else "message")
+        closed_call = self.body.is_call and marker == CALL
+        return _after_call(self._out) if closed_call else BetweenMessages(self._out)
+
+    def end(self, closed: Closed) -> str:
+        return self.body.end(closed)
+
+
+class InStrippedMessage(InMessage):
+    """A message that ends at the words that are left of the next header (rule 7)."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self, out: Output, body: Body) -> None:
+        super().__init__(out, body)
+        self.plain = None
+        self._tail = ""  # what may become such words
+
+    def text(self, text: str) -> Step:
+        text, self._tail = self._tail + text, ""
+        if holds_none(text):
+            self.body.emit(text)
+            return self, ""
+        start = 0
+        for words in SEPARATOR.finditer(text):
+            self.body.emit(text[start : words.start()])
+            start = words.end()
+            if not self.body.in_string():
+                return self._behind(words[1], text[start:])
+            self.body.emit(words[0])
+        end = tail_at(text, start)
+        self._tail = text[end:]
+        self.body.emit(text[start:end])
+        return self, ""
+
+    def _behind(self, words: str, text: str) -> Step:
+        """The state behind a separator."""
+        if words in TO_CALL:  # may be text after all, so this message stays open
+            at = words.index("to=")
+            header = HeaderInBody(self._out, self, lead=words[:at])
+            return header, words[at:] + text
+        self.end("message")
+        if words.endswith("final"):
+            return BehindLabel(_answer(self._out)), text
+        sink = ReasoningDelta if words.endswith(ANALYSIS) else AnswerDelta
+        message = InStrippedMessage(self._out, Body(self._out, sink))
+        return (
+            BehindLabel(
+                message,
+                lambda blanks: HeaderInBody(self._out, message, lead=words + blanks),
+            ),
+            text,
+        )
+
+    def marker(self, marker: str) -> State:
+        self._flush()
+        return super().marker(marker)
+
+    def end(self, closed: Closed) -> str:
+        self._flush()
+        return super().end(closed)
+
+    def _flush(self) -> None:
+        self.body.emit(self._tail)
+        self._tail = ""
+
+
+def _answer(out: Output) -> InMessage:
+    return InMessage(out, Body(out, AnswerDelta))
+
+
+def _after_call(out: Output) -> State:
+    hidden = InMessage(out, Body(out))
+    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
+
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    message = InStrippedMessage if stripped else InMessage
-    called = out.executable or (out.calls and not out.tools)
-    if header.audience == "tool" and called:
+    if header.audience == "tool" and out.called:
+        out.no_message_follows()
         return Invented()
+    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
     if header.audience != "user":
-        return message(out)
-    if header.recipient:
-        return message(out, called=header.recipient)
-    return message(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+        body = Body(out)
+    elif header.recipient:
+        body = Body(out, call=header.recipient)
+    else:
+        body = Body(out, sink)
+    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    return BeforeBody(message) if header.blank_first else message
 
 
 # ======================================================================================
 # harmony_core/parser.py
 # HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
 #
-# Theory of operation. Text goes through two layers. The *lexer* (lexer.py) cuts it into
-# plain text and control strings ("markers"). The *states* (states.py) make events of both,
-# and each of them names the state that comes next; the parser only keeps the current one.
-#
-# Most text comes inside thinking or answer and has no "<": `feed` makes it a delta at
-# once. What is held is bounded by a marker's length, MAX_HEADER and MAX_ARGUMENTS.
+# Theory of operation. The lexer cuts the input into plain text and control strings; the
+# states (`states.py`) make events of both. Most text comes inside thinking or answer and
+# has no "<": `feed` makes it a delta at once. What is held is bounded by a marker's
+# length, MAX_HEADER and MAX_ARGUMENTS. The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
 
 _LONGEST_PIECE = 512
-"""Characters read at once: each state copies what it leaves to the next one."""
+"""Characters read at once: what a state leaves to the next one is copied."""
 
 
 class HarmonyParser:
@@ -2374,55 +3423,104 @@ class HarmonyParser:
         aligned: bool = False,
         call_prefix: str = "call",
     ) -> None:
+        self._lexer = Lexer()
+        self._out = Output(tuple(sorted(tools, key=len, reverse=True)))
         self.aligned = aligned
         self.call_prefix = call_prefix
-        self._out = Output(tuple(sorted(tools, key=len, reverse=True)))
-        self._lexer = Lexer()
-        self._state: State = AtStart(self._out)
-        self._plain: Sink = None  # what text without "<" becomes, if that is certain
+        self._state: State = BetweenMessages(self._out, first=True)
+        self._plain: Sink = None  # what text without "<" becomes; None: look at it
         self._closed = False
+
+    @property
+    def aligned(self) -> bool:
+        """Whether each `feed` is one delta of a token-aligned server (rule 9)."""
+        return self._out.aligned
+
+    @aligned.setter
+    def aligned(self, aligned: bool) -> None:
+        self._out.aligned = aligned
+
+    @property
+    def call_prefix(self) -> str:
+        """What the ids of further calls begin with."""
+        return self._out.call_prefix
+
+    @call_prefix.setter
+    def call_prefix(self, prefix: str) -> None:
+        self._out.call_prefix = prefix
+
+    @property
+    def over(self) -> bool:
+        """Whether an executable call is all that will come: the host may hang up."""
+        return self._out.over
+
+    @property
+    def call_closed(self) -> bool:
+        """Whether the last message was an executable call that `<|call|>` has closed."""
+        return self._out.executable and isinstance(self._state, AfterCall)
 
     def feed(self, text: str) -> list[Event]:
         """Take the next piece of the reply and return what it brought."""
         plain = self._plain
         if plain is not None and "<" not in text:
             return [plain(text)] if text else []
-        out, lexer = self._out, self._lexer
-        out.aligned, out.call_prefix = self.aligned, self.call_prefix
+        lexer = self._lexer
         if "<" not in text and not lexer.held:
             self._read(text)
         else:
-            split = lexer.split_delta if self.aligned else lexer.split_text
-            parts = split(text)
-            self._read(parts[0])
-            for at in range(1, len(parts), 2):
-                self._state = read_marker(self._state, parts[at])
-                self._read(parts[at + 1])
+            self._read_parts(
+                lexer.delta(text) if self._out.aligned else lexer.text(text)
+            )
         self._plain = None if lexer.held else self._state.plain
-        return out.take_events()
+        return self._take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
         """End the reply: flush what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
-        out = self._out
-        out.aligned, out.call_prefix = self.aligned, self.call_prefix
-        cut = finish_reason not in ("stop", "tool_calls")
-        self._read(self._lexer.held)
-        settle(self._state).end("cut" if cut else "message")
         self._closed, self._plain = True, None
-        self._lexer, self._state = Lexer(), Invented()  # whatever comes is dropped
-        if finish_reason == "stop" and out.executable:
+        cut = finish_reason not in ("stop", "tool_calls")
+        closed: Closed = "cut" if cut else "message"
+        self._read(self._lexer.held)
+        if swallowed := self._state.end(closed):
+            self._reread(swallowed)
+            self._state.end(closed)
+        self._state, self._lexer = Invented(), Lexer()
+        if finish_reason == "stop" and self._out.executable:
             finish_reason = "tool_calls"
-        out.events.append(Finish(finish_reason, truncated=cut or out.incomplete))
-        return out.take_events()
+        truncated = cut or self._out.incomplete
+        self._out.events.append(Finish(finish_reason, truncated))
+        return self._take_events()
+
+    def _reread(self, text: str) -> None:
+        """Read what a JSON string without end had swallowed (rule 6)."""
+        self._out.rereading = True
+        self._state, lexer = BetweenMessages(self._out), Lexer()
+        self._read_parts(lexer.text(text))
+        self._read(lexer.held)
+
+    def _read_parts(self, parts: Iterable[str]) -> None:
+        """Read text and markers by turns."""
+        parts = iter(parts)
+        for part in parts:
+            if part:
+                self._read(part)
+            if marker := next(parts, ""):
+                self._state = self._state.marker(marker)
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
-            self._state = read(self._state, text)
+            state = self._state
+            while text:
+                state, text = state.text(text)
+            self._state = state
             return
         for at in range(0, len(text), _LONGEST_PIECE):
             self._state = read(self._state, text[at : at + _LONGEST_PIECE])
+
+    def _take_events(self) -> list[Event]:
+        events, self._out.events = self._out.events, []
+        return events
 
 
 def parse(
@@ -2460,9 +3558,14 @@ _HARMONY_STARTS: Final = (
     "commentary to=",
     "assistantcommentary to=",
 )
-_ANALYSIS_START: Final = re.compile(r"(?:assistant)?analysis(?:[^\W\d_]|\n)")
 # What such a start may still become; `analysis` needs one more character.
-_UNDECIDED: Final = (*_HARMONY_STARTS, "analysis.", "assistantanalysis.")
+_UNDECIDED: Final = (
+    *_HARMONY_STARTS,
+    "analysis.",
+    "assistantanalysis.",
+    "commentaryanalysis.",
+    "assistantcommentary.",
+)
 
 
 class UntilWord:
@@ -2519,6 +3622,16 @@ class DeltaReader:
         self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
         self._tail = ""  # of the text before the first marker
+
+    @property
+    def over(self) -> bool:
+        """Whether an executable call is all that will come."""
+        return self._parser.over
+
+    @property
+    def call_closed(self) -> bool:
+        """Whether an executable call is closed, and nothing else is open."""
+        return self._parser.call_closed
 
     def name_calls(self, prefix: str) -> None:
         """Set what the ids of calls begin with, where the server gave none."""
@@ -2614,7 +3727,7 @@ class DeltaReader:
         """Read the start, and all that follows, as Harmony or as an answer in plain text."""
         text, self._held = self._held, ""
         lead = text[:MAX_LEAD].lstrip()
-        plain = not lead.startswith(_HARMONY_STARTS) and not _ANALYSIS_START.match(lead)
+        plain = not (lead.startswith(_HARMONY_STARTS) or label_at_start(lead))
         if self._anew and plain:
             self._read = self._emit
             return self._emit(text)
@@ -2681,13 +3794,8 @@ def _reasoning_in(delta: JsonObject) -> str:
 # harmony_core/answer_filter.py
 # What the caller asked of the answer alone: stop words, and JSON with nothing around.
 
-# The first code block, closed or not; then all up to the last fence, for JSON that
-# holds fences in its texts.
-_FENCE: Final = r"(```|~~~)(?:[^\n`]*\n|json\b)?"
-_FENCED: Final = (
-    re.compile(rf"{_FENCE}(.*?)(?:\1|\Z)", re.DOTALL),
-    re.compile(rf"{_FENCE}(.*)\1", re.DOTALL),
-)
+_JSON_CALLS: Final = ("json", "json_object", "json_schema")
+"""Names under which the model calls no tool, but gives the JSON that was asked for."""
 
 
 class AnswerFilter:
@@ -2703,6 +3811,7 @@ class AnswerFilter:
         self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None
+        self._json_call = ""  # the arguments of a call to a tool named like JSON
 
     @property
     def stopped(self) -> bool:
@@ -2719,24 +3828,33 @@ class AnswerFilter:
                 kept += self._show(self._stop.feed(event.text))
                 continue
             kept += self._show(self._stop.flush())  # no stop word reaches across a call
+            if isinstance(event, ToolCall) and not event.declared:
+                self._note_json_call(event)
             if self._json is None or not isinstance(event, ReasoningDelta):
                 kept.append(event)
             else:
                 self.thought = True
         return kept
 
-    def close(self, events: Iterable[Event], called: bool) -> list[Event]:
+    def close(
+        self, events: Iterable[Event], called: bool, cut: bool = False
+    ) -> list[Event]:
         """Return what of the last events the caller gets, and what was held.
 
         `called`: a call that may be executed went by, which can stand for the JSON.
+        `cut`: the reply did not end by itself, so its JSON is not mended.
         """
         kept = self.apply(events) + self._show(self._stop.flush())
         if self._json is None:
             return kept
-        answer, valid = _unwrapped_json("".join(self._json))
+        answer, valid = _json_in("".join(self._json) or self._json_call, cut)
         instead = not answer and (called or has_executable_call(kept))
         self.json_valid = None if instead else valid
         return [*kept, AnswerDelta(answer)] if answer else kept
+
+    def _note_json_call(self, call: ToolCall) -> None:
+        if call.name.lower() in _JSON_CALLS:
+            self._json_call = call.arguments
 
     def _show(self, text: str) -> list[Event]:
         if self._json is None:
@@ -2745,17 +3863,17 @@ class AnswerFilter:
         return []
 
 
-def _unwrapped_json(answer: str) -> tuple[str, bool]:
-    """The JSON of an answer, freed of what stands around it, and whether it is JSON."""
+def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
+    """The JSON that an answer holds, mended unless it was cut; and whether it is JSON."""
     answer = answer.strip()
-    blocks = [found[2].strip() for fence in _FENCED if (found := fence.search(answer))]
-    for text in (answer, *blocks):
-        try:
-            load_json(text)
-        except ValueError:
-            continue
-        return text, True
-    return answer, False
+    if not cut:
+        mended = mend_json(answer, closed=True)
+        return mended.text, not mended.reason
+    try:
+        load_json(answer)
+    except ValueError:
+        return answer, False
+    return answer, True
 
 
 # ======================================================================================
@@ -3092,10 +4210,11 @@ class ChatStream:
     def whole(self) -> bool:
         """Whether the reply is whole even if nothing more comes.
 
-        It is behind a finish reason. If the server falls silent then or the connection
-        breaks, that is no failure: `close` gives the proper `Finish`.
+        It is behind a finish reason, and behind a call that `<|call|>` has closed. If the
+        server falls silent then or the connection breaks, that is no failure: `close`
+        gives the proper `Finish`.
         """
-        return self.finished or self._reason is not None
+        return self.finished or self._reason is not None or self._content.call_closed
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return what they brought."""
@@ -3104,6 +4223,8 @@ class ChatStream:
         if not self._is_stream:
             data = data if self._head else data.lstrip(_BLANKS)
             self._head += data[: MAX_BODY - len(self._head)]
+            if len(self._head) == MAX_BODY:
+                return self.close()
             if self._head.startswith(_BODY_STARTS):
                 return []
         events: list[Event] = []
@@ -3133,6 +4254,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+        if reason == "interrupted" and self._content.call_closed:
+            reason = "stop"
         return events + self._finish(reason, detail)
 
     def _take_fields(self, fields: list[SseField]) -> list[Event]:
@@ -3228,19 +4351,20 @@ class ChatStream:
             self._content.name_calls(f"call_{reply_id}")
 
     def _give(self, events: list[Event]) -> list[Event]:
-        """What of these events the caller gets; ends the reply where a stop word does."""
+        """What of these events the caller gets; ends the reply at a stop word or a call."""
         for event in events:
             if isinstance(event, ToolCall):
                 events = self._with_ids(events)
                 break
         else:
-            if not self._filter:
+            if not (self._filter or self._called):
                 return events
         if self._filter:
             events = self._filter.apply(events)
         self._called = self._called or has_executable_call(events)
         stopped = self._filter and self._filter.stopped
-        return events + self._finish("stop") if stopped else events
+        over = self._called and self._content.over
+        return events + self._finish("stop") if stopped or over else events
 
     def _with_ids(self, events: list[Event]) -> list[Event]:
         return [
@@ -3259,7 +4383,7 @@ class ChatStream:
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
-            events = self._filter.close(events, self._called)
+            events = self._filter.close(events, self._called, cut=reason != "stop")
             json_valid, thought = self._filter.json_valid, self._filter.thought
             if self._filter.stopped:
                 reason, truncated, detail = "stop", False, ""
@@ -3303,8 +4427,9 @@ def _error_words(frame: JsonObject) -> str:
 # What an assistant said, taken apart, in whatever markup a host or a client keeps it.
 #
 # Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
-# WebUI's `<details type="reasoning">`. An answer *about* markup must survive: what stands in Markdown code
-# is text. The patterns are linear: no two quantifiers compete for the same text.
+# WebUI's `<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must
+# survive: what stands in Markdown code or in the middle of a sentence is text, and a text is Harmony only if
+# it begins so. The patterns are linear: no two quantifiers compete for the same text.
 
 WORD_JOINER = "\u2060"
 """Invisible, no place for a line break, and kept by normalizers: parts what is no markup."""
@@ -3336,59 +4461,150 @@ _BLOCK = re.compile(
 )
 _ANY_TAG = re.compile(r"<(?=/?think|details)", re.IGNORECASE)
 _DETAILS_DRESS = re.compile(r"\A\s*<summary>[^<]*</summary>\s*|^> ?", re.MULTILINE)
+_MORE_ON_LINE = re.compile(r"[ \t]*+\S")
+
+# A tool call with its result, as Open WebUI 0.6 keeps it: on a line of its own or right behind another block.
+_STORED_CALL = re.compile(
+    rf"""
+      {_CODE.pattern}
+    | (?: ^[ \t]*+ | (?<=</details>) )
+      <details (?P<attributes> (?=\s[^<>]*type=["']?tool_calls) [^<>]*+ ) >
+      (?P<body> .*? ) (?: (?P<closed> </details\s*+> ) (?: [ \t\r\n]*\n )? | \Z )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+_ATTRIBUTE = re.compile(r"""\s([a-z_]++)=(?:"([^"]*+)"|'([^']*+)')""", re.IGNORECASE)
 
 # How a raw reply begins. A marker with a blank behind it is one that a sentence names.
 _RAW_START = re.compile(
-    r"\s*+(?:<\|(?:start|channel|message)\|>(?:\S|\Z)|assistant(?:analysis|final|commentary)"
-    r"|analysis(?=[^\W\da-z_])|commentary\s++to=|to=functions\.)"
+    r"""
+      \s*+ (?:
+        <\|(?:start|channel|message)\|> (?: \S | \Z )
+      | (?: assistant | to=[\w.-]++ ) <\|(?:channel|constrain|message)\|>
+      | assistant(?: analysis | final | commentary )
+      | analysis(?=[^\W\d_])
+      | (?: assistant | commentary ) \s++ to=
+      | to=functions\.
+      )
+    """,
+    re.VERBOSE,
 )
+
+
+def begins_as_harmony(text: str) -> bool:
+    """Whether this is a raw reply: one that only quotes Harmony further on is none."""
+    return _RAW_START.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A tool call that a host keeps within an answer, and the part of the answer before it.
+
+    `result` is None where the host stored none. Arguments and result are as they were before the host
+    encoded them, or the text itself where that is no JSON.
+    """
+
+    before: str
+    id: str
+    name: str
+    arguments: Json
+    result: Json
+
+
+def stored_calls(text: str) -> tuple[list[StoredCall], str]:
+    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text behind them.
+
+    A block without a name stays text, and so does one that nothing closes.
+    """
+    calls: list[StoredCall] = []
+    end = 0
+    for block in _STORED_CALL.finditer(text):
+        name = unescape(_attributes(block["attributes"] or "").get("name", "")).strip()
+        if name and block["closed"]:
+            before = text[end : block.start()].rstrip("\r\n")
+            calls.append(_stored_call(before, name, block))
+            end = block.end()
+    return calls, text[end:]
+
+
+def _stored_call(before: str, name: str, block: re.Match[str]) -> StoredCall:
+    given = _attributes(block["attributes"])
+    body = unescape(_DETAILS_DRESS.sub("", block["body"])).strip()
+    return StoredCall(
+        before=before,
+        id=unescape(given.get("id", "")),
+        name=name,
+        arguments=_decoded(given.get("arguments", "")),
+        result=_decoded(given["result"]) if "result" in given else body or None,
+    )
+
+
+def _attributes(text: str) -> dict[str, str]:
+    found = _ATTRIBUTE.findall(text)
+    return {name.lower(): double or single for name, double, single in found}
+
+
+def _decoded(text: str) -> Json:
+    """What an attribute holds: JSON, escaped as HTML."""
+    text = unescape(text)
+    try:
+        return load_json(text)
+    except ValueError:
+        return text
 
 
 def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
     The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
-    finds nothing: as removing markup can bring other markup together, this goes on until all is quiet.
+    finds nothing: as removing markup can bring other markup together, this goes on until nothing changes.
     """
     thoughts: list[str] = []
     calls: list[ToolCall] = []
     for _ in range(_MAX_LAYERS):
         before = text
-        if _is_harmony(text):
+        if begins_as_harmony(text):
             reply = parse(text)
             text = reply.answer
             thoughts.append(reply.reasoning)
             calls += reply.tool_calls
-        text = re.sub(r"\A[ \t\r\n]*\n", "", _without_thoughts(text, thoughts))
-        if text == before:
+        text = _without_terminator(_without_thoughts(text, thoughts))
+        text = re.sub(r"\A[ \t\r\n]*\n", "", text)
+        if text == before and not stored_calls(text)[0]:
             return text, thoughts, calls
     return WORD_JOINER + _ANY_TAG.sub("<" + WORD_JOINER, text), thoughts, calls
 
 
-def _is_harmony(text: str) -> bool:
-    """Whether this is a raw reply and no answer about Harmony."""
-    if _RAW_START.match(text) or text.rstrip().endswith(TERMINATORS):
-        return True
-    return MESSAGE in text and MESSAGE in _CODE.sub("", text)
+def _without_terminator(text: str) -> str:
+    """Drop the terminator of a bare answer. One behind a blank is a word of the last sentence."""
+    said = text.rstrip()
+    for token in TERMINATORS:
+        before = said.removesuffix(token)
+        if before != said and not before[-1:].isspace():
+            return before
+    return text
 
 
 def _without_thoughts(text: str, thoughts: list[str]) -> str:
     """Move thinking blocks from `text` to `thoughts`.
 
     A closing tag alone ends thinking that the server's template opened: all since the last block. A tag
-    that nothing closes is thinking that was cut off, but a word where text stands on both sides of it.
+    that nothing closes is thinking that was cut off. Both are words where text stands on either side.
     """
     if not _ANY_TAG.search(text):
         return text
     kept: list[str] = []
     end = at = words = 0
     while block := _BLOCK.search(text, at):
-        at = block.end()
         start, thought = block.start(), block["thought"]
+        follows_a_block = at == end and not text[at:start].strip()
+        at = block.end()
         if block["closed_alone"]:
             start, thought = end, text[end:start]
         elif not block["tag"]:
             continue  # code
+        elif block["closed"] and not follows_a_block and _is_quoted(block):
+            continue
         elif not (block["closed"] or _is_cut_off(block)):
             words += 1  # took along all that follows: look there again, within bounds
             at = block.start("thought") if words <= _MAX_LAYERS else at
@@ -3406,6 +4622,20 @@ def _is_cut_off(block: re.Match[str]) -> bool:
     return block["line_start"] is not None or next_character in "\r\n"
 
 
+def _is_quoted(block: re.Match[str]) -> bool:
+    """Whether a pair of tags is part of a sentence: one line, with text before and behind.
+
+    A letter right behind the pair begins the answer, but in scripts that write no blanks.
+    """
+    if block["line_start"] is not None or "\n" in block["thought"]:
+        return False
+    text, start, end = block.string, block.start(), block.end()
+    if text[end : end + 1].isalnum():
+        neighbour = text[start - 1 : start]
+        return neighbour.isalnum() and not neighbour.isascii()
+    return _MORE_ON_LINE.match(text, end) is not None
+
+
 # ======================================================================================
 # harmony_core/history.py
 # clean_history: whatever a host replays -> messages that the gpt-oss chat template accepts.
@@ -3419,7 +4649,9 @@ def _is_cut_off(block: re.Match[str]) -> bool:
 #   sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
 #   tool's word, where as a user's it would be obeyed.
 # - An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
-#   apart, and a partial answer at the end ("continue") stays the last message: the template takes both.
+#   apart: the template takes them.
+# - The template closes every answer. One at the end is what a host sends to have it continued, so a short
+#   user message asks for that.
 # - A message becomes the same whatever follows it, apart from later system messages, from results and from
 #   thinking, which goes when its loop ends. So the server's prompt cache stays warm.
 # A rule that is named by its number alone is one of mlx_server.md.
@@ -3427,6 +4659,10 @@ def _is_cut_off(block: re.Match[str]) -> bool:
 NO_RESULT = "No result was returned."
 UNKNOWN_TOOL = "unknown_tool"
 ATTACHMENT = "[attachment: this model reads text only]"
+CONTINUE = (
+    "Your last message was cut off. Go on exactly where it ends, in its language, without repeating any of it"
+    " and without an introduction."
+)
 
 _THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
 _NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
@@ -3463,10 +4699,11 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     """Turn OpenAI message dicts into ones that the gpt-oss chat template accepts and renders as meant.
 
     Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is left
-    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
-    in is nothing out; where none of the messages is worth sending, one empty user message is left.
+    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Behind an
+    answer at the end, `CONTINUE` asks for the rest of it. Nothing in is nothing out; where none of the
+    messages is worth sending, one empty user message is left.
     """
-    past = [_read_message(message) for message in messages if isinstance(message, dict)]
+    past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
     instructions = (message.text for message in past if message.role == "system")
     if system := "\n\n".join(filter(str.strip, instructions)):
@@ -3478,6 +4715,8 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     known: CallsById = {}
     for message in spoken:
         _write(cleaned, message, known)
+    if cleaned and cleaned[-1]["role"] == "assistant":
+        cleaned.append({"role": "user", "content": CONTINUE})
     return cleaned if cleaned or not messages else [{"role": "user", "content": ""}]
 
 
@@ -3494,7 +4733,7 @@ def defuse(text: str) -> str:
     return _SPECIAL_TOKEN_START.sub("<" + WORD_JOINER, text)
 
 
-def _read_message(message: JsonObject) -> PastMessage:
+def _read_message(message: JsonObject) -> list[PastMessage]:
     """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
     role = message.get("role")
     if role == "assistant":
@@ -3502,23 +4741,43 @@ def _read_message(message: JsonObject) -> PastMessage:
     text = defuse(_text_of(message.get("content"), instead=ATTACHMENT))
     if role in ("tool", "function"):
         call = _read_call(message.get("tool_call_id"), message)
-        return PastMessage("tool", text, calls=[call])
-    return PastMessage("system" if role in ("system", "developer") else "user", text)
+        return [PastMessage("tool", text, calls=[call])]
+    named = "system" if role in ("system", "developer") else "user"
+    return [PastMessage(named, text)]
 
 
-def _read_assistant(message: JsonObject) -> PastMessage:
+def _read_assistant(message: JsonObject) -> list[PastMessage]:
+    """The answer, and before it the tool calls that a host keeps in its text, each with what led to it."""
     content = message.get("content")
-    answer, thoughts, spoken = split_reply(_text_of(content))
+    stored, text = stored_calls(_text_of(content))
+    answer, thoughts, spoken = split_reply(text)
     parts = [message, *objects_in(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
-    distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
-    thought = "\n\n".join(filter(None, distinct))
     native = objects_in(message.get("tool_calls"))
     calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
     legacy = as_object(message.get("function_call"))  # the older spelling of one call
     if not calls and legacy.get("name"):
         calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
+    steps = map(_read_stored_call, stored)
+    return [*steps, _assistant(answer, given + thoughts, calls)]
+
+
+def _read_stored_call(stored: StoredCall) -> PastMessage:
+    before, thoughts, _ = split_reply(stored.before)
+    call = _read_call(stored.id, {"name": stored.name, "arguments": stored.arguments})
+    step = _assistant(before, thoughts, [call])
+    if stored.result is not None:
+        result = defuse(_text_of(stored.result))
+        step.results.append(PastMessage("tool", result, calls=[call]))
+    return step
+
+
+def _assistant(
+    answer: str, thoughts: Iterable[str], calls: Sequence[PastCall]
+) -> PastMessage:
+    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts send one twice
+    thought = "\n\n".join(filter(None, distinct))
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
 
@@ -3541,7 +4800,8 @@ def _arguments(value: Json) -> str:
         parsed = load_json(text)
     except ValueError:
         parsed = None
-    written = _json_or_nothing(parsed) if isinstance(parsed, dict) else ""
+    usable = isinstance(parsed, dict) and is_within_depth(parsed)
+    written = _json_or_nothing(parsed) if usable else ""
     if not written:
         text = written = _json_or_nothing({"input": text})
     harmless = defuse(written)
@@ -3624,12 +4884,134 @@ def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, st
 
 
 # ======================================================================================
+# harmony_core/tools.py
+# Tools in the shape that the chat template bears, and OpenAI's `tool_choice`.
+#
+# The template reads a tool's JSON schema as it comes and adds texts to what it finds: a `required` that is
+# true, or a description that is a list, ends the request. What it reads gets the type that it expects.
+
+TOOL_REQUIRED: Final = (
+    "Your next message must call one of the functions. Do not answer it with text."
+)
+
+
+def function_of(tool: Json) -> JsonObject:
+    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
+    tool = as_object(tool)
+    function = as_object(tool.get("function", tool))
+    name = function.get("name")
+    return function if name and isinstance(name, str) else {}
+
+
+def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
+    """The tools that a `tool_choice` leaves: none, the one that it names, or all of them."""
+    if choice == "none":
+        return []
+    wanted = function_of(choice).get("name")
+    named = [
+        tool for tool in tools if wanted and function_of(tool).get("name") == wanted
+    ]
+    return named or list(tools)
+
+
+def tool_section(tools: Sequence[Json], choice: Json) -> str:
+    """A sentence for the instructions where a `tool_choice` wants a call, or ""."""
+    wants_a_call = choice == "required" or bool(function_of(choice))
+    return TOOL_REQUIRED if wants_a_call and any(map(function_of, tools)) else ""
+
+
+def sendable_tool(tool: Json) -> JsonObject:
+    """The tool with what the template reads and nothing else; empty for anything but a tool."""
+    function = as_object(sendable(function_of(tool)))
+    if not function:
+        return {}
+    parameters = _schema(function.get("parameters"))
+    sent: JsonObject = {
+        "name": function["name"],
+        # Some copies of the template fail without one (mlx_server.md, its rule 7).
+        "description": _description(function.get("description")),
+        "parameters": {"type": "object", "properties": {}, **parameters},
+    }
+    return {"type": "function", "function": sent}
+
+
+def _schema(schema: Json) -> JsonObject:
+    """The schema; what the template reads of it has the type that it expects, or is left out."""
+    given = as_object(schema)
+    written: JsonObject = {}
+    for name, part in given.items():
+        coerced = _READ_BY_TEMPLATE.get(name)
+        kept = coerced(part) if coerced else part
+        if kept or not coerced:
+            written[name] = kept
+    default = written.get("default", "")
+    if not isinstance(default, str) and given.keys() & {"enum", "oneOf"}:
+        written["default"] = dump_json(default)  # the template adds it to a text
+    return written
+
+
+def _properties(properties: Json) -> Json:
+    return {
+        name: spec if isinstance(spec, bool) else _schema(spec)
+        for name, spec in as_object(properties).items()
+    }
+
+
+def _variants(schemas: Json) -> Json:
+    return [_schema(schema) for schema in objects_in(schemas)]
+
+
+def _names(names: Json) -> Json:
+    return [name for name in as_list(names) if isinstance(name, str)]
+
+
+def _type(kind: Json) -> Json:
+    return kind if isinstance(kind, str) else _names(kind)
+
+
+def _description(given: Json) -> str:
+    """The description as text: lines may come as a list."""
+    if isinstance(given, list):
+        return "\n".join(filter(None, map(_description, given)))
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        return ""
+    return str(given)
+
+
+_READ_BY_TEMPLATE: Final[Mapping[str, Callable[[Json], Json]]] = {
+    "type": _type,
+    "description": _description,
+    "enum": as_list,
+    "oneOf": _variants,
+    "properties": _properties,
+    "items": _schema,
+    "required": _names,
+}
+
+
+def sendable(value: Json) -> Json:
+    """The value without nulls, control tokens, and what a server cannot read as JSON."""
+    return _sendable(fitting_json(value))
+
+
+def _sendable(value: Json) -> Json:
+    if isinstance(value, str):
+        return defuse(value)
+    if isinstance(value, dict):
+        named = ((defuse(name), _sendable(part)) for name, part in value.items())
+        return {name: part for name, part in named if part is not None}
+    if isinstance(value, list):
+        return [part for part in map(_sendable, value) if part is not None]
+    return value
+
+
+# ======================================================================================
 # harmony_core/problems.py
 # The table of everything that can go wrong with a server: what happened, and what to do next.
 #
 # A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"). It holds the stage
 # at which the exchange failed, two sentences in English and the same in Japanese, with blanks (`{url}`,
-# `{model}`, …) that `diagnosis.py` fills in.
+# `{model}`, …) that `diagnosis.py` fills in. Some kinds have several rows, each for one case or host.
 
 Language = Literal["en", "ja"]
 Stage = Literal[
@@ -3665,10 +5047,16 @@ class ProblemRow:
     ja: str
 
 
-def problem_of(name: str, **blanks: object) -> Problem:
-    """The problem that a row of the table describes, with its blanks filled in."""
+def problem_of(
+    name: str, ja: Mapping[str, object] | None = None, /, **blanks: object
+) -> Problem:
+    """The problem that a row of the table describes, with its blanks filled in.
+
+    `ja` holds those that read otherwise in Japanese.
+    """
     row, kind = PROBLEMS[name], name.partition("/")[0]
-    return Problem(kind, row.stage, row.en.format(**blanks), row.ja.format(**blanks))
+    japanese = row.ja.format(**{**blanks, **(ja or {})})
+    return Problem(kind, row.stage, row.en.format(**blanks), japanese)
 
 
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
@@ -3695,7 +5083,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "refused/localhost": ProblemRow(
         "connection",
         "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください)。",
+        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",
@@ -3709,8 +5097,28 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "tls": ProblemRow(
         "connection",
-        "A secure connection to {url} could not be set up. Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
-        "{url} への暗号化接続を確立できませんでした。https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、プロキシの証明書を確かめてください。",
+        "A secure connection to {url} could not be set up. Check the address and the port, and look at the log of the proxy that speaks https there.",
+        "{url} への暗号化接続を確立できませんでした。アドレスとポートを確かめ、https を受け持つプロキシのログを確かめてください。",
+    ),
+    "tls/http_only": ProblemRow(
+        "connection",
+        "A secure connection to {url} could not be set up, because plain http is spoken there. Write http:// instead of https:// (mlx_lm.server has no TLS).",
+        "{url} は暗号化のない http で応答するため、暗号化接続を確立できませんでした。https:// ではなく http:// と書いてください（mlx_lm.server に TLS はありません）。",
+    ),
+    "tls/https_only": ProblemRow(
+        "connection",
+        "{url} speaks https only, and was asked in plain http. Write https:// instead of http:// in the base URL.",
+        "{url} は https だけを受け付けますが、http で接続しました。ベース URL を http:// ではなく https:// で書いてください。",
+    ),
+    "tls/certificate": ProblemRow(
+        "connection",
+        "The certificate of {url} is not trusted here, or it was made for another name. Set the file of the authority that signed it (CA file, or REQUESTS_CA_BUNDLE), and use the name that stands in the certificate.",
+        "{url} の証明書は信頼されていないか、別の名前に対するものです。署名した認証局のファイル（CA ファイル、または REQUESTS_CA_BUNDLE）を設定し、証明書に書かれた名前でアクセスしてください。",
+    ),
+    "tls/ca_file": ProblemRow(
+        "connection",
+        "The CA file cannot be used to check {url}: it is missing or holds no certificate. Correct its path (CA file, REQUESTS_CA_BUNDLE or SSL_CERT_FILE).",
+        "{url} の確認に使う CA ファイルが見つからないか、証明書が入っていません。パス（CA ファイル、REQUESTS_CA_BUNDLE または SSL_CERT_FILE）を直してください。",
     ),
     "proxy": ProblemRow(
         "connection",
@@ -3726,7 +5134,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "unauthorized": ProblemRow(
         "authorization",
         "{url} did not accept the request without a valid API key (status {status}). Enter the API key that the proxy in front of mlx_lm.server expects.",
-        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
+        "{url} は有効な API キーのないリクエストを受け付けませんでした（ステータス {status}）。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
     ),
     "wrong_path": ProblemRow(
         "request",
@@ -3736,32 +5144,47 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "rate_limited": ProblemRow(
         "request",
         "The server takes no more requests just now (status {status}). Wait a moment and try again.",
-        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。しばらく待ってから、もう一度試してください。",
+        "サーバーは現在これ以上のリクエストを受け付けていません（ステータス {status}）。しばらく待ってから、もう一度試してください。",
     ),
     "redirect": ProblemRow(
         "request",
         "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
+        "{url} はリクエストを別のアドレスに転送しようとしました{location}。リダイレクトには対応していないため、正しいアドレスをベース URL に指定してください。",
     ),
     "web_page": ProblemRow(
         "request",
-        "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
-        "{url} は返答ではなく Web ページを返しました。アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
+        "{url} answered with a web page instead of a reply. Check the address and the port: a proxy's login page or another program is there, perhaps Open WebUI itself, whose own port is 8080 too.",
+        "{url} は応答ではなく Web ページを返しました。アドレスとポートを確かめてください（プロキシのログイン画面か別のプログラム、たとえば同じ 8080 番を使う Open WebUI 自身が応答している可能性があります）。",
+    ),
+    "wrong_server": ProblemRow(
+        "request",
+        "{url} takes no chat requests (status {status}): it is not the model server, but perhaps Open WebUI itself, whose own port is 8080 too. Set the base URL to the address of mlx_lm.server.",
+        "{url} はチャットのリクエストを受け付けません（ステータス {status}）。モデルのサーバーではなく、同じ 8080 番を使う Open WebUI 自身などと思われるため、ベース URL を mlx_lm.server のアドレスに直してください。",
     ),
     "not_a_reply": ProblemRow(
         "request",
         "{url} answered with something that is not a chat reply. Check that the base URL belongs to mlx_lm.server.",
-        "{url} の応答はチャットの返答ではありません。ベース URL が mlx_lm.server のものか確かめてください。",
+        "{url} からチャットの応答とは異なるものが返りました。ベース URL が mlx_lm.server のものか確かめてください。",
     ),
     "bad_request": ProblemRow(
         "request",
         "The server refused the request (status {status}){words}. Correct the setting or the message that it names.",
-        "サーバーがリクエストを拒否しました(ステータス {status}){words}。そこに示された設定またはメッセージを直してください。",
+        "サーバーがリクエストを拒否しました（ステータス {status}）{words}。そこに示された設定またはメッセージを直してください。",
+    ),
+    "cut_list": ProblemRow(
+        "request",
+        "The list of models of {url} did not come whole, or is too long to be read. Name a model, or look at the server's log.",
+        "{url} のモデル一覧が最後まで届かなかったか、長すぎて読み取れません。モデル名を指定するか、サーバーのログを確かめてください。",
+    ),
+    "context_overflow": ProblemRow(
+        "request",
+        "The conversation is too long for the model as the server runs it{words}. Start a new chat, lower max_tokens, or give the server a larger context.",
+        "会話がサーバーで動いているモデルのコンテキスト長を超えています{words}。新しいチャットを始めるか、max_tokens を減らすか、サーバーのコンテキスト長を増やしてください。",
     ),
     "too_large": ProblemRow(
         "request",
         "The conversation is too large for the proxy in front of the server (status {status}). Raise the proxy's limit for request bodies, or start a new chat.",
-        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
+        "会話がサーバーの前にあるプロキシの上限を超えています（ステータス {status}）。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
     ),
     "template_refused": ProblemRow(
         "request",
@@ -3771,12 +5194,12 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "server_error": ProblemRow(
         "request",
         "The server failed (status {status}){words}. Look at its log, and try again.",
-        "サーバーでエラーが起きました(ステータス {status}){words}。サーバーのログを確かめて、もう一度試してください。",
+        "サーバーでエラーが起きました（ステータス {status}）{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
     "bad_gateway": ProblemRow(
         "request",
         "The proxy at {url} gets no reply from the server behind it (status {status}). Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
-        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
+        "{url} のプロキシが背後のサーバーから応答を得られません（ステータス {status}）。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
     ),
     "no_model": ProblemRow(
         "model",
@@ -3786,27 +5209,57 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "unknown_model": ProblemRow(
         "model",
         "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
-        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+        "モデル{model}はサーバーにありません。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+    ),
+    "unknown_model/unnamed": ProblemRow(
+        "model",
+        "The server asks for a model that it has{words}. Name one that the server lists{near}.",
+        "サーバーにあるモデルの名前が必要です{words}。サーバーの一覧にあるモデルを指定してください{near}。",
+    ),
+    "unknown_model/offline": ProblemRow(
+        "model",
+        "The server does not have the model{model}, and it cannot reach Hugging Face to download it. Choose one that the server lists{near}, or give that machine network access without HF_HUB_OFFLINE.",
+        "モデル{model}はサーバーになく、Hugging Face に接続できないためダウンロードもできません。サーバーの一覧にあるモデルを選ぶか{near}、そのマシンを HF_HUB_OFFLINE なしでネットワークにつないでください。",
+    ),
+    "model_loading": ProblemRow(
+        "model",
+        "The server is still loading the model (status {status}). Wait a moment, and try again.",
+        "サーバーはまだモデルを読み込んでいます（ステータス {status}）。しばらく待ってから、もう一度試してください。",
     ),
     "model_not_loaded": ProblemRow(
         "model",
         "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
-        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
+        "サーバーがモデル{model}を読み込めませんでした{words}。サーバーのログと、モデルのフォルダーまたは名前を確かめてください。",
+    ),
+    "model_not_loaded/silently": ProblemRow(
+        "model",
+        "The server could not load the model{model}, and does not say why. Check its name, and upgrade mlx-lm there with `pip install -U mlx-lm` if it is older than 0.26.4.",
+        "サーバーがモデル{model}を読み込めず、理由も返しませんでした。モデル名を確かめ、mlx-lm が 0.26.4 より古ければサーバー側で `pip install -U mlx-lm` を実行してください。",
     ),
     "gpt_oss_unsupported": ProblemRow(
         "model",
         "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`（0.26.4 以降）を実行し、サーバーを起動し直してください。",
     ),
     "lossy_server": ProblemRow(
         "model",
         "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °). Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字が出ると、それ以降の回答が欠けます。サーバー側で `pip install -U mlx-lm`（0.26.4 以降）を実行し、サーバーを起動し直してください。",
     ),
     "unstable_server": ProblemRow(
         "model",
         "The server's mlx-lm {version} can stop answering when its prompt cache fails. Upgrade it there with `pip install -U mlx-lm` (0.31 or newer) and start the server again.",
-        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`（0.31 以降）を実行し、サーバーを起動し直してください。",
+    ),
+    "stream_defect": ProblemRow(
+        "model",
+        "The server's mlx-lm does not work with its version of MLX{words}. Upgrade both there with `pip install -U mlx mlx-lm`, and start the server again.",
+        "サーバーの mlx-lm と MLX のバージョンが合っていません{words}。サーバー側で `pip install -U mlx mlx-lm` を実行し、サーバーを起動し直してください。",
+    ),
+    "batching_defect": ProblemRow(
+        "model",
+        "The server's mlx-lm failed on several requests at once, which is a defect of that version{words}. Upgrade it there with `pip install -U mlx-lm` and start the server again, or send a seed, which keeps a request apart from others.",
+        "サーバーの mlx-lm が、複数のリクエストをまとめて処理するときの不具合で失敗しました{words}。サーバー側で `pip install -U mlx-lm` を実行してサーバーを起動し直すか、リクエストに seed を付けて単独で処理させてください。",
     ),
     "out_of_memory": ProblemRow(
         "model",
@@ -3816,47 +5269,52 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "empty_reply": ProblemRow(
         "generation",
         "The server closed the connection without a reply. Look at its log for the reason, which newer versions of mlx-lm send along.",
-        "サーバーが返答せずに接続を閉じました。サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
+        "サーバーが応答せずに接続を閉じました。サーバーのログで理由を確かめてください（新しい mlx-lm は理由も返します）。",
     ),
     "dead_server": ProblemRow(
         "generation",
         "The server took the request, but it can no longer generate text. Restart mlx_lm.server, and look at its log if it happens again.",
-        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
+        "サーバーはリクエストを受け取りましたが、応答を生成できない状態です。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
     ),
     "silent": ProblemRow(
         "generation",
-        "The server took the request, then sent nothing for {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
-        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
+        "The server took the request, then sent no reply within {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
+        "サーバーはリクエストを受け取りましたが、{seconds} 秒以内に応答しませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
+    ),
+    "silent/check": ProblemRow(
+        "generation",
+        "The server did not come to an end with its answer within {seconds} s. Try again in a minute, since it may be loading a model or answering somebody else, and restart mlx_lm.server if it stays so.",
+        "サーバーの応答が {seconds} 秒以内に終わりませんでした。モデルの読み込み中か、他の要求への応答中かもしれないため、1 分ほど待ってもう一度試し、変わらなければ mlx_lm.server を再起動してください。",
     ),
     "stalled": ProblemRow(
         "generation",
         "The server fell silent for {seconds} s in the middle of the reply. Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
-        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
+        "応答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
     ),
     "interrupted": ProblemRow(
         "generation",
         "The connection broke off before the reply was complete. Try again, and look at the server's log if it happens again (it may have run out of memory).",
-        "返答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
+        "応答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください（メモリー不足の可能性があります）。",
     ),
     "error_frame": ProblemRow(
         "generation",
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
-        "サーバーが返答の途中で処理をやめました{words}。サーバーのログを確かめて、もう一度試してください。",
+        "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは回答を始める前に{budget}トークンを使い切りました。最大トークン数（max_tokens）を増やすか、推論の深さ（reasoning effort）を下げてください。",
     ),
     "only_reasoning": ProblemRow(
         "reply",
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
-        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の深さ（reasoning effort）を下げてください。",
     ),
     "broken_call": ProblemRow(
         "reply",
         "The model began a tool call and did not finish it. Ask again.",
-        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
+        "モデルのツール呼び出しが途中で終わりました。もう一度尋ねてください。",
     ),
     "empty": ProblemRow(
         "reply",
@@ -3870,7 +5328,22 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
 # How an exchange with a server can fail, in the terms that every HTTP client has.
 
 Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
+Cause = Literal[
+    "",
+    "bad_url",
+    "bad_key",
+    "dns",
+    "refused",
+    "timeout",
+    "limit",
+    "proxy",
+    "tls",
+    "tls/http_only",
+    "tls/https_only",
+    "tls/certificate",
+    "tls/ca_file",
+    "not_a_reply",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -3879,11 +5352,14 @@ class Timeouts:
 
     `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
     other requests); `idle` is the longest silence after that, where keepalive comments count as life.
+    `short_answer` is the most for the whole of an error's body or a list of models (for the latter
+    mlx_lm.server looks through its whole cache), however it trickles.
     """
 
     connect: float = 5.0
     first_byte: float = 600.0
     idle: float = 120.0
+    short_answer: float = 30.0
 
     def limit(self, phase: Phase) -> float:
         """The limit that holds in a phase."""
@@ -3896,16 +5372,19 @@ class Failure:
 
     `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
     "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
+    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end, and "limit" the end of
+    what the caller allows for the whole exchange. `models` are the ids of GET
     /v1/models, None where nobody asked or nothing came.
     """
 
     phase: Phase
-    base_url: str
+    base_url: str = field(
+        repr=False
+    )  # may hold a password, as the next may repeat a key
     cause: Cause = ""
     status: int = 0
-    body: str = ""
-    location: str = ""
+    body: str = field(default="", repr=False)
+    location: str = field(default="", repr=False)
     model: str = ""
     models: tuple[str, ...] | None = None
     seconds: float = 0
@@ -3917,6 +5396,338 @@ class ServerError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text())
         self.problem = problem
+
+
+# ======================================================================================
+# harmony_core/server_words.py
+# What servers, proxies and TLS libraries say when they refuse, and the row of the table that it means.
+#
+# Read in the sources of the servers, or taken from public reports; `tests/corpus/server_words.json` holds
+# an example of each.
+
+# The status alone decides: whatever the body says, this is what helps.
+ROW_OF_SURE_STATUS: Final[Mapping[int, str]] = {
+    429: "rate_limited",
+    **dict.fromkeys(range(300, 400), "redirect"),
+    **dict.fromkeys((401, 403, 407), "unauthorized"),
+}
+# The status decides where the body does not say more.
+ROW_OF_STATUS: Final[Mapping[int, str]] = {
+    413: "too_large",
+    **dict.fromkeys((405, 501), "wrong_server"),
+    **dict.fromkeys((502, 503, 504), "bad_gateway"),
+}
+# What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX, llama.cpp,
+# vLLM, SGLang, Ollama and LM Studio say; the first match counts.
+ROW_OF_WORDS: Final[Mapping[str, str]] = {
+    "dead_server": "generation thread died",
+    "stream_defect": r"there is no stream\(",
+    "batching_defect": r"\[broadcast_shapes\]",
+    "gpt_oss_unsupported": "model type gpt_oss not supported",
+    "no_model": "a model path has to be given|no models? (is |are )?loaded",
+    "model_loading": r"(?<!error )(?<!failed )loading model"
+    "|model is (still |currently )?(loading|being loaded)",
+    "context_overflow": r"maximum (context|input|sequence) length|context[_ ]length[_ ]exceeded"
+    r"|exceed\w* (the |its )?((maximum|max|model'?s?|available|allowed) )*(context|n_ctx)"
+    "|exceed_context_size|context (size|length|window) (has been |was )?exceeded"
+    "|context ?window ?exceeded"
+    "|loaded with context length|greater than the context length|reached context length"
+    r"|longer than the (maximum )?model'?s? (context|length)"
+    "|prompt (is )?too (long|large)|context the overflows"
+    "|reduce the length of the (messages|prompt|input)|max_new_tokens` must be",
+    "template_refused": "(assistant|tool|system) message|has tool role|conversation roles"
+    r"|message containing <\|channel|chat[ _]template"
+    "|object' has no attribute|' is undefined|can only get item pairs",
+    "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
+    "unknown_model/offline": "cannot find (an|the) (appropriate|requested)|offline mode"
+    "|couldn['’]t connect to|local_?entry_?not_?found|outgoing traffic"
+    r"|max retries exceeded|nodename nor servname|name resolution|name or service not known",
+    "unknown_model": "repository not found|repo id must|local models must be relative"
+    "|model_not_found|try pulling it|invalid model identifier|no such model|unknown model"
+    r"|model [`'\"“]?\S{1,300}[`'\"”]? (was )?not found|model not found"
+    "|the model .{1,300}? does not exist|is not a valid model",
+    "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json"
+    "|failed to load model|error loading model",
+}
+# What OpenSSL and `requests` say of a handshake that failed.
+CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
+    "tls/http_only": "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL"
+    "|record layer failure|PACKET_LENGTH_TOO_LONG",
+    "tls/ca_file": "NO_CERTIFICATE_OR_CRL_FOUND|PEM lib|No such file|invalid path"
+    "|CA certificate bundle|NO_START_LINE|BAD_BASE64",
+    "tls/certificate": "CERTIFICATE_VERIFY_FAILED|match certificate|doesn't match",
+}
+# What a server that speaks TLS answers to plain http: words, or a TLS alert.
+HTTPS_ONLY: Final = re.compile(
+    r"(?i)http request to an https server|plain http request was sent to https"
+    r"|speaking plain http to an ssl|^\x15\x03|b'\\x15\\x03"
+)
+
+# ======================================================================================
+# harmony_core/diagnosis.py
+# From what is known of a failure to a row of the table in `problems.py`.
+#
+# Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
+# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
+#
+# No text holds an API key: addresses are shown without user name and query, and a server's own words are
+# quoted only where they say what to correct, with the key blotted out.
+
+# What an end and what a silence mean before the first byte of a reply, by the phase.
+_KIND_OF_END = {
+    "connect": "unreachable",
+    "headers": "empty_reply",
+    "first_byte": "dead_server",
+}
+_KIND_OF_SILENCE = {
+    "connect": "connect_timeout",
+    "headers": "silent",
+    "first_byte": "silent",
+}
+# Exceptions by class name, since this module may import neither a socket nor an HTTP library.
+_CAUSES: dict[str, Cause] = {
+    "InvalidHeader": "bad_key",
+    "UnicodeEncodeError": "bad_key",
+    "ProxyError": "proxy",
+    "InvalidProxyURL": "proxy",
+    "SSLError": "tls",
+    "ClientSSLError": "tls",
+    "gaierror": "dns",
+    "ConnectionRefusedError": "refused",
+    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
+    "TimeoutError": "timeout",
+    "HeadTooLong": "not_a_reply",
+    "LineTooLong": "not_a_reply",
+    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
+}
+_HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
+# What servers and proxies say of a path that they do not have, if anything.
+_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
+_HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
+_QUOTED_LENGTH = 200  # characters of the server's own words
+_MAX_ADDRESS = 500  # characters of an address that a server sends
+_MAX_COMPARED = 500  # ids of models that are compared with a name
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
+    chain = [error]
+    for link in chain:  # grows on the way
+        if cause := _named_cause(link):
+            return cause
+        inner = (link.__cause__, link.__context__, *link.args)
+        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
+    return ""
+
+
+def _named_cause(error: BaseException) -> Cause:
+    words = str(error)
+    if "CA certificate bundle" in words:  # of `requests`, in a plain OSError
+        return "tls/ca_file"
+    names = (base.__name__ for base in type(error).__mro__)
+    cause: Cause = next((_CAUSES[name] for name in names if name in _CAUSES), "")
+    if cause == "tls":
+        said = (
+            c for c, saying in CAUSE_OF_TLS_WORDS.items() if re.search(saying, words)
+        )
+        return next(said, "tls")
+    if HTTPS_ONLY.search(words):
+        return "tls/https_only"
+    return cause
+
+
+def server_version(fingerprint: str) -> tuple[int, int, int] | None:
+    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
+    match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def visible_url(url: str) -> str:
+    """An address as it may be shown: without user name, password and query."""
+    address = url.strip()
+    if address and "://" not in address:
+        address = f"http://{address}"
+    return re.sub(r"(?s)(?<=//).*@|[?#].*", "", address).rstrip("/")
+
+
+def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
+    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
+    return _filled(_problem_row(failure), failure, api_key)
+
+
+def explain_reply(
+    reply: Reply,
+    *,
+    base_url: str,
+    fingerprint: str = "",
+    deltas: int = 0,
+    max_tokens: int | None = None,
+    api_key: str = "",
+) -> Problem | None:
+    """Name the problem of a reply that did arrive; None when it is what was asked for.
+
+    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
+    """
+    row = _reply_row(reply, fingerprint, deltas)
+    failure = Failure("stream", base_url, body=reply.detail)
+    return _filled(row, failure, api_key, max_tokens) if row else None
+
+
+def _problem_row(failure: Failure) -> str:
+    if failure.phase == "status":
+        return _status_row(failure)
+    if failure.cause == "timeout":
+        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
+    if failure.cause == "limit":
+        return "silent/check"
+    tells = failure.cause.startswith(("tls/", "not_a_reply"))
+    known = failure.cause if failure.phase == "connect" or tells else ""
+    return known or _KIND_OF_END.get(failure.phase, "interrupted")
+
+
+def _status_row(failure: Failure) -> str:
+    if failure.status in ROW_OF_SURE_STATUS:
+        return ROW_OF_SURE_STATUS[failure.status]
+    is_page = _HTML.match(failure.body)
+    if failure.status < 400:
+        return "web_page" if is_page else "not_a_reply"
+    if HTTPS_ONLY.search(failure.body):
+        return "tls/https_only"
+    if not is_page and (row := _body_row(failure.body)):
+        return row
+    if failure.status in ROW_OF_STATUS:
+        return ROW_OF_STATUS[failure.status]
+    if failure.status >= 500:
+        return "server_error"
+    if is_page:
+        return "web_page"
+    return _not_found_row(failure) if failure.status == 404 else "bad_request"
+
+
+def _not_found_row(failure: Failure) -> str:
+    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
+    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
+        return "bad_request"
+    # mlx-lm before 0.28 says "Not Found", and just that, for a model that it cannot load, too.
+    if failure.models is None or failure.body.strip() != "Not Found":
+        return "wrong_path"
+    if failure.model in ("", *failure.models):
+        return "gpt_oss_unsupported"
+    return "unknown_model" if failure.models else "model_not_loaded/silently"
+
+
+def _body_row(body: str) -> str:
+    rows = (row for row, said in ROW_OF_WORDS.items() if re.search(said, body, re.I))
+    return next(rows, "")
+
+
+def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
+    counted = reply.usage.completion_tokens if reply.usage else 0
+    lost = counted - deltas > 2  # the end token and a blank before it have no delta
+    if lost and server_version(fingerprint) == (0, 26, 3):
+        return "lossy_server"
+    if reply.finish_reason == "error":
+        return _body_row(reply.detail) or "error_frame"
+    if reply.finish_reason == "not_a_stream":
+        return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
+    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
+        return "dead_server"
+    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
+        return "cut_in_reasoning"
+    return reply.outcome if reply.outcome in PROBLEMS else ""
+
+
+def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> Problem:
+    url = visible_url(failure.base_url)
+    match = _HOST_AND_PORT.search(url)
+    host, port = match.groups() if match else ("", "")
+    secrets = [*_secrets_of(failure.base_url, key)]
+    words = _quotable(failure.body, secrets)
+    target = failure.location[:_MAX_ADDRESS].partition("?")[0]
+    location = _printable(_without(secrets, visible_url(target)))
+    model = _printable(failure.model)[:_QUOTED_LENGTH]
+    near = ", ".join(_nearest(failure.model, failure.models or ()))
+    japanese = {
+        "budget": f"上限の {budget} " if budget else "",
+        "model": f"「{model}」" if model else "",
+        "near": f"（{near}）" if near else "",
+        "words": f"（「{words}」）" if words else "",
+        "location": f"（{location}）" if location else "",
+    }
+    return problem_of(
+        _case_of(row, host, failure.model),
+        japanese,
+        url=url,
+        host=host,
+        port=port or 8080,
+        status=failure.status,
+        seconds=f"{round(failure.seconds, 1):g}",
+        budget=f" (limit {budget})" if budget else "",
+        model=f" “{model}”" if model else "",
+        near=f": {near}" if near else "",
+        words=f": “{words}”" if words else "",
+        location=f" ({location})" if location else "",
+    )
+
+
+def _case_of(row: str, host: str, model: str) -> str:
+    """The row for just this host or wish, where the table has one."""
+    case = "localhost" if host.lower() in _LOCAL_HOSTS else host
+    if row == "unknown_model" and not model:
+        case = "unnamed"
+    named = f"{row}/{case}"
+    return named if named in PROBLEMS else row
+
+
+def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
+    """Up to three ids that resemble the name, by their last part: few people type the owner."""
+    name, models = model[:_QUOTED_LENGTH] or "gpt-oss", models[:_MAX_COMPARED]
+    wanted, *ends = (name.rpartition("/")[2].lower() for name in (name, *models))
+    near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
+    alike = [name for name, end in zip(models, ends, strict=True) if end in near]
+    return (alike or list(models))[:3]
+
+
+def _quotable(body: str, secrets: list[str]) -> str:
+    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
+    message = _message(body)
+    if _HTML.match(message) or "Traceback" in message:
+        return ""
+    line = _printable(" ".join(_without(secrets, message).split())).rstrip(".。 ")
+    return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
+
+
+def _printable(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return "".join(filter(str.isprintable, text))
+
+
+def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
+    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    yield from filter(None, (api_key.strip(), "".join(api_key.split())))
+    yield from (word for word in api_key.split() if len(word) > 3)
+    if user := re.search(r"(?s)//(.*)@", base_url):
+        plain = unquote(user[1])
+        yield base64.b64encode(plain.encode("utf-8", "replace")).decode()
+        yield from filter(None, (user[1].partition(":")[2], plain.partition(":")[2]))
+
+
+def _without(secrets: list[str], text: str) -> str:
+    """The text with the secrets blotted out."""
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return text
+
+
+def _message(body: str) -> str:
+    try:
+        value = load_json(body)
+    except ValueError:
+        return body
+    for name in ("error", "message", "detail"):
+        value = as_object(value).get(name, value)
+    return value if isinstance(value, str) else ""
 
 
 # ======================================================================================
@@ -3969,230 +5780,3 @@ def language_of(metadata: object) -> Language:
         case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
             return "ja"
     return "en"
-
-
-# ======================================================================================
-# harmony_core/diagnosis.py
-# From what is known of a failure to a row of the table in `problems.py`.
-#
-# Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
-# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
-#
-# No text holds an API key: addresses are shown without user name and query, and a server's own words are
-# quoted only where they say what to correct, with the key blotted out.
-
-# What an end and what a silence mean before the first byte of a reply, by the phase.
-_KIND_OF_END = {
-    "connect": "unreachable",
-    "headers": "empty_reply",
-    "first_byte": "dead_server",
-}
-_KIND_OF_SILENCE = {
-    "connect": "connect_timeout",
-    "headers": "silent",
-    "first_byte": "silent",
-}
-_ROW_OF_STATUS = {
-    413: "too_large",
-    429: "rate_limited",
-    **dict.fromkeys(range(300, 400), "redirect"),
-    **dict.fromkeys((401, 403, 407), "unauthorized"),
-    **dict.fromkeys((502, 503, 504), "bad_gateway"),
-}
-# What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX's allocator,
-# vLLM, Ollama and LM Studio say; the first match counts.
-_ROW_OF_WORDS = {
-    "dead_server": "generation thread died",
-    "gpt_oss_unsupported": "model type gpt_oss not supported",
-    "no_model": "a model path has to be given",
-    "template_refused": "(assistant|tool|system) message|has tool role|conversation roles"
-    r"|message containing <\|channel|chat[ _]template"
-    "|object' has no attribute|' is undefined|can only get item pairs",
-    "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
-    "unknown_model": "repository not found|repo id must|local models must be relative"
-    "|cannot find (an|the) (appropriate|requested)|model_not_found|try pulling it"
-    "|the model .* does not exist",
-    "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json",
-}
-# Exceptions by class name, since this module may import neither a socket nor an HTTP library.
-_CAUSES: dict[str, Cause] = {
-    "InvalidHeader": "bad_key",
-    "UnicodeEncodeError": "bad_key",
-    "ProxyError": "proxy",
-    "InvalidProxyURL": "proxy",
-    "SSLError": "tls",
-    "gaierror": "dns",
-    "ConnectionRefusedError": "refused",
-    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
-    "TimeoutError": "timeout",
-    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
-}
-_HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-# What servers and proxies say of a path that they do not have, if anything.
-_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
-_HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
-_QUOTED_LENGTH = 200  # characters of the server's own words
-
-
-def cause_of(error: BaseException) -> Cause:
-    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
-    chain = [error]
-    for link in chain:  # grows on the way
-        names = (base.__name__ for base in type(link).__mro__)
-        if cause := next((_CAUSES[name] for name in names if name in _CAUSES), None):
-            return cause
-        inner = (link.__cause__, link.__context__, *link.args)
-        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    return ""
-
-
-def server_version(fingerprint: str) -> tuple[int, int, int] | None:
-    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
-    match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None
-
-
-def visible_url(url: str) -> str:
-    """An address as it may be shown: without user name, password and query."""
-    address = url.strip()
-    if address and "://" not in address:
-        address = f"http://{address}"
-    return re.sub(r"(?s)(?<=//).*@|[?#].*", "", address).rstrip("/")
-
-
-def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
-    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
-    return _filled(_problem_row(failure), failure, api_key)
-
-
-def explain_reply(
-    reply: Reply,
-    *,
-    base_url: str,
-    fingerprint: str = "",
-    deltas: int = 0,
-    max_tokens: int | None = None,
-    api_key: str = "",
-) -> Problem | None:
-    """Name the problem of a reply that did arrive; None when it is what was asked for.
-
-    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
-    """
-    row = _reply_row(reply, fingerprint, deltas)
-    failure = Failure("stream", base_url, body=reply.detail)
-    return _filled(row, failure, api_key, max_tokens) if row else None
-
-
-def _problem_row(failure: Failure) -> str:
-    if failure.phase == "status":
-        return _status_row(failure)
-    if failure.cause == "timeout":
-        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
-    known = failure.cause if failure.phase == "connect" else ""
-    return known or _KIND_OF_END.get(failure.phase, "interrupted")
-
-
-def _status_row(failure: Failure) -> str:
-    if failure.status in _ROW_OF_STATUS:
-        return _ROW_OF_STATUS[failure.status]
-    if failure.status < 500 and _HTML.match(failure.body):
-        return "web_page"
-    if failure.status < 400:
-        return "not_a_reply"
-    if row := _body_row(failure.body):
-        return row
-    if failure.status == 404:
-        return _not_found_row(failure)
-    return "server_error" if failure.status >= 500 else "bad_request"
-
-
-def _not_found_row(failure: Failure) -> str:
-    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
-    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
-        return "bad_request"
-    if failure.models is None:
-        return "wrong_path"
-    # mlx-lm before 0.28 says "Not Found" for a model that it cannot load, too.
-    listed = failure.model in ("", *failure.models)
-    return "gpt_oss_unsupported" if listed else "unknown_model"
-
-
-def _body_row(body: str) -> str:
-    rows = (row for row, said in _ROW_OF_WORDS.items() if re.search(said, body, re.I))
-    return next(rows, "")
-
-
-def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
-    counted = reply.usage.completion_tokens if reply.usage else 0
-    lost = counted - deltas > 2  # the end token and a blank before it have no delta
-    if lost and server_version(fingerprint) == (0, 26, 3):
-        return "lossy_server"
-    if reply.finish_reason == "error":
-        return _body_row(reply.detail) or "error_frame"
-    if reply.finish_reason == "not_a_stream":
-        return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
-    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
-        return "dead_server"
-    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
-        return "cut_in_reasoning"
-    return reply.outcome if reply.outcome in PROBLEMS else ""
-
-
-def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> Problem:
-    url = visible_url(failure.base_url)
-    match = _HOST_AND_PORT.search(url)
-    host, port = match.groups() if match else ("", "")
-    case = f"{row}/{'localhost' if host.lower() in _LOCAL_HOSTS else host}"
-    words = _quotable(failure.body, key)
-    location = _without_key(visible_url(failure.location.partition("?")[0]), key)
-    near = ", ".join(_nearest(failure.model, failure.models or ()))
-    return problem_of(
-        case if case in PROBLEMS else row,
-        url=url,
-        host=host,
-        port=port or 8080,
-        status=failure.status,
-        seconds=f"{failure.seconds:g}",
-        budget=f" ({budget})" if budget else "",
-        model=f" “{failure.model}”" if failure.model else "",
-        near=f": {near}" if near else "",
-        words=f": “{words}”" if words else "",
-        location=f" ({location})" if location else "",
-    )
-
-
-def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
-    """Up to three ids that resemble the name, by their last part: few people type the owner."""
-    wanted, *ends = (name.rpartition("/")[2].lower() for name in (model, *models))
-    near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
-    alike = [name for name, end in zip(models, ends, strict=True) if end in near]
-    return (alike or list(models))[:3]
-
-
-def _quotable(body: str, api_key: str) -> str:
-    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
-    message = _message(body)
-    if _HTML.match(message) or "Traceback" in message:
-        return ""
-    line = " ".join(_without_key(message, api_key).split()).rstrip(".。 ")
-    line = "".join(filter(str.isprintable, line))  # no words may steer a terminal
-    return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
-
-
-def _without_key(text: str, api_key: str) -> str:
-    """The text with the key blotted out, as it was pasted and as it is sent."""
-    words = [word for word in api_key.split() if len(word) > 3]
-    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
-        text = text.replace(secret, "…")
-    return text
-
-
-def _message(body: str) -> str:
-    try:
-        value = load_json(body)
-    except ValueError:
-        return body
-    for name in ("error", "message", "detail"):
-        value = as_object(value).get(name, value)
-    return value if isinstance(value, str) else ""

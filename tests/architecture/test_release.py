@@ -58,6 +58,7 @@ def test_the_extras_install_what_the_code_imports_and_the_core_imports_nothing()
 def libraries(paths: Iterable[Path]) -> set[str]:
     """The third-party packages that these files import."""
     names = {name for path in paths for name in top_level(outside(path))}
+    names -= {"_typeshed"}  # read by type checkers alone
     return names - sys.stdlib_module_names
 
 

@@ -175,3 +175,31 @@ def test_stop_words_hold_for_json_too() -> None:
 
 def test_json_that_nobody_asked_for_is_not_judged() -> None:
     assert answer_of(*deltas("{}")).json_valid is None
+
+
+JSON_REPLIES = [
+    ('Here is the JSON: {"a": 1}', '{"a": 1}'),
+    ('Sure! Here you go:\n\n{"a": 1}\n\nAnything else?', '{"a": 1}'),
+    ('{"a": 1}{"a": 1}', '{"a": 1}'),
+    ('{"a": 1, "s": "x\ny"}', '{"a": 1, "s": "x\\ny"}'),
+    ("{'a': True}", '{"a": true}'),
+    ('{"a": [1, 2', '{"a": [1, 2]}'),
+]
+
+
+@pytest.mark.parametrize(("said", "meant"), JSON_REPLIES)
+def test_a_json_reply_is_mended(said: str, meant: str) -> None:
+    got = reply_of(*harmony("", said), json_reply=True)
+    assert (got.answer, got.json_valid) == (meant, True)
+
+
+def test_a_json_reply_that_was_cut_is_not_mended() -> None:
+    pieces = deltas('{"a": [1, 2', finish_reason="length")
+    got = answer_of(*pieces, json_reply=True)
+    assert (got.answer, got.json_valid) == ('{"a": [1, 2', False)
+
+
+def test_json_in_a_call_to_json_is_the_reply() -> None:
+    call = '<|channel|>commentary to=json<|message|>{"a":1}'
+    got = answer_of(*deltas(call), tools=["f"], json_reply=True)
+    assert (got.answer, got.json_valid, got.finish_reason) == ('{"a":1}', True, "stop")

@@ -18,6 +18,7 @@ from harmony_core.events import (
     Finish,
     Progress,
     ReasoningDelta,
+    ToolCall,
     Usage,
     collect,
 )
@@ -655,3 +656,43 @@ def test_random_json_never_raises_and_lets_no_surrogate_out(
         for event in read([piece]):
             for name in event.__slots__:  # type: ignore[attr-defined]
                 str(getattr(event, name)).encode()
+
+
+CALL_TOKENS = [
+    *("<|channel|>", "comment", "ary", " to=f", " <|constrain|>", "json"),
+    *("<|message|>", '{"a":1}', "<|call|>"),
+]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        ["<|start|>", "functions", ".f", " to=assistant", "<|channel|>"],
+        [" We", " wait"],
+    ],
+)
+def test_a_call_closed_by_its_marker_ends_the_reply_where_no_message_follows(
+    behind: list[str],
+) -> None:
+    stream = ChatStream(["f"])
+    *_, events = (stream.feed(text(token)) for token in CALL_TOKENS)
+    assert [type(event) for event in events] == [ToolCall]
+    assert not stream.finished
+    finish = [event for token in behind for event in stream.feed(text(token))]
+    assert finish == [Finish("tool_calls")]
+    assert stream.finished
+
+
+def test_silence_behind_a_closed_call_is_the_end_of_the_reply() -> None:
+    stream = ChatStream(["f"])
+    for token in CALL_TOKENS:
+        assert not stream.whole
+        stream.feed(text(token))
+    assert stream.whole
+    assert stream.close() == [Finish("tool_calls")]
+
+
+def test_a_further_call_may_follow_a_closed_one() -> None:
+    tokens = [*CALL_TOKENS, "<|start|>", "assistant", *CALL_TOKENS]
+    got = answer_of(*deltas(*tokens), tools=["f"])
+    assert [call.name for call in got.tool_calls] == ["f", "f"]

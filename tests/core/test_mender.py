@@ -175,6 +175,7 @@ WRAPPED: dict[str, Callable[[JsonObject], JsonObject]] = {
 @settings(max_examples=40)
 @given(value=OBJECTS)
 @example(value={"a": "```json\n{}\n```", "b": "// # /* \\' '\\'' \\\\ \x00\x7f\u2028"})
+@example(value={"A:\x1f": None})
 @example(value={"a": [{}, [[]], {"b": [True, None, "it's", 'say "x"']}]})
 def test_a_damaged_object_is_mended_to_what_it_was(
     kind: str, value: JsonObject

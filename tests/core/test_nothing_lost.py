@@ -58,24 +58,29 @@ def owed(text: str) -> Iterator[str]:
     """What no reading of the text may take for a part of a header.
 
     Text behind `<|message|>`, behind a terminator and at the start is owed, and so is
-    what follows a known channel or a recipient, unless the header goes on at the next
-    marker.
+    what follows a known channel, unless the header goes on at the next marker.
+    Arguments are not: what surrounds their object is mended away (rule 6), and so is
+    text behind a call (rule 10).
     """
     markers = [marker for marker in MARKERS.findall(text) if marker != "<|constrain|>"]
     bodies = re.split(
         "|".join(map(re.escape, {*CONTROL_TOKENS} - {"<|constrain|>"})), text
     )
-    for (opening, closing), body in zip(
-        pairwise(["", *markers, ""]), bodies, strict=True
+    in_call = False
+    for (opening, closing), body, header in zip(
+        pairwise(["", *markers, ""]), bodies, ["", *bodies], strict=False
     ):
         header_goes_on = closing in (MESSAGE, CHANNEL)
+        in_call |= "to=" in header
         if opening in (START, CHANNEL):
-            if not header_goes_on:
+            in_call |= "to=" in body
+            if not (header_goes_on or in_call):
                 yield from WORD.findall(behind_header(body, opening))
+        elif in_call:
+            continue
         elif MAY_BE_HEADER.search(body):
-            yield from WORD.findall(
-                body.partition("to=")[0] if header_goes_on else body
-            )
+            in_call = "to=" in body
+            yield from WORD.findall(body.partition("to=")[0])
         elif not FILLERS.fullmatch(body):
             yield body.strip().removeprefix("analysis")  # of the stripped spelling
 

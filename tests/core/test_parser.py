@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
+from harmony_core.edge_states import MAX_HEADER
 from harmony_core.events import (
     AnswerDelta,
     Event,
     FinishReason,
+    FurtherThought,
     ReasoningDelta,
     Reply,
     ToolCall,
 )
+from harmony_core.lexer import MARKER
 from harmony_core.markers import CONTROL_TOKENS
-from harmony_core.states import MAX_HEADER
 from tests.support.chunking import merged, random_cuts
 
 ANALYSIS = "<|channel|>analysis<|message|>"
@@ -251,9 +254,7 @@ def test_a_stream_may_turn_aligned_and_back() -> None:
 def shows_no_marker(case: Case) -> bool:
     """Whether no rule of unaligned text made a marker of this case text."""
     shown = f"{case.answer}{case.reasoning}{case.tool_calls}"
-    return "<" not in case.answer and not any(
-        token in shown for token in CONTROL_TOKENS
-    )
+    return not MARKER.search(shown) and not case.name.startswith("string:")
 
 
 @pytest.mark.parametrize(
@@ -265,9 +266,7 @@ def test_marker_by_marker_an_aligned_stream_means_the_same(case: Case) -> None:
 
 
 def split_at_markers(text: str) -> list[str]:
-    for token in CONTROL_TOKENS:
-        text = text.replace(token, f"\0{token}\0")
-    return text.split("\0")
+    return re.split(f"({MARKER.pattern})", text)
 
 
 # What is emitted when.
@@ -278,6 +277,13 @@ def test_answer_characters_arrive_in_the_feed_that_brings_them() -> None:
     parser.feed(FINAL)
     for character in "Hello, 世界 > | \n":
         assert parser.feed(character) == [AnswerDelta(character)]
+
+
+def test_a_further_thought_is_marked_and_its_text_stays_as_it_is() -> None:
+    parser = HarmonyParser()
+    events = parser.feed(ANALYSIS + "a<|end|>") + parser.feed(ANALYSIS + "b")
+    assert events == [ReasoningDelta("a"), FurtherThought("b")]
+    assert parser.feed("c") == [ReasoningDelta("c")]
 
 
 def test_only_what_could_be_the_start_of_a_marker_is_held() -> None:
@@ -368,7 +374,7 @@ def test_a_call_longer_than_its_bound_is_dropped_and_the_rest_is_kept() -> None:
 
 
 def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> None:
-    start, end = CALL + '{"a": "' + "x" * (MAX_ARGUMENTS - 9), 'xx"}<|call|>y'
+    start, end = CALL + '{"a": "' + "x" * (MAX_ARGUMENTS - 9), 'xx"}<|end|>y'
     parser = HarmonyParser(("f",))
     events = [event for piece in (start, *end) for event in parser.feed(piece)]
     assert collect([*events, *parser.close()]).answer == "y"
@@ -517,3 +523,55 @@ def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
     # A capital first: none of the words that begin a reply.
     spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled
+
+
+# Behind a call.
+
+
+def over(text: str, tools: Iterable[str] = ("f",)) -> bool:
+    """Whether a host may hang up, told by every character alike."""
+    parser, whole = HarmonyParser(tools), HarmonyParser(tools)
+    for character in text:
+        parser.feed(character)
+    whole.feed(text)
+    assert whole.over == parser.over
+    return parser.over
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        " We will wait.",
+        "<|start|>functions.f to=assistant<|channel|>commentary<|message|>",
+        "<|start|>tool",
+        "<|message|>",
+        "<|start|>user<|message|>",
+    ],
+)
+def test_a_host_may_hang_up_where_no_further_message_follows_a_call(
+    behind: str,
+) -> None:
+    assert over(CALL + "{}<|call|>" + behind)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["", "\n", "<|end|>", "assistant", "<|start|>assis", "<|channel|>commentary"],
+)
+def test_a_host_waits_while_a_further_message_may_follow_a_call(behind: str) -> None:
+    assert not over(CALL + "{}<|call|>" + behind)
+
+
+def test_a_call_that_nobody_can_run_ends_nothing() -> None:
+    assert not over(CALL + "print(1)<|call|> We wait.")
+    assert not over(CALL + "{}<|call|> We wait.", tools=("g",))
+
+
+def test_a_closed_call_is_known_until_something_else_begins() -> None:
+    parser = HarmonyParser(("f",))
+    parser.feed(CALL + "{}")
+    assert not parser.call_closed
+    parser.feed("<|call|>")
+    assert parser.call_closed
+    parser.feed("<|start|>assistant")
+    assert not parser.call_closed

@@ -12,6 +12,7 @@ from harmony_core.events import (
     AnswerDelta,
     Event,
     Finish,
+    FurtherThought,
     Progress,
     ReasoningDelta,
     ToolCall,
@@ -80,6 +81,11 @@ def test_thinking_after_an_answer_is_a_block_of_its_own() -> None:
         shown(R("a"), A("b"), R("c"), A("d"))
         == "<think>\na\n</think>\n\nb<think>\nc\n</think>\n\nd"
     )
+
+
+def test_two_thoughts_of_one_block_are_separated_by_a_blank_line() -> None:
+    events = R("a"), FurtherThought("b"), R("c"), A("d"), FurtherThought("e")
+    assert shown(*events, thinking="show") == "a\n\nbc\n\nde\n\n"
 
 
 def test_answers_keep_their_exact_text() -> None:

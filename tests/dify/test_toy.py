@@ -159,11 +159,12 @@ def test_a_chat_shows_the_thinking_folded_and_the_answer_clean(
     assert shown.usage["completion_tokens"] > len(shown.pieces) - 3  # type: ignore[operator]
 
 
-def test_two_thoughts_are_one_block(chat: Chat) -> None:
+def test_two_thoughts_are_one_block_with_a_blank_line_between(chat: Chat) -> None:
     known = TRANSCRIPTS["two_thoughts"]
+    thinking = known.thinking.replace("Second thought", "\n\nSecond thought")
     assert (
         chat.say(known.prompt).text
-        == f"<think>\n{known.thinking}\n</think>\n\n{known.answer}"
+        == f"<think>\n{thinking}\n</think>\n\n{known.answer}"
     )
 
 

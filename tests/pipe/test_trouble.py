@@ -281,12 +281,19 @@ def test_a_failing_event_emitter_does_not_stop_the_answer(
     assert joined(host.chat(__event_emitter__=broken)) == "Hello"
 
 
+class BrokenMessage(dict[str, object]):
+    """A message that cannot be read, as no host sends one."""
+
+    def get(self, *_: object) -> object:
+        raise TypeError
+
+
 def test_a_defect_becomes_an_error_and_a_traceback_in_the_log(
     host: Host, server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    no_json = {1, 2}
-    assert "TypeError" in error_of(host.chat(odd=no_json))
-    assert "TypeError" in host.complete(odd=no_json)["error"]["message"]
+    messages = [BrokenMessage(), {"role": "user", "content": "Hi"}]
+    assert "TypeError" in error_of(host.chat(messages=messages))
+    assert "TypeError" in host.complete(messages=messages)["error"]["message"]
     assert "Traceback" in caplog.text
 
 

@@ -1,0 +1,126 @@
+"""What the parser's states write: events, and the body of the message that is open.
+
+The rules are those of harmony.md.
+"""
+
+from __future__ import annotations
+
+from .arguments import Arguments, Closed
+from .events import AnswerDelta, Event, FurtherThought, ReasoningDelta, ToolCall
+from .lexer import MARKER
+from .markers import END, TERMINATORS
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+
+class Output:
+    """The events so far, and what the calls among them mean for the rest."""
+
+    __slots__ = (
+        "aligned", "call_prefix", "called", "calls", "events", "executable",
+        "incomplete", "over", "rereading", "thought", "tools",
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, as header.py wants them
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, also of calls that were dropped
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped
+        self.over = False  # behind an executable call comes no further message
+        self.thought = False  # a message of thinking was begun
+        self.rereading = False  # what a string without end had swallowed
+
+    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        """Give out what a message to a tool comes to: mostly one call."""
+        self.called.add(name)
+        settled = arguments.settle(name, self.tools, closed)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def no_message_follows(self) -> None:
+        """Note that the server goes on with something else than a further message."""
+        self.over = self.executable
+
+    def as_text(self, text: str) -> str:
+        """Text that holds markers, as a reader sees it: real ones never."""
+        return MARKER.sub("", text) if self.aligned else text
+
+
+class Body:
+    """The body of a message: for a `sink`, the arguments of a `call`, or for nobody."""
+
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
+
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether its text is for the reader, who may read about markers."""
+        return self.sink is AnswerDelta
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
+
+    def emit(self, text: str) -> None:
+        """Take text that is certain to be text of this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
+
+    def in_string(self) -> bool:
+        """Whether the arguments stop inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
+
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, unaligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
+
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text behind a terminator makes it a part of the text (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
+
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what a string without end has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
+        if rest and not self._arguments.settle(self._call, tools, closed):
+            self._out.called.add(self._call)
+            self._out.incomplete = True
+            return rest
+        self._out.end_call(self._call, self._arguments, closed)
+        return ""
