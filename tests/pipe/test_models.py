@@ -43,11 +43,16 @@ def test_the_servers_gpt_oss_models_are_listed_under_short_names(
 @pytest.mark.parametrize(
     ("patterns", "found"),
     [
-        ("", CACHE),
-        ("*", CACHE),
-        (" , ", CACHE),
+        ("", CACHE[:3]),
+        ("*", CACHE[:3]),
+        (" , ", CACHE[:3]),
         ("QWEN", CACHE[1:2]),
-        ("gpt-oss-20b, bge", [CACHE[0], CACHE[3]]),
+        ("gpt-oss-20b, qwen", CACHE[:2]),
+        ("gpt-oss-20b|qwen", CACHE[:2]),
+        ("gpt-oss-20b ；\nqwen", CACHE[:2]),
+        ("gpt-oss-120b、 qwen", CACHE[1:3]),
+        ("GPT_OSS", [CACHE[0], CACHE[2]]),
+        ("mlx_community/*_4BIT", CACHE[1:2]),
         ("mlx-community/*", CACHE[:2]),
         ("*-[0-9]b-*", CACHE[1:2]),
         ("nothing", []),
@@ -57,6 +62,31 @@ def test_the_filter_takes_parts_of_names_and_globs(
     patterns: str, found: list[str]
 ) -> None:
     assert wanted_models(CACHE, patterns) == found
+
+
+def test_a_name_that_is_written_with_underscores_is_found_with_hyphens() -> None:
+    assert wanted_models(["mlx-community/gpt_oss_20b"], "gpt-oss-20B") == [
+        "mlx-community/gpt_oss_20b"
+    ]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "BAAI/bge-m3",
+        "mlx-community/multilingual-e5-large-mlx",
+        "mlx-community/Qwen3-Embedding-0.6B-4bit-DWQ",
+        "mlx-community/Qwen3-Reranker-0.6B-mxfp8",
+        "text-embedding-nomic-embed-text-v1.5",
+        "mlx-community/embeddinggemma-300m-4bit",
+        "mlx-community/all-MiniLM-L6-v2-4bit",
+        "Alibaba-NLP/gte-Qwen2-7B-instruct",
+        "jina_colbert_v2",
+    ],
+)
+@pytest.mark.parametrize("patterns", ["", "*", "bge, embed, rerank, qwen, mlx"])
+def test_models_that_embed_or_rank_are_never_offered(model: str, patterns: str) -> None:
+    assert wanted_models([model], patterns) == []
 
 
 def test_equal_names_are_told_apart_by_what_precedes_them() -> None:
