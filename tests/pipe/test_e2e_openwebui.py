@@ -270,7 +270,7 @@ def test_the_json_import_brings_japanese_labels(
     visit.import_functions(EXPORT)
     visit.open_valves("MLX Harmony")
     expect(visit.page.get_by_text("ベース URL", exact=True)).to_be_visible()
-    expect(visit.page.get_by_text("思考の深さ", exact=True)).to_be_visible()
+    expect(visit.page.get_by_text("推論の深さ", exact=True)).to_be_visible()
     visit.shot("16-japanese-labels")
     visit.close()
 
