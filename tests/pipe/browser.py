@@ -40,11 +40,17 @@ def chromium() -> Iterator[Browser]:
 class Visit:
     """A person's browser tab on an Open WebUI.
 
-    `language` is the language that the person has chosen there. Pictures go to `shots`.
+    `language` is the language that the person has chosen there, `token` signs in another
+    person than the admin. Pictures go to `shots`.
     """
 
     def __init__(
-        self, browser: Browser, base_url: str, shots: Path, language: str = "en-US"
+        self,
+        browser: Browser,
+        base_url: str,
+        shots: Path,
+        language: str = "en-US",
+        token: str = "",
     ) -> None:
         self.base_url = base_url
         self._shots = shots
@@ -54,6 +60,8 @@ class Visit:
         )
         self.context.set_default_timeout(PATIENCE)
         self.context.add_init_script(f"localStorage.setItem('locale', '{language}')")
+        if token:
+            self.context.add_init_script(f"localStorage.setItem('token', '{token}')")
         self.page: Page = self.context.new_page()
 
     def close(self) -> None:
@@ -158,6 +166,13 @@ class Visit:
                 "button", name=re.compile("Selected model|選択したモデル")
             )
         ).to_be_visible()
+
+    @property
+    def chosen_model(self) -> Locator:
+        """The button that tells which model the chat is with."""
+        return self.page.get_by_role(
+            "button", name=re.compile("Selected model|Select a model")
+        )
 
     def use_tool(self, name: str) -> None:
         """Switch a tool on for this chat."""

@@ -61,7 +61,6 @@ def host_of_two(
         ('"http://a" "http://b"', [("a", "http://a"), ("b", "http://b")]),
         ("http://me:p=w@a/v1?k=v", [("a/v1", "http://me:p=w@a/v1?k=v")]),
         ("http://a http://a", [("a", "http://a")]),
-        ("", [("http:", "")]),
     ],
 )
 def test_addresses_stand_one_a_line_or_side_by_side_with_names_or_without(
@@ -85,6 +84,11 @@ def test_ids_of_further_servers_begin_with_their_name_or_their_position(
     setting: str, prefixes: list[str]
 ) -> None:
     assert [server.prefix for server in servers_from(Endpoint(setting, ""))] == prefixes
+
+
+def test_an_empty_setting_is_one_server_that_cannot_be_reached() -> None:
+    [server] = servers_from(" \n", "")
+    assert server.endpoint.base_url == ""
 
 
 def test_a_text_that_somebody_pasted_by_mistake_does_not_become_a_thousand_servers() -> (
