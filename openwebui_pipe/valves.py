@@ -9,9 +9,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FieldSerializationInfo,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    field_serializer,
     field_validator,
 )
 from pydantic.config import JsonDict
@@ -47,6 +49,12 @@ class ForgivingValves(BaseModel):
             return take(value)
         except ValidationError:
             return cls.model_fields[field.field_name or ""].default
+
+    @field_serializer("*")
+    def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
+        """The value to store; the form saves no empty text, so one that is the default is none."""
+        default = type(self).model_fields[field.field_name].default
+        return None if value == default == "" else value
 
 
 class PipeValves(ForgivingValves):
@@ -86,7 +94,7 @@ class PipeValves(ForgivingValves):
     MODEL_FILTER: str = Field(
         default="gpt-oss",
         description="Which of the server's models to offer: parts of their names, or"
-        " patterns with *, separated by commas. Empty offers all that can chat.",
+        " patterns with *, separated by commas. * alone offers all that can chat.",
     )
     MODEL_IDS: str = Field(
         default="",

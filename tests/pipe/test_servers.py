@@ -66,7 +66,7 @@ def host_of_two(
 def test_addresses_stand_one_a_line_or_side_by_side_with_names_or_without(
     setting: str, found: list[tuple[str, str]]
 ) -> None:
-    servers = servers_from(Endpoint(setting, ""))
+    servers = servers_from(Endpoint(setting))
     assert [(each.name, each.endpoint.base_url) for each in servers] == found
 
 
@@ -83,11 +83,11 @@ def test_addresses_stand_one_a_line_or_side_by_side_with_names_or_without(
 def test_ids_of_further_servers_begin_with_their_name_or_their_position(
     setting: str, prefixes: list[str]
 ) -> None:
-    assert [server.prefix for server in servers_from(Endpoint(setting, ""))] == prefixes
+    assert [server.prefix for server in servers_from(Endpoint(setting))] == prefixes
 
 
 def test_an_empty_setting_is_one_server_that_cannot_be_reached() -> None:
-    [server] = servers_from(" \n", "")
+    [server] = servers_from(Endpoint(" \n"))
     assert server.endpoint.base_url == ""
 
 
@@ -95,7 +95,7 @@ def test_a_text_that_somebody_pasted_by_mistake_does_not_become_a_thousand_serve
     None
 ):
     words = " ".join(f"word{number}" for number in range(1000))
-    assert len(servers_from(Endpoint(words, ""))) == MAX_SERVERS
+    assert len(servers_from(Endpoint(words))) == MAX_SERVERS
 
 
 @pytest.mark.parametrize(
