@@ -110,12 +110,10 @@ class Visit:
         expect(switch).to_have_attribute("aria-checked", "true")
 
     def open_valves(self, name: str) -> None:
-        """Open the Valves of a function."""
-        self._open_form(
-            self.function_row(name).get_by_role(
-                "button", name=re.compile("^(Valves|バルブ)$")
-            )
-        )
+        """Open the Valves of a function, behind a gear that has no label in 0.6."""
+        labelled = "button:is([aria-label=Valves], [aria-label=バルブ])"
+        gear = "button:has(path[d^='M9.594 3.94'])"
+        self._open_form(self.function_row(name).locator(f"{labelled}, {gear}"))
 
     def open_own_valves(self) -> None:
         """Open the user's settings, behind the sliders beside the message box."""
