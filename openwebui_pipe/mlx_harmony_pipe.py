@@ -19,47 +19,52 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      112  harmony_core/gpt_oss.py
-#      128  openwebui_pipe/valves.py
+#      130  harmony_core/gpt_oss.py
+#      176  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      246  openwebui_pipe/pipe.py
+#      334  openwebui_pipe/pipe.py
 #   JSON
-#      410  harmony_core/jsontext.py
+#      518  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      465  openwebui_pipe/background_tasks.py
-#      522  openwebui_pipe/chunks.py
-#      628  openwebui_pipe/model_list.py
-#      662  openwebui_pipe/status.py
-#      722  openwebui_pipe/reply.py
-#      836  openwebui_pipe/tool_policy.py
+#      608  openwebui_pipe/background_tasks.py
+#      670  openwebui_pipe/chunks.py
+#      776  openwebui_pipe/status.py
+#      836  openwebui_pipe/model_file.py
+#      910  openwebui_pipe/known_models.py
+#      977  openwebui_pipe/servers.py
+#     1070  openwebui_pipe/model_list.py
+#     1156  openwebui_pipe/reply.py
+#     1270  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#      880  harmony_core/response_format.py
-#      908  harmony_core/tools.py
-#      963  harmony_core/request.py
-#     1150  openwebui_pipe/transport.py
+#     1314  harmony_core/limits.py
+#     1333  harmony_core/response_format.py
+#     1363  harmony_core/request.py
+#     1624  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1310  harmony_core/events.py
-#     1468  harmony_core/markers.py
-#     1486  harmony_core/arguments.py
-#     1563  harmony_core/native_calls.py
-#     1684  harmony_core/lexer.py
-#     1737  harmony_core/state.py
-#     1833  harmony_core/header.py
-#     1973  harmony_core/states.py
-#     2347  harmony_core/parser.py
-#     2436  harmony_core/dialects.py
-#     2680  harmony_core/answer_filter.py
-#     2761  harmony_core/record_template.py
-#     2897  harmony_core/sse.py
-#     3011  harmony_core/chat.py
-#   History: what goes back to the model
-#     3301  harmony_core/reply_markup.py
-#     3409  harmony_core/history.py
+#     1813  harmony_core/events.py
+#     1971  harmony_core/markers.py
+#     1989  harmony_core/arguments.py
+#     2066  harmony_core/native_calls.py
+#     2187  harmony_core/lexer.py
+#     2240  harmony_core/state.py
+#     2336  harmony_core/header.py
+#     2476  harmony_core/states.py
+#     2850  harmony_core/parser.py
+#     2939  harmony_core/dialects.py
+#     3183  harmony_core/answer_filter.py
+#     3264  harmony_core/record_template.py
+#     3400  harmony_core/sse.py
+#     3514  harmony_core/chat.py
+#   History and tools: what goes to the model
+#     3806  harmony_core/reply_markup.py
+#     4020  harmony_core/history.py
+#     4267  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     3626  harmony_core/problems.py
-#     3868  harmony_core/failures.py
-#     3922  openwebui_pipe/phrases.py
-#     3974  harmony_core/diagnosis.py
+#     4389  harmony_core/problems.py
+#     4707  harmony_core/failures.py
+#     4782  harmony_core/server_words.py
+#     4847  harmony_core/diagnosis.py
+#     5114  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -69,13 +74,17 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 from __future__ import annotations
 import aiohttp
 import asyncio
+import base64
 import contextlib
 import difflib
 import importlib
 import json
 import logging
 import math
+import os
 import re
+import ssl
+import threading
 import time
 import uuid
 from collections import Counter, defaultdict, deque
@@ -90,22 +99,31 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from html import unescape
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
+from pathlib import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FieldSerializationInfo,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    field_serializer,
     field_validator,
 )
 from pydantic.config import JsonDict
 from typing import Annotated, Final, Literal, TypeAlias, Union
+from urllib.parse import unquote
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -117,6 +135,22 @@ Effort = Literal["low", "medium", "high"]
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 DEFAULT_EFFORT: Final[Effort] = "medium"
 
+# Also in the words that other models have for theirs.
+_EFFORT_NAMES: Final[dict[str, Effort]] = {
+    "none": "low",
+    "off": "low",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+# How people set the effort in a system prompt, since the template itself writes it so.
+_EFFORT_LINE = re.compile(
+    r"\s*+reasoning:[ \t]*+(high|medium|low)[ \t]*+(?:\r?\n\s*+|\Z)", re.IGNORECASE
+)
+
 CONTEXT_SIZE: Final = 131_072
 
 # The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
@@ -124,6 +158,20 @@ CONTEXT_SIZE: Final = 131_072
 DEFAULT_MAX_TOKENS: Final = 8192
 DEFAULT_TEMPERATURE: Final = 1.0
 DEFAULT_TOP_P: Final = 1.0
+
+
+def effort_named(wish: object) -> Effort | None:
+    """The effort that a wish means, in any case; None where it means no effort."""
+    return _EFFORT_NAMES.get(wish.strip().lower()) if isinstance(wish, str) else None
+
+
+def split_effort(instructions: str) -> tuple[Effort | None, str]:
+    """Take a first line like `Reasoning: high` from a system prompt: the effort, and the rest."""
+    line = _EFFORT_LINE.match(instructions)
+    if line is None:
+        return None, instructions
+    return effort_named(line[1]), instructions[line.end() :]
+
 
 # ======================================================================================
 # openwebui_pipe/valves.py
@@ -158,26 +206,66 @@ class ForgivingValves(BaseModel):
         except ValidationError:
             return cls.model_fields[field.field_name or ""].default
 
+    @field_serializer("*")
+    def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
+        """The value to store; the form saves no empty text, so one that is the default is none."""
+        default = type(self).model_fields[field.field_name].default
+        return None if value == default == "" else value
+
 
 class PipeValves(ForgivingValves):
     """The admin's settings."""
 
     BASE_URL: str = Field(
-        default="http://localhost:8080",
+        default="http://localhost:8585",
+        repr=False,  # may hold a password
         title="Base URL",
-        description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
-        " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
+        description="Address of mlx_lm.server --port 8585 (8080 is Open WebUI's own)."
+        " From inside Docker: http://host.docker.internal:8585, and start the server"
+        " with --host 0.0.0.0. Several servers: Studio = http://studio.local:8585"
+        " Mini = http://mini.local:8585.",
     )
     API_KEY: str = Field(
         default="",
+        repr=False,
         title="API key",
-        description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
+        description="Only for a proxy that asks for one: mlx_lm.server has no keys."
+        " With several servers one for all, or one for each in their order, with - for"
+        " none.",
         json_schema_extra=SECRET,
+    )
+    CA_FILE: str = Field(
+        default="",
+        title="CA file",
+        description="For https with certificates of your own: the path of the file with"
+        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " SSL_CERT_FILE or the usual authorities.",
+    )
+    VERIFY_TLS: bool = Field(
+        default=True,
+        title="Check certificates",
+        description="Switched off, anybody on the way can pretend to be the server, read"
+        " every chat and take the API key.",
     )
     MODEL_FILTER: str = Field(
         default="gpt-oss",
         description="Which of the server's models to offer: parts of their names, or"
-        " patterns with *, separated by commas. Empty offers all.",
+        " patterns with *, separated by commas. * alone offers all that can chat.",
+    )
+    MODEL_IDS: str = Field(
+        default="",
+        title="Model IDs",
+        description="Ids of models that are always offered, also while the server does"
+        " not list them, separated by commas.",
+    )
+    SAME_MODEL: Literal["per-server", "least-busy"] = Field(
+        default="per-server",
+        description="A model that several servers have: one entry for each server, or"
+        " one that goes to the server with the fewest answers at the moment.",
+    )
+    PREFIX: str = Field(
+        default="",
+        description="Put before the names of all models.",
     )
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
@@ -254,10 +342,10 @@ HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
 
-# Has a parameter of `ChatRequest` or means nothing to the server; the rest goes along.
+# Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
 BODY_FIELDS: Final = (
-    "model messages tools tool_choice stream stream_options metadata user stop"
-    " reasoning_effort max_tokens max_completion_tokens temperature response_format"
+    "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
+    " max_tokens max_completion_tokens temperature response_format"
 )
 
 
@@ -270,30 +358,38 @@ class Pipe:
     def __init__(self) -> None:
         self.valves = PipeValves()
         self._background = AnswersFirst()
-        self._models: ModelList | None = None
+        self._models = KnownModels(ModelFile(data_folder()))
 
     async def pipes(self) -> list[dict[str, str]]:
-        """The models to choose from; never none, for what is not listed is not usable."""
+        """The models to choose from."""
         valves = self.valves
-        endpoint = Endpoint(valves.BASE_URL, valves.API_KEY)
-        ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
-        names = short_names(wanted_models(ids, valves.MODEL_FILTER))
-        # mlx_lm.server's name for its own model; without a server, using it tells why.
-        names = names or {DEFAULT_MODEL: "gpt-oss (MLX)"}
-        return [{"id": model, "name": name} for model, name in names.items()]
-
-    async def _model_ids(self, endpoint: Endpoint, connect: float) -> tuple[str, ...]:
-        """The ids of the server's models; while it is down, those it listed last."""
-        known = self._models
-        if known is None or known.endpoint != endpoint:
-            known = ModelList(endpoint, (), -MODELS_FRESH)
-        if time.monotonic() - known.asked >= MODELS_FRESH:
-            async with http_session(connect) as session:
-                ids = await listed_models(session, endpoint)
-            self._models = known = ModelList(
-                endpoint, ids or known.ids, time.monotonic()
+        servers = servers_from(endpoint_of(valves))
+        endpoints = [server.endpoint for server in servers]
+        await self._models.refresh(endpoints, valves.CONNECT_TIMEOUT)
+        listed = {
+            server: wanted_models(
+                self._models.of(server.endpoint).ids, valves.MODEL_FILTER
             )
-        return known.ids
+            for server in servers
+        }
+        models = with_named_models(listed, valves.MODEL_IDS)
+        shared = valves.SAME_MODEL == "least-busy"
+        entries = model_entries(models, valves.PREFIX, shared)
+        return [{"id": model, "name": name} for model, name in entries.items()]
+
+    def _server_for(self, chosen: str, valves: PipeValves) -> tuple[ModelServer, str]:
+        """The server that answers for the model that was chosen, and its name there."""
+        servers = servers_from(endpoint_of(valves))
+        server, model = server_of(chosen, servers)
+        if valves.SAME_MODEL == "per-server":
+            return server, model
+
+        def burden(home: ModelServer) -> tuple[bool, int]:
+            down = not self._models.of(home.endpoint).answers
+            return down, self._background.answers_on(home.endpoint.base_url)
+
+        homes = [s for s in servers if model in self._models.of(s.endpoint).ids]
+        return min(homes or [server], key=burden), model
 
     async def pipe(
         self,
@@ -312,9 +408,11 @@ class Pipe:
         task = "" if streams or not __task__ else str(__task__)
         if task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
+        chosen = str(body.get("model", "")).partition(".")[2]
+        home, model = self._server_for(chosen, valves)
         exchange = Exchange(
-            request_of(body, valves, own, __tools__, task),
-            Endpoint(valves.BASE_URL, valves.API_KEY),
+            request_of(body, model, valves, own, __tools__, task),
+            home.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -322,7 +420,7 @@ class Pipe:
         thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
         maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
         status = Status(None if task else __event_emitter__, language)
-        server = valves.BASE_URL
+        server = home.endpoint.base_url
         hold = nullcontext() if task else self._background.answering(server)
         reply = PipeReply(exchange, maker, status, language, hold)
         if task:
@@ -337,27 +435,34 @@ class Pipe:
         return reply.chunks() if streams else await reply.completion()
 
 
+def endpoint_of(valves: PipeValves) -> Endpoint:
+    """The server, or the servers, as the admin describes them."""
+    return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
+
+
 def request_of(
     body: JsonObject,
+    model: str,
     valves: PipeValves,
     own: PipeUserValves,
     known_tools: object,
     task: str,
 ) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
-    effort = effort_of(body, valves, own)
+    effort, default_effort = effort_of(body), default_effort_of(valves, own)
+    if task and valves.TASKS == "low-effort":
+        effort = "low"
     extra = {
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
-    if task and valves.TASKS == "low-effort":
-        effort = "low"
-        extra.pop("chat_template_kwargs", None)
     stop = body.get("stop")
     return ChatRequest(
         messages=messages_of(body),
-        model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
+        model=model.removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
+        tool_choice=body.get("tool_choice"),
         effort=effort,
+        default_effort=default_effort,
         max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
         temperature=body.get("temperature", valves.TEMPERATURE),
         stop=stop if isinstance(stop, str | list) else None,
@@ -371,21 +476,24 @@ def messages_of(body: JsonObject) -> list[Json]:
     return as_list(body.get("messages"))
 
 
-def effort_of(body: JsonObject, valves: PipeValves, own: PipeUserValves) -> str:
-    """The reasoning effort: the chat's, else the user's, else the admin's."""
-    in_options = as_object(body.get("chat_template_kwargs")).get("reasoning_effort")
-    for wish in (body.get("reasoning_effort"), in_options, own.REASONING_EFFORT):
-        if isinstance(wish, str) and wish.strip().lower() in EFFORTS:
-            return wish.strip().lower()
-    return valves.REASONING_EFFORT
+def effort_of(body: JsonObject) -> str | None:
+    """The reasoning effort that the chat asks for, if it does."""
+    options = as_object(body.get("chat_template_kwargs"))
+    return effort_named(body.get("reasoning_effort")) or effort_named(
+        options.get("reasoning_effort")
+    )
+
+
+def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
+    """The effort where neither the chat nor its system prompt has one: the user's, else the admin's."""
+    return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
     """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
     for name in ("max_tokens", "max_completion_tokens"):
-        wish = body.get(name)
-        if isinstance(wish, int) and wish > 0:
-            return max(wish, at_least)
+        if wish := sendable_number(name, body.get(name)):
+            return max(int(wish), at_least)
     return max(valves.MAX_TOKENS, at_least)
 
 
@@ -413,6 +521,10 @@ def has_answer(reply: JsonObject) -> bool:
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
+
+MAX_DEPTH: Final = 50
+"""Objects and lists within each other in what is sent: the chat template recurses, and each level costs it
+several of a thousand frames."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -462,6 +574,37 @@ def sent_text(value: Json) -> str:
     return _SURROGATE.sub("\ufffd", value)
 
 
+def is_within_depth(value: Json, depth: int = MAX_DEPTH) -> bool:
+    """Whether no more than `depth` objects and lists are nested in each other."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(is_within_depth(part, depth - 1) for part in parts)
+
+
+def fitting_json(value: Json, depth: int = MAX_DEPTH) -> Json:
+    """The value without the parts that a server cannot read: too deep, too large, or no JSON at all."""
+    if isinstance(value, dict):
+        parts = ((name, part) for name, part in value.items() if isinstance(name, str))
+        kept = ((name, part) for name, part in parts if _fits(part, depth - 1))
+        return {name: fitting_json(part, depth - 1) for name, part in kept}
+    if isinstance(value, list | tuple):
+        return [
+            fitting_json(part, depth - 1) for part in value if _fits(part, depth - 1)
+        ]
+    return value
+
+
+def _fits(value: Json, depth: int) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return depth > 0
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, str)
+
+
 # ======================================================================================
 # openwebui_pipe/background_tasks.py
 # One Mac has one GPU: background tasks wait while an answer streams from it.
@@ -504,6 +647,11 @@ class AnswersFirst:
             if not lane.answers:
                 lane.quiet.set()
                 del lanes[server]
+
+    def answers_on(self, server: str) -> int:
+        """How many answers stream from a server at the moment."""
+        lane = self._here().get(server)
+        return lane.answers if lane else 0
 
     async def until_quiet(self, server: str, settle: float, patience: float) -> None:
         """Wait until no answer has streamed for `settle` of at most `patience` seconds.
@@ -626,40 +774,6 @@ def error_chunk(text: str) -> JsonObject:
 
 
 # ======================================================================================
-# openwebui_pipe/model_list.py
-# Which models are offered, and under which names.
-
-MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list stands: it is wanted on every page load."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What a server offered, and when it was asked last."""
-
-    endpoint: Endpoint
-    ids: tuple[str, ...]
-    asked: float
-
-
-def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
-    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
-    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
-
-
-def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
-    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
-    count = Counter(last for _, _, last in parts.values())
-    return {
-        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
-        for name, (owner, _, last) in parts.items()
-    }
-
-
-# ======================================================================================
 # openwebui_pipe/status.py
 # The line above an answer that tells what is going on.
 
@@ -717,6 +831,326 @@ class Status:
             # Whatever the host may raise there, the answer matters more.
             log.exception("Open WebUI did not take an event")
             self._emitter = None
+
+
+# ======================================================================================
+# openwebui_pipe/model_file.py
+# A small file with the models of each server, so that a restart does not forget them.
+
+FILE_NAME: Final = "mlx_harmony_models.json"
+MAX_FILE: Final = 4_000_000
+"""Bytes that are read; what is written stays below, by the three bounds that follow."""
+MAX_KEPT_SERVERS: Final = 32
+MAX_KEPT_MODELS: Final = 100
+MAX_KEPT_ID: Final = 256
+
+
+def data_folder() -> Path | None:
+    """The folder in which Open WebUI keeps its data; None outside of Open WebUI."""
+    try:
+        return Path(importlib.import_module("open_webui.env").DATA_DIR)
+    except (ImportError, AttributeError, TypeError):
+        return None
+
+
+class ModelFile:
+    """The file; without a folder nothing is kept, and no trouble with it stops anything."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / FILE_NAME if folder else None
+        self._lock = threading.Lock()
+
+    def models(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """The ids that were kept for a server."""
+        return tuple(
+            name
+            for name in as_list(self._read().get(address_of(endpoint)))
+            if isinstance(name, str)
+        )
+
+    def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
+        """Keep the ids of a server; those of the server that was kept first may go."""
+        address = address_of(endpoint)
+        good = [name for name in models if len(name) <= MAX_KEPT_ID]
+        kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
+        with self._lock:
+            lists = self._read()
+            if lists.pop(address, None) != kept:
+                newest = [*lists.items(), (address, kept)][-MAX_KEPT_SERVERS:]
+                self._write(dict(newest))
+
+    def _read(self) -> JsonObject:
+        if self._path is None:
+            return {}
+        try:
+            with self._path.open("rb") as file:
+                return as_object(load_json(file.read(MAX_FILE)))
+        except (OSError, ValueError):  # it is not there yet, or damaged
+            return {}
+
+    def _write(self, lists: JsonObject) -> None:
+        if self._path is None:
+            return
+        # Another process may read at the same time: it finds the old file or the new one.
+        fresh = self._path.with_name(f"{FILE_NAME}.{uuid.uuid4().hex}")
+        try:
+            fresh.write_text(dump_json(lists), "utf-8")
+            fresh.replace(self._path)
+        except (OSError, ValueError) as error:
+            log.warning("The list of models was not kept: %s", error)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+
+
+def address_of(endpoint: Endpoint) -> str:
+    """The address of a server, without a user name, a password or a key."""
+    return visible_url(endpoint.models_url)
+
+
+# ======================================================================================
+# openwebui_pipe/known_models.py
+# What each server listed last: asked for often, waited for briefly, and never forgotten.
+
+MODELS_FRESH: Final = 10.0
+"""Seconds for which a list stands: it is wanted on every page load."""
+SILENT_PATIENCE: Final = 0.5
+"""Seconds that a page waits for a server that gave no list the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The ids that a server listed last, whether it still does, and when it was asked."""
+
+    ids: tuple[str, ...]
+    answers: bool = True
+    asked: float = float("-inf")
+
+
+class KnownModels:
+    """The lists of all servers that are set."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._lists: dict[Endpoint, ModelList] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def of(self, endpoint: Endpoint) -> ModelList:
+        """What is known of a server."""
+        return self._lists.get(endpoint) or ModelList(())
+
+    async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
+        """Ask the servers anew, all at the same time.
+
+        A server that is down holds a page up once. Later its answer may come too late
+        for the page that asked, and then the next one has it.
+        """
+        known = self._lists
+        self._lists = {each: known[each] for each in endpoints if each in known}
+        if new := [each for each in endpoints if each not in known]:
+            kept = await asyncio.to_thread(lambda: [*map(self._file.models, new)])
+            for endpoint, ids in zip(new, kept, strict=True):
+                self._lists.setdefault(endpoint, ModelList(ids))
+        await asyncio.gather(*(self._refresh(each, connect) for each in endpoints))
+
+    async def _refresh(self, endpoint: Endpoint, connect: float) -> None:
+        known = self.of(endpoint)
+        if time.monotonic() - known.asked < MODELS_FRESH:
+            return
+        asking = asyncio.create_task(self._ask(endpoint, connect))
+        self._asking.add(asking)  # the loop itself keeps no task alive
+        asking.add_done_callback(self._asking.discard)
+        # The question has a limit of its own, LIST_TIMEOUT.
+        patience = None if known.answers else SILENT_PATIENCE
+        await asyncio.wait([asking], timeout=patience)
+
+    async def _ask(self, endpoint: Endpoint, connect: float) -> None:
+        async with http_session(connect) as session:
+            ids = await listed_models(session, endpoint)
+        known = self.of(endpoint)
+        self._lists[endpoint] = ModelList(
+            ids or known.ids, ids is not None, time.monotonic()
+        )
+        if ids and ids != known.ids:
+            await asyncio.to_thread(self._file.keep, endpoint, ids)
+
+
+# ======================================================================================
+# openwebui_pipe/servers.py
+# The servers that the setting Base URL names, and which of them a model is on.
+
+MAX_SERVERS: Final = 20
+"""Addresses that are read: all are asked for their models at the same time."""
+NO_KEY: Final = "-"
+"""Stands for "this server has no key" in a list of keys."""
+
+_SERVER_ENTRY: Final = re.compile(
+    r"""
+    (?:
+        ["“「] (?P<quoted> [^"”」:/\n]* ) ["”」] \s* [=＝:：]? \s*  # "Mac Studio" http://…
+      | (?P<plain> [^\s"=＝:：/,;] [^"=＝:：/,;\n]*? ) \s*
+        (?: [=＝：] | : (?=\s) ) \s*                        # Mac Studio = http://…
+    )?
+    (?P<address> [^\s,;]+ )
+    """,
+    re.VERBOSE,
+)
+_NAME_QUOTES: Final = '"“”「」'
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """A server, its name for people, and what the ids of its models begin with."""
+
+    name: str
+    endpoint: Endpoint
+    prefix: str = ""
+
+
+def servers_from(setting: Endpoint) -> list[ModelServer]:
+    """The servers whose addresses and keys the settings Base URL and API key list; one at least.
+
+    The first has no prefix, so its models keep their ids when a second server comes. A
+    wrong address is a server too: its models cannot be used, and the answer says why.
+    """
+    named = named_addresses(setting.base_url) or [("", "")]
+    keys = keys_for(len(named), setting.api_key)
+    servers: dict[Endpoint, ModelServer] = {}
+    taken: set[str] = set()
+    for (name, url), key in zip(named, keys, strict=True):
+        endpoint = replace(setting, base_url=url, api_key=key)
+        if endpoint in servers:
+            continue
+        prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
+        taken.add(prefix)
+        servers[endpoint] = ModelServer(name or place_of(endpoint), endpoint, prefix)
+    return list(servers.values())
+
+
+def named_addresses(setting: str) -> list[tuple[str, str]]:
+    """Names, where there are any, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    return [
+        (
+            (match["quoted"] or match["plain"] or "").strip(),
+            match["address"].strip(_NAME_QUOTES),
+        )
+        for match in islice(_SERVER_ENTRY.finditer(setting), MAX_SERVERS)
+    ]
+
+
+def keys_for(count: int, keys: str) -> list[str]:
+    """A key for every server: one is for all, several are in the order of the servers."""
+    words = keys.split()
+    if count == 1 or len(words) < 2:
+        return [keys] * count
+    words += [NO_KEY] * count
+    return ["" if word == NO_KEY else word for word in words[:count]]
+
+
+def prefix_of(name: str, position: int, taken: set[str]) -> str:
+    """What the ids of a further server begin with, from its name or else its position."""
+    word = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or f"server-{position}"
+    prefix = f"{word}::"
+    return prefix if prefix not in taken else f"{word}-{position}::"
+
+
+def place_of(endpoint: Endpoint) -> str:
+    """The host and port of an address, which stand for a server without a name."""
+    url = visible_url(endpoint.models_url).removesuffix("/v1/models")
+    return url.partition("://")[2]
+
+
+def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
+    """The server that the id of an offered model names, and what the server calls it."""
+    for server in servers[1:]:
+        if model.startswith(server.prefix):
+            return server, model.removeprefix(server.prefix)
+    return servers[0], model
+
+
+# ======================================================================================
+# openwebui_pipe/model_list.py
+# Which models are offered, under which ids and names.
+
+FALLBACK_NAME: Final = "gpt-oss (MLX)"
+"""For the model that the server was started with; without a server, using it tells why."""
+
+# What servers list beside the models that chat.
+_NO_CHAT: Final = re.compile(
+    r"(?<![a-z])(embed|rerank|bge-|e5-|gte-|all-minilm|colbert)"
+)
+_BETWEEN_WORDS: Final = re.compile(r"[,，、;；|\n]")
+
+
+def words_of(setting: str) -> list[str]:
+    """What a setting lists, separated by commas, `|`, semicolons or lines."""
+    return [word for part in _BETWEEN_WORDS.split(setting) if (word := part.strip())]
+
+
+def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
+    """The ids that match a pattern, part of an id or glob; "" is all that can chat.
+
+    `-` and `_` are alike, and so are capitals and small letters.
+    """
+    wishes = [alike(wish) for wish in words_of(patterns)]
+    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    return [
+        name
+        for name in ids
+        if any(fnmatchcase(alike(name), glob) for glob in globs)
+        and not _NO_CHAT.search(alike(name))
+    ]
+
+
+def alike(text: str) -> str:
+    """The text in the one spelling in which names are compared."""
+    return text.lower().replace("_", "-")
+
+
+def short_names(ids: Sequence[str]) -> dict[str, str]:
+    """Ids with their last component; those that share it, with what precedes it too."""
+    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
+    count = Counter(last for _, _, last in parts.values())
+    return {
+        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
+        for name, (owner, _, last) in parts.items()
+    }
+
+
+def with_named_models(
+    listed: Mapping[ModelServer, Sequence[str]], named: str
+) -> dict[ModelServer, list[str]]:
+    """The models of each server, with those that are offered whether it lists them or not."""
+    models = {server: [*ids] for server, ids in listed.items()}
+    for word in words_of(named):
+        server, model = server_of(word, [*listed])
+        if model not in models[server]:
+            models[server].append(model)
+    return models
+
+
+def model_entries(
+    models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
+) -> dict[str, str]:
+    """The ids and names that Open WebUI shows; never none, for what is not listed is not usable.
+
+    The name of the server is shown where there are several. With `shared`, a model that
+    several servers have is one entry, which has the id of the first.
+    """
+    lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
+    homes = Counter(model for ids in models.values() for model in ids)
+    entries: dict[str, str] = {}
+    joined: set[str] = set()
+    for server, ids in models.items():
+        names = short_names(ids) or {DEFAULT_MODEL: FALLBACK_NAME}
+        for model, name in names.items():
+            if model in joined:
+                continue
+            if shared and homes[model] > 1:
+                joined.add(model)
+            elif len(models) > 1:
+                name = f"{server.name} · {name}"
+            entries[server.prefix + model] = lead + name
+    return entries
 
 
 # ======================================================================================
@@ -878,6 +1312,25 @@ def name_of(tool: Json) -> str:
 
 
 # ======================================================================================
+# harmony_core/limits.py
+# How much is taken from a server: the bounds that both clients keep.
+
+MAX_HEAD: Final = 1024 * 1024
+"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes of an error that are read; what counts stands in the first few hundred."""
+
+MAX_LIST_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of a list of models; a longer one is not read at all."""
+
+MAX_MODELS: Final = 2000
+"""Models of a list that are offered."""
+
+MAX_ID: Final = 300
+"""Characters of a model's id; a longer one is left out."""
+
+# ======================================================================================
 # harmony_core/response_format.py
 # OpenAI's `response_format` in the words that the chat template bears.
 
@@ -898,66 +1351,13 @@ def response_section(wanted: Json) -> str:
         name, schema = "json_object", {"type": "object"}
         note = "The whole answer is one JSON object"
     note = f"// {note}, without any text or code fence around it."
-    return f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(schema)}"
+    return (
+        f"# Response Formats\n\n## {name}\n\n{note}\n{dump_json(fitting_json(schema))}"
+    )
 
 
 def _one_line(text: Json) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
-
-
-# ======================================================================================
-# harmony_core/tools.py
-# Tools in the shape that the chat template bears.
-
-
-def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
-    tool = as_object(tool)
-    function = as_object(tool.get("function", tool))
-    name = function.get("name")
-    return function if name and isinstance(name, str) else {}
-
-
-def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with what the template reads and nothing else; empty for what is none."""
-    function = as_object(sendable(function_of(tool)))
-    if not function:
-        return {}
-    description = function.get("description")
-    sent: JsonObject = {
-        "name": function["name"],
-        # Some copies of the template fail without one (mlx_server.md, its rule 7).
-        "description": description if isinstance(description, str) else "",
-        "parameters": _sendable_parameters(function.get("parameters")),
-    }
-    return {"type": "function", "function": sent}
-
-
-def _sendable_parameters(schema: Json) -> JsonObject:
-    schema = schema if isinstance(schema, dict) else {"type": "object"}
-    properties = as_object(schema.get("properties"))
-    written = {name: _sendable_property(spec) for name, spec in properties.items()}
-    return {**schema, "properties": written}
-
-
-def _sendable_property(spec: Json) -> Json:
-    """The property with a default that is text where the template adds it to one."""
-    if not isinstance(spec, dict) or not spec.keys() & {"enum", "oneOf"}:
-        return spec
-    default = spec.get("default", "")
-    return spec if isinstance(default, str) else {**spec, "default": dump_json(default)}
-
-
-def sendable(value: Json) -> Json:
-    """The value without nulls, numbers that JSON does not have, and control tokens."""
-    if isinstance(value, str):
-        return defuse(value)
-    if isinstance(value, dict):
-        pairs = ((defuse(str(name)), sendable(part)) for name, part in value.items())
-        return {name: part for name, part in pairs if part is not None}
-    if isinstance(value, list | tuple):
-        return [part for part in map(sendable, value) if part is not None]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # ======================================================================================
@@ -967,48 +1367,63 @@ def sendable(value: Json) -> Json:
 DEFAULT_MODEL: Final = "default_model"
 """What mlx_lm.server calls the model of its `--model`; any other may start a download."""
 
-# The least and the most of each number that the server takes (validate_model_parameters in
-# mlx_lm/server.py 0.32.2), written as whole numbers where it takes only those. A number
-# below the least is left out, because callers mean "not set" by -1; one above the most
-# becomes the most. `top_k` must be smaller than the vocabulary: past it the sampler raises,
-# and with it dies the thread that generates for every client.
-_NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
-    "max_tokens": (1, math.inf),
-    "max_completion_tokens": (1, math.inf),
-    "temperature": (0.0, math.inf),
+PENALTY_WINDOW: Final = 4096
+"""Most tokens that a penalty looks back on; at 10**12 the server's generating thread dies."""
+
+# All numbers that go to the server, with the least and the most of each, written as whole
+# numbers where it takes only those. A number below the least is left out, because callers
+# mean "not set" by -1; one above the most becomes the most. The server itself checks little
+# (validate_model_parameters in mlx_lm/server.py 0.32.2), and what its sampler does not bear
+# ends the thread that generates for every client: `top_k` must be smaller than the
+# vocabulary. XTC is left out: an `xtc_probability` ends that thread in versions before 0.32,
+# an `xtc_threshold` above 0.5 does in 0.32.2. tests/e2e/test_hostile_bodies.py tries all
+# bounds.
+NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
+    "max_tokens": (1, CONTEXT_SIZE),
+    "max_completion_tokens": (1, CONTEXT_SIZE),
+    "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
     "top_k": (0, 500),
     "min_p": (0.0, 1.0),
-    "repetition_penalty": (0.0, math.inf),
-    "presence_penalty": (-math.inf, math.inf),
-    "frequency_penalty": (-math.inf, math.inf),
+    "repetition_penalty": (0.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
     "seed": (0, 2**63 - 1),
     "top_logprobs": (1, 10),
-    "num_draft_tokens": (0, math.inf),
-    "repetition_context_size": (0, math.inf),
-    "presence_context_size": (0, math.inf),
-    "frequency_context_size": (0, math.inf),
-    "xtc_probability": (0.0, 1.0),
-    "xtc_threshold": (0.0, 1.0),
+    "num_draft_tokens": (0, 16),
+    "repetition_context_size": (0, PENALTY_WINDOW),
+    "presence_context_size": (0, PENALTY_WINDOW),
+    "frequency_context_size": (0, PENALTY_WINDOW),
 }
-_OTHER_FIELDS = {
-    "logprobs": bool,
-    "logit_bias": dict,
-    "adapters": str,
-    "draft_model": str,
+_OTHER_NAMES: Final = {"repeat_penalty": "repetition_penalty"}
+_DEFAULTS: Final[Mapping[str, Json]] = {
+    "max_tokens": DEFAULT_MAX_TOKENS,
+    "temperature": DEFAULT_TEMPERATURE,
+    "top_p": DEFAULT_TOP_P,
 }
 
-# `stop` would be matched inside the thinking, and `response_format` is ignored by
-# mlx_lm.server and bends the thinking on servers with grammars.
-_NEVER_EXTRA: Final = {"messages", "tools", "stream", "stop", "response_format"}
+
+_USER_INFO: Final = re.compile(r"(?<=://)([^/?#]*)@")
+# No name may steer a terminal, or hold half a character, which cannot be sent.
+_NOT_IN_MODEL_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL as people paste it, and an optional key."""
+    """An OpenAI-style server: its base URL as people paste it, and an optional key.
 
-    base_url: str
+    A user and password in the URL are sent as Basic auth, unless there is a key.
+    `ca_file` holds the certificates that https is checked with, a file or a folder of
+    them; without `verify` anybody can pretend to be the server and read along.
+    """
+
+    base_url: str = field(repr=False)
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    verify: bool = True
+
+    def __repr__(self) -> str:
+        return f"Endpoint({visible_url(self.base_url)!r})"
 
     @property
     def chat_url(self) -> str:
@@ -1027,12 +1442,27 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Accept": accept}
         if key := "".join(self.api_key.split()):  # a line break would begin a header
             headers["Authorization"] = "Bearer " + key
+        elif user := _USER_INFO.search(self._address):
+            pair = base64.b64encode(unquote(user[1]).encode()).decode()
+            headers["Authorization"] = "Basic " + pair
         return headers
+
+    def trusted(self, environment: Mapping[str, str]) -> str | bool:
+        """The certificates that https is checked with: a path, the usual ones, or False for no check."""
+        if not self.verify:
+            return False
+        names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        paths = (self.ca_file.strip(), *(environment.get(name, "") for name in names))
+        return next(filter(None, paths), True)
+
+    @property
+    def _address(self) -> str:
+        url = self.base_url.strip()
+        return url if "://" in url else "http://" + url.lstrip("/")
 
     @property
     def _root(self) -> str:
-        url = self.base_url.strip()
-        url = url if "://" in url else "http://" + url.lstrip("/")
+        url = _USER_INFO.sub("", self._address)
         for end in ("/chat/completions", "/models", "/v1", ""):
             url = url.rstrip("/").removesuffix(end)
         return url
@@ -1042,9 +1472,14 @@ class Endpoint:
 class ChatRequest:
     """What a host wants of the model, in OpenAI's terms.
 
-    `tools` are OpenAI tool objects, `response_format` an OpenAI one. Numbers may be strings;
-    what is no number in the server's range falls back to the default. `extra` is merged
-    last, for fields that have no parameter here. Nothing is sent as null.
+    `tools` are OpenAI tool objects, `response_format` and `tool_choice` OpenAI's fields.
+    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else one in
+    `extra`, else that of a line `Reasoning: high` at the start of the system prompt (which
+    is not sent), else `default_effort`.
+
+    `extra` may come from outside: only numbers, `logprobs` and the effort are taken from it,
+    and its numbers win. `template_options` go to the chat template as they are, where one
+    can replace the whole template: they may only come from an administrator.
     """
 
     messages: Sequence[Json]
@@ -1062,27 +1497,31 @@ class ChatRequest:
     response_format: Json = None
     stream: bool = True
     extra: Mapping[str, Json] = field(default_factory=dict)
+    tool_choice: Json = None
+    default_effort: str | None = None
+    template_options: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
         """The body: the same for the same conversation, so that the prompt cache holds."""
+        effort_in_prompt, messages = _split_effort(self._messages())
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
-            "messages": [*self._messages()],
+            "messages": [*messages],
             "stream": self.stream,
-            "max_tokens": DEFAULT_MAX_TOKENS,
-            "temperature": DEFAULT_TEMPERATURE,
-            "top_p": DEFAULT_TOP_P,
+            **self._numbers(),
         }
         if self.stream:
             body["stream_options"] = {"include_usage": True}
-        if tools := [tool for tool in map(sendable_tool, self.tools) if tool]:
+        if tools := [tool for tool in map(sendable_tool, self._tools()) if tool]:
             body["tools"] = [*tools]
-        effort = (self.effort or "").strip().lower()
-        if effort in EFFORTS:
+        options = as_object(sendable(dict(self.template_options)))
+        if effort := self._effort(effort_in_prompt):
             body["reasoning_effort"] = effort
-            body["chat_template_kwargs"] = {"reasoning_effort": effort}
-        _merge(body, self._numbers())
-        _merge(body, self.extra)
+            options["reasoning_effort"] = effort
+        if options:
+            body["chat_template_kwargs"] = options
+        if isinstance(logprobs := self.extra.get("logprobs"), bool):
+            body["logprobs"] = logprobs
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -1091,7 +1530,7 @@ class ChatRequest:
         Give each reply another `call_prefix`, so that no two calls of a conversation
         share an id.
         """
-        names = (function_of(tool).get("name") for tool in self.tools)
+        names = (function_of(tool).get("name") for tool in self._tools())
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return ChatStream(
             tools=[name for name in names if isinstance(name, str)],
@@ -1102,49 +1541,84 @@ class ChatRequest:
 
     def _messages(self) -> list[JsonObject]:
         """The conversation; cleaning joins what the reply must look like to the rest."""
-        section = response_section(self.response_format)
-        wanted: list[Json] = [{"role": "system", "content": section}] if section else []
+        sections = (
+            tool_section(self._tools(), self.tool_choice),
+            response_section(self.response_format),
+        )
+        wanted: list[Json] = [
+            {"role": "system", "content": section} for section in sections if section
+        ]
         return clean_history([*self.messages, *wanted])
 
+    def _tools(self) -> list[Json]:
+        return offered_tools(self.tools, self.tool_choice)
+
+    def _effort(self, in_prompt: Effort | None) -> Effort | None:
+        options = as_object(self.extra.get("chat_template_kwargs"))
+        in_extra = (self.extra.get("reasoning_effort"), options.get("reasoning_effort"))
+        wishes = (self.effort, *in_extra, in_prompt, self.default_effort)
+        return next(filter(None, map(effort_named, wishes)), None)
+
     def _numbers(self) -> JsonObject:
-        return {name: getattr(self, name, None) for name in _NUMBERS}
+        renamed = {name: self.extra.get(other) for other, name in _OTHER_NAMES.items()}
+        extra = {**renamed, **self.extra}
+        numbers = dict(_DEFAULTS)
+        for name in NUMBERS:
+            for wish in (getattr(self, name, None), extra.get(name)):
+                number = sendable_number(name, wish)
+                if number is not None:
+                    numbers[name] = number
+        return numbers
+
+
+def sendable_number(name: str, value: Json) -> float | None:
+    """The number as the server bears it in the field `name`; None where it means "not set"."""
+    least, most = NUMBERS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not least <= number < math.inf:
+        return None
+    number = min(value if isinstance(value, int) else number, most)
+    return int(number) if isinstance(least, int) else float(number)
+
+
+def _split_effort(
+    messages: list[JsonObject],
+) -> tuple[Effort | None, list[JsonObject]]:
+    """Take the effort out of the system prompt, which goes where nothing else is in it."""
+    match messages:
+        case [{"role": "system", "content": str(text)}, *rest]:
+            effort, text = split_effort(text)
+            first: JsonObject = {"role": "system", "content": text}
+            kept = [first, *rest] if text else rest
+            return effort, kept or [{"role": "user", "content": ""}]
+    return None, messages
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
     """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
+    ids, _ = listed_models_in(body)
+    return ids
+
+
+def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
+    """The same, and whether these are all: not where the list is cut, or longer than `MAX_MODELS`."""
     try:
         answer = load_json(body)
     except ValueError:
-        return ()
-    ids = [row.get("id") for row in objects_in(as_object(answer).get("data"))]
-    return tuple(dict.fromkeys(name for name in ids if name and isinstance(name, str)))
+        return (), False
+    rows = objects_in(as_object(answer).get("data"))
+    ids = [row.get("id") for row in rows[:MAX_MODELS]]
+    good = (name for name in ids if isinstance(name, str) and _is_model_id(name))
+    return tuple(dict.fromkeys(good)), len(rows) <= MAX_MODELS
 
 
-def _merge(body: JsonObject, fields: Mapping[str, Json]) -> None:
-    """Add what can be sent; in the place of another value only one of the same type."""
-    for name, value in fields.items():
-        if name in _NEVER_EXTRA:
-            continue
-        sent = _number(value, *_NUMBERS[name]) if name in _NUMBERS else sendable(value)
-        known = body.get(name)
-        if isinstance(known, dict) and isinstance(sent, dict):
-            body[name] = known | sent
-            continue
-        wanted = type(known) if known is not None else _OTHER_FIELDS.get(name, object)
-        if sent is not None and isinstance(sent, wanted):
-            body[name] = sent
-
-
-def _number(value: Json, least: float, most: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = min(value if isinstance(value, int) else float(value), most)
-        if not least <= number < math.inf:
-            return None
-        return int(number) if isinstance(least, int) else float(number)
-    except (ValueError, OverflowError):
-        return None
+def _is_model_id(name: str) -> bool:
+    return 0 < len(name) <= MAX_ID and not _NOT_IN_MODEL_IDS.search(name)
 
 
 # ======================================================================================
@@ -1155,9 +1629,8 @@ READ_SIZE: Final = 8192
 """Bytes parsed in one go: some thirty tokens, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
 """Seconds after which what was parsed is passed on, however much more has arrived."""
-ERROR_SIZE: Final = 65_536
 LIST_TIMEOUT: Final = 3.0
-"""Seconds for GET /v1/models, which runs whenever a page is loaded."""
+"""Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -1237,16 +1710,20 @@ class Exchange:
     ) -> aiohttp.ClientResponse:
         url, headers = self.endpoint.chat_url, self.endpoint.headers
         try:
+            check = tls_check(self.endpoint)
+        except OSError:
+            raise self._error("connect", "tls/ca_file") from None
+        try:
             async with asyncio.timeout(self.timeouts.first_byte):
                 return await session.post(
-                    url, data=body, headers=headers, allow_redirects=False
+                    url, data=body, headers=headers, ssl=check, allow_redirects=False
                 )
         except NO_CONNECTION as error:
             raise self._error("connect", cause_of(error)) from None
         except TimeoutError:
             raise self._error("headers", "timeout") from None
-        except (aiohttp.ClientError, OSError):
-            raise self._error("headers") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error("headers", cause_of(error)) from None
 
     def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
         """The error for a reply that did not come, or not whole."""
@@ -1259,14 +1736,7 @@ class Exchange:
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
         """What another status than 200 means; the model list tells an unknown one."""
-        body = b""
-        try:
-            async with asyncio.timeout(LIST_TIMEOUT):
-                body = await response.content.readexactly(ERROR_SIZE)
-        except asyncio.IncompleteReadError as end:
-            body = end.partial
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            pass
+        body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
             self.endpoint.base_url,
@@ -1293,18 +1763,51 @@ def http_session(connect: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=connector)
 
 
+def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    """How https is checked: with these certificates, in the usual way, or not at all.
+
+    Raises OSError for certificates that are not there.
+    """
+    trusted = endpoint.trusted(os.environ)
+    if isinstance(trusted, bool) or not endpoint.chat_url.startswith("https:"):
+        return trusted is not False
+    if os.path.isdir(trusted):
+        return ssl.create_default_context(capath=trusted)
+    return ssl.create_default_context(cafile=trusted)
+
+
+async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+    """What comes of a short body within its time and a limit, and whether that is all of it."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            while len(body) <= limit:
+                data = await content.read(READ_SIZE)
+                if not data:
+                    return bytes(body), True
+                body += data
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    return bytes(body[:limit]), False
+
+
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, none in an empty answer; None if none came in time."""
+    """The ids of GET /v1/models, none in an empty answer; None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
-    get = session.get(url, headers=headers, allow_redirects=False)
+    body, whole = b"no list", True
     try:
+        get = session.get(
+            url, headers=headers, ssl=tls_check(endpoint), allow_redirects=False
+        )
         async with asyncio.timeout(LIST_TIMEOUT), get as response:
-            body = await response.read() if response.status == 200 else b"no list"
+            if response.status == 200:
+                body, whole = await read_short(response.content, MAX_LIST_BYTES)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None
-    return models_from(body) or (None if body else ())
+    ids, _ = listed_models_in(body) if whole else ((), False)
+    return ids or (() if whole and not body else None)
 
 
 # ======================================================================================
@@ -1389,7 +1892,7 @@ class Finish:
 
     reason: FinishReason
     truncated: bool = False
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 
@@ -1412,7 +1915,7 @@ class Reply:
     truncated: bool = False
     finish_reason: FinishReason = "interrupted"
     usage: Usage | None = None
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # servers repeat keys
     json_valid: bool | None = None
     thought: bool = False
 
@@ -3104,6 +3607,8 @@ class ChatStream:
         if not self._is_stream:
             data = data if self._head else data.lstrip(_BLANKS)
             self._head += data[: MAX_BODY - len(self._head)]
+            if len(self._head) == MAX_BODY:
+                return self.close()
             if self._head.startswith(_BODY_STARTS):
                 return []
         events: list[Event] = []
@@ -3303,8 +3808,9 @@ def _error_words(frame: JsonObject) -> str:
 # What an assistant said, taken apart, in whatever markup a host or a client keeps it.
 #
 # Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
-# WebUI's `<details type="reasoning">`. An answer *about* markup must survive: what stands in Markdown code
-# is text. The patterns are linear: no two quantifiers compete for the same text.
+# WebUI's `<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must
+# survive: what stands in Markdown code or in the middle of a sentence is text, and a text is Harmony only if
+# it begins so. The patterns are linear: no two quantifiers compete for the same text.
 
 WORD_JOINER = "\u2060"
 """Invisible, no place for a line break, and kept by normalizers: parts what is no markup."""
@@ -3336,59 +3842,150 @@ _BLOCK = re.compile(
 )
 _ANY_TAG = re.compile(r"<(?=/?think|details)", re.IGNORECASE)
 _DETAILS_DRESS = re.compile(r"\A\s*<summary>[^<]*</summary>\s*|^> ?", re.MULTILINE)
+_MORE_ON_LINE = re.compile(r"[ \t]*+\S")
+
+# A tool call with its result, as Open WebUI 0.6 keeps it: on a line of its own or right behind another block.
+_STORED_CALL = re.compile(
+    rf"""
+      {_CODE.pattern}
+    | (?: ^[ \t]*+ | (?<=</details>) )
+      <details (?P<attributes> (?=\s[^<>]*type=["']?tool_calls) [^<>]*+ ) >
+      (?P<body> .*? ) (?: (?P<closed> </details\s*+> ) (?: [ \t\r\n]*\n )? | \Z )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+_ATTRIBUTE = re.compile(r"""\s([a-z_]++)=(?:"([^"]*+)"|'([^']*+)')""", re.IGNORECASE)
 
 # How a raw reply begins. A marker with a blank behind it is one that a sentence names.
 _RAW_START = re.compile(
-    r"\s*+(?:<\|(?:start|channel|message)\|>(?:\S|\Z)|assistant(?:analysis|final|commentary)"
-    r"|analysis(?=[^\W\da-z_])|commentary\s++to=|to=functions\.)"
+    r"""
+      \s*+ (?:
+        <\|(?:start|channel|message)\|> (?: \S | \Z )
+      | (?: assistant | to=[\w.-]++ ) <\|(?:channel|constrain|message)\|>
+      | assistant(?: analysis | final | commentary )
+      | analysis(?=[^\W\d_])
+      | (?: assistant | commentary ) \s++ to=
+      | to=functions\.
+      )
+    """,
+    re.VERBOSE,
 )
+
+
+def begins_as_harmony(text: str) -> bool:
+    """Whether this is a raw reply: one that only quotes Harmony further on is none."""
+    return _RAW_START.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A tool call that a host keeps within an answer, and the part of the answer before it.
+
+    `result` is None where the host stored none. Arguments and result are as they were before the host
+    encoded them, or the text itself where that is no JSON.
+    """
+
+    before: str
+    id: str
+    name: str
+    arguments: Json
+    result: Json
+
+
+def stored_calls(text: str) -> tuple[list[StoredCall], str]:
+    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text behind them.
+
+    A block without a name stays text, and so does one that nothing closes.
+    """
+    calls: list[StoredCall] = []
+    end = 0
+    for block in _STORED_CALL.finditer(text):
+        name = unescape(_attributes(block["attributes"] or "").get("name", "")).strip()
+        if name and block["closed"]:
+            before = text[end : block.start()].rstrip("\r\n")
+            calls.append(_stored_call(before, name, block))
+            end = block.end()
+    return calls, text[end:]
+
+
+def _stored_call(before: str, name: str, block: re.Match[str]) -> StoredCall:
+    given = _attributes(block["attributes"])
+    body = unescape(_DETAILS_DRESS.sub("", block["body"])).strip()
+    return StoredCall(
+        before=before,
+        id=unescape(given.get("id", "")),
+        name=name,
+        arguments=_decoded(given.get("arguments", "")),
+        result=_decoded(given["result"]) if "result" in given else body or None,
+    )
+
+
+def _attributes(text: str) -> dict[str, str]:
+    found = _ATTRIBUTE.findall(text)
+    return {name.lower(): double or single for name, double, single in found}
+
+
+def _decoded(text: str) -> Json:
+    """What an attribute holds: JSON, escaped as HTML."""
+    text = unescape(text)
+    try:
+        return load_json(text)
+    except ValueError:
+        return text
 
 
 def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
     The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
-    finds nothing: as removing markup can bring other markup together, this goes on until all is quiet.
+    finds nothing: as removing markup can bring other markup together, this goes on until nothing changes.
     """
     thoughts: list[str] = []
     calls: list[ToolCall] = []
     for _ in range(_MAX_LAYERS):
         before = text
-        if _is_harmony(text):
+        if begins_as_harmony(text):
             reply = parse(text)
             text = reply.answer
             thoughts.append(reply.reasoning)
             calls += reply.tool_calls
-        text = re.sub(r"\A[ \t\r\n]*\n", "", _without_thoughts(text, thoughts))
-        if text == before:
+        text = _without_terminator(_without_thoughts(text, thoughts))
+        text = re.sub(r"\A[ \t\r\n]*\n", "", text)
+        if text == before and not stored_calls(text)[0]:
             return text, thoughts, calls
     return WORD_JOINER + _ANY_TAG.sub("<" + WORD_JOINER, text), thoughts, calls
 
 
-def _is_harmony(text: str) -> bool:
-    """Whether this is a raw reply and no answer about Harmony."""
-    if _RAW_START.match(text) or text.rstrip().endswith(TERMINATORS):
-        return True
-    return MESSAGE in text and MESSAGE in _CODE.sub("", text)
+def _without_terminator(text: str) -> str:
+    """Drop the terminator of a bare answer. One behind a blank is a word of the last sentence."""
+    said = text.rstrip()
+    for token in TERMINATORS:
+        before = said.removesuffix(token)
+        if before != said and not before[-1:].isspace():
+            return before
+    return text
 
 
 def _without_thoughts(text: str, thoughts: list[str]) -> str:
     """Move thinking blocks from `text` to `thoughts`.
 
     A closing tag alone ends thinking that the server's template opened: all since the last block. A tag
-    that nothing closes is thinking that was cut off, but a word where text stands on both sides of it.
+    that nothing closes is thinking that was cut off. Both are words where text stands on either side.
     """
     if not _ANY_TAG.search(text):
         return text
     kept: list[str] = []
     end = at = words = 0
     while block := _BLOCK.search(text, at):
-        at = block.end()
         start, thought = block.start(), block["thought"]
+        follows_a_block = at == end and not text[at:start].strip()
+        at = block.end()
         if block["closed_alone"]:
             start, thought = end, text[end:start]
         elif not block["tag"]:
             continue  # code
+        elif block["closed"] and not follows_a_block and _is_quoted(block):
+            continue
         elif not (block["closed"] or _is_cut_off(block)):
             words += 1  # took along all that follows: look there again, within bounds
             at = block.start("thought") if words <= _MAX_LAYERS else at
@@ -3406,6 +4003,20 @@ def _is_cut_off(block: re.Match[str]) -> bool:
     return block["line_start"] is not None or next_character in "\r\n"
 
 
+def _is_quoted(block: re.Match[str]) -> bool:
+    """Whether a pair of tags is part of a sentence: one line, with text before and behind.
+
+    A letter right behind the pair begins the answer, but in scripts that write no blanks.
+    """
+    if block["line_start"] is not None or "\n" in block["thought"]:
+        return False
+    text, start, end = block.string, block.start(), block.end()
+    if text[end : end + 1].isalnum():
+        neighbour = text[start - 1 : start]
+        return neighbour.isalnum() and not neighbour.isascii()
+    return _MORE_ON_LINE.match(text, end) is not None
+
+
 # ======================================================================================
 # harmony_core/history.py
 # clean_history: whatever a host replays -> messages that the gpt-oss chat template accepts.
@@ -3419,7 +4030,9 @@ def _is_cut_off(block: re.Match[str]) -> bool:
 #   sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
 #   tool's word, where as a user's it would be obeyed.
 # - An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
-#   apart, and a partial answer at the end ("continue") stays the last message: the template takes both.
+#   apart: the template takes them.
+# - The template closes every answer. One at the end is what a host sends to have it continued, so a short
+#   user message asks for that.
 # - A message becomes the same whatever follows it, apart from later system messages, from results and from
 #   thinking, which goes when its loop ends. So the server's prompt cache stays warm.
 # A rule that is named by its number alone is one of mlx_server.md.
@@ -3427,6 +4040,10 @@ def _is_cut_off(block: re.Match[str]) -> bool:
 NO_RESULT = "No result was returned."
 UNKNOWN_TOOL = "unknown_tool"
 ATTACHMENT = "[attachment: this model reads text only]"
+CONTINUE = (
+    "Your last message was cut off. Go on exactly where it ends, in its language, without repeating any of it"
+    " and without an introduction."
+)
 
 _THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
 _NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
@@ -3463,10 +4080,11 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     """Turn OpenAI message dicts into ones that the gpt-oss chat template accepts and renders as meant.
 
     Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is left
-    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Nothing
-    in is nothing out; where none of the messages is worth sending, one empty user message is left.
+    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Behind an
+    answer at the end, `CONTINUE` asks for the rest of it. Nothing in is nothing out; where none of the
+    messages is worth sending, one empty user message is left.
     """
-    past = [_read_message(message) for message in messages if isinstance(message, dict)]
+    past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
     instructions = (message.text for message in past if message.role == "system")
     if system := "\n\n".join(filter(str.strip, instructions)):
@@ -3478,6 +4096,8 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     known: CallsById = {}
     for message in spoken:
         _write(cleaned, message, known)
+    if cleaned and cleaned[-1]["role"] == "assistant":
+        cleaned.append({"role": "user", "content": CONTINUE})
     return cleaned if cleaned or not messages else [{"role": "user", "content": ""}]
 
 
@@ -3494,7 +4114,7 @@ def defuse(text: str) -> str:
     return _SPECIAL_TOKEN_START.sub("<" + WORD_JOINER, text)
 
 
-def _read_message(message: JsonObject) -> PastMessage:
+def _read_message(message: JsonObject) -> list[PastMessage]:
     """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
     role = message.get("role")
     if role == "assistant":
@@ -3502,23 +4122,43 @@ def _read_message(message: JsonObject) -> PastMessage:
     text = defuse(_text_of(message.get("content"), instead=ATTACHMENT))
     if role in ("tool", "function"):
         call = _read_call(message.get("tool_call_id"), message)
-        return PastMessage("tool", text, calls=[call])
-    return PastMessage("system" if role in ("system", "developer") else "user", text)
+        return [PastMessage("tool", text, calls=[call])]
+    named = "system" if role in ("system", "developer") else "user"
+    return [PastMessage(named, text)]
 
 
-def _read_assistant(message: JsonObject) -> PastMessage:
+def _read_assistant(message: JsonObject) -> list[PastMessage]:
+    """The answer, and before it the tool calls that a host keeps in its text, each with what led to it."""
     content = message.get("content")
-    answer, thoughts, spoken = split_reply(_text_of(content))
+    stored, text = stored_calls(_text_of(content))
+    answer, thoughts, spoken = split_reply(text)
     parts = [message, *objects_in(content)]
     given = [_text_of(part.get(name)) for part in parts for name in _THOUGHT_FIELDS]
-    distinct = dict.fromkeys(map(str.strip, given + thoughts))  # hosts send one twice
-    thought = "\n\n".join(filter(None, distinct))
     native = objects_in(message.get("tool_calls"))
     calls = [_read_call(call.get("id"), call.get("function", call)) for call in native]
     legacy = as_object(message.get("function_call"))  # the older spelling of one call
     if not calls and legacy.get("name"):
         calls = [_read_call("", legacy)]
     calls = calls or [_read_call("", asdict(call)) for call in spoken]
+    steps = map(_read_stored_call, stored)
+    return [*steps, _assistant(answer, given + thoughts, calls)]
+
+
+def _read_stored_call(stored: StoredCall) -> PastMessage:
+    before, thoughts, _ = split_reply(stored.before)
+    call = _read_call(stored.id, {"name": stored.name, "arguments": stored.arguments})
+    step = _assistant(before, thoughts, [call])
+    if stored.result is not None:
+        result = defuse(_text_of(stored.result))
+        step.results.append(PastMessage("tool", result, calls=[call]))
+    return step
+
+
+def _assistant(
+    answer: str, thoughts: Iterable[str], calls: Sequence[PastCall]
+) -> PastMessage:
+    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts send one twice
+    thought = "\n\n".join(filter(None, distinct))
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
 
@@ -3541,7 +4181,8 @@ def _arguments(value: Json) -> str:
         parsed = load_json(text)
     except ValueError:
         parsed = None
-    written = _json_or_nothing(parsed) if isinstance(parsed, dict) else ""
+    usable = isinstance(parsed, dict) and is_within_depth(parsed)
+    written = _json_or_nothing(parsed) if usable else ""
     if not written:
         text = written = _json_or_nothing({"input": text})
     harmless = defuse(written)
@@ -3624,12 +4265,134 @@ def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, st
 
 
 # ======================================================================================
+# harmony_core/tools.py
+# Tools in the shape that the chat template bears, and OpenAI's `tool_choice`.
+#
+# The template reads a tool's JSON schema as it comes and adds texts to what it finds: a `required` that is
+# true, or a description that is a list, ends the request. What it reads gets the type that it expects.
+
+TOOL_REQUIRED: Final = (
+    "Your next message must call one of the functions. Do not answer it with text."
+)
+
+
+def function_of(tool: Json) -> JsonObject:
+    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
+    tool = as_object(tool)
+    function = as_object(tool.get("function", tool))
+    name = function.get("name")
+    return function if name and isinstance(name, str) else {}
+
+
+def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
+    """The tools that a `tool_choice` leaves: none, the one that it names, or all of them."""
+    if choice == "none":
+        return []
+    wanted = function_of(choice).get("name")
+    named = [
+        tool for tool in tools if wanted and function_of(tool).get("name") == wanted
+    ]
+    return named or list(tools)
+
+
+def tool_section(tools: Sequence[Json], choice: Json) -> str:
+    """A sentence for the instructions where a `tool_choice` wants a call, or ""."""
+    wants_a_call = choice == "required" or bool(function_of(choice))
+    return TOOL_REQUIRED if wants_a_call and any(map(function_of, tools)) else ""
+
+
+def sendable_tool(tool: Json) -> JsonObject:
+    """The tool with what the template reads and nothing else; empty for anything but a tool."""
+    function = as_object(sendable(function_of(tool)))
+    if not function:
+        return {}
+    parameters = _schema(function.get("parameters"))
+    sent: JsonObject = {
+        "name": function["name"],
+        # Some copies of the template fail without one (mlx_server.md, its rule 7).
+        "description": _description(function.get("description")),
+        "parameters": {"type": "object", "properties": {}, **parameters},
+    }
+    return {"type": "function", "function": sent}
+
+
+def _schema(schema: Json) -> JsonObject:
+    """The schema; what the template reads of it has the type that it expects, or is left out."""
+    given = as_object(schema)
+    written: JsonObject = {}
+    for name, part in given.items():
+        read = _READ_BY_TEMPLATE.get(name)
+        kept = read(part) if read else part
+        if kept or not read:
+            written[name] = kept
+    default = written.get("default", "")
+    if not isinstance(default, str) and given.keys() & {"enum", "oneOf"}:
+        written["default"] = dump_json(default)  # the template adds it to a text
+    return written
+
+
+def _properties(properties: Json) -> Json:
+    return {
+        name: spec if isinstance(spec, bool) else _schema(spec)
+        for name, spec in as_object(properties).items()
+    }
+
+
+def _variants(schemas: Json) -> Json:
+    return [_schema(schema) for schema in objects_in(schemas)]
+
+
+def _names(names: Json) -> Json:
+    return [name for name in as_list(names) if isinstance(name, str)]
+
+
+def _type(kind: Json) -> Json:
+    return kind if isinstance(kind, str) else _names(kind)
+
+
+def _description(given: Json) -> str:
+    """The description as text: lines may come as a list."""
+    if isinstance(given, list):
+        return "\n".join(filter(None, map(_description, given)))
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        return ""
+    return str(given)
+
+
+_READ_BY_TEMPLATE: Final[Mapping[str, Callable[[Json], Json]]] = {
+    "type": _type,
+    "description": _description,
+    "enum": as_list,
+    "oneOf": _variants,
+    "properties": _properties,
+    "items": _schema,
+    "required": _names,
+}
+
+
+def sendable(value: Json) -> Json:
+    """The value without nulls, control tokens, and what a server cannot read as JSON."""
+    return _sendable(fitting_json(value))
+
+
+def _sendable(value: Json) -> Json:
+    if isinstance(value, str):
+        return defuse(value)
+    if isinstance(value, dict):
+        named = ((defuse(name), _sendable(part)) for name, part in value.items())
+        return {name: part for name, part in named if part is not None}
+    if isinstance(value, list):
+        return [part for part in map(_sendable, value) if part is not None]
+    return value
+
+
+# ======================================================================================
 # harmony_core/problems.py
 # The table of everything that can go wrong with a server: what happened, and what to do next.
 #
 # A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"). It holds the stage
 # at which the exchange failed, two sentences in English and the same in Japanese, with blanks (`{url}`,
-# `{model}`, …) that `diagnosis.py` fills in.
+# `{model}`, …) that `diagnosis.py` fills in. Some kinds have several rows, each for one case or host.
 
 Language = Literal["en", "ja"]
 Stage = Literal[
@@ -3665,10 +4428,16 @@ class ProblemRow:
     ja: str
 
 
-def problem_of(name: str, **blanks: object) -> Problem:
-    """The problem that a row of the table describes, with its blanks filled in."""
+def problem_of(
+    name: str, ja: Mapping[str, object] | None = None, /, **blanks: object
+) -> Problem:
+    """The problem that a row of the table describes, with its blanks filled in.
+
+    `ja` holds those that read otherwise in Japanese.
+    """
     row, kind = PROBLEMS[name], name.partition("/")[0]
-    return Problem(kind, row.stage, row.en.format(**blanks), row.ja.format(**blanks))
+    japanese = row.ja.format(**{**blanks, **(ja or {})})
+    return Problem(kind, row.stage, row.en.format(**blanks), japanese)
 
 
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
@@ -3695,7 +4464,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "refused/localhost": ProblemRow(
         "connection",
         "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください(コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください)。",
+        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",
@@ -3709,8 +4478,28 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "tls": ProblemRow(
         "connection",
-        "A secure connection to {url} could not be set up. Write http:// instead of https:// (mlx_lm.server has no TLS), or check the proxy's certificate.",
-        "{url} への暗号化接続を確立できませんでした。https:// ではなく http:// と書くか(mlx_lm.server に TLS はありません)、プロキシの証明書を確かめてください。",
+        "A secure connection to {url} could not be set up. Check the address and the port, and look at the log of the proxy that speaks https there.",
+        "{url} への暗号化接続を確立できませんでした。アドレスとポートを確かめ、https を受け持つプロキシのログを確かめてください。",
+    ),
+    "tls/http_only": ProblemRow(
+        "connection",
+        "A secure connection to {url} could not be set up, because plain http is spoken there. Write http:// instead of https:// (mlx_lm.server has no TLS).",
+        "{url} は暗号化のない http で応答するため、暗号化接続を確立できませんでした。https:// ではなく http:// と書いてください（mlx_lm.server に TLS はありません）。",
+    ),
+    "tls/https_only": ProblemRow(
+        "connection",
+        "{url} speaks https only, and was asked in plain http. Write https:// instead of http:// in the base URL.",
+        "{url} は https だけを受け付けますが、http で接続しました。ベース URL を http:// ではなく https:// で書いてください。",
+    ),
+    "tls/certificate": ProblemRow(
+        "connection",
+        "The certificate of {url} is not trusted here, or it was made for another name. Set the file of the authority that signed it (CA file, or REQUESTS_CA_BUNDLE), and use the name that stands in the certificate.",
+        "{url} の証明書は信頼されていないか、別の名前に対するものです。署名した認証局のファイル（CA ファイル、または REQUESTS_CA_BUNDLE）を設定し、証明書に書かれた名前でアクセスしてください。",
+    ),
+    "tls/ca_file": ProblemRow(
+        "connection",
+        "The CA file cannot be used to check {url}: it is missing or holds no certificate. Correct its path (CA file, REQUESTS_CA_BUNDLE or SSL_CERT_FILE).",
+        "{url} の確認に使う CA ファイルが見つからないか、証明書が入っていません。パス（CA ファイル、REQUESTS_CA_BUNDLE または SSL_CERT_FILE）を直してください。",
     ),
     "proxy": ProblemRow(
         "connection",
@@ -3726,7 +4515,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "unauthorized": ProblemRow(
         "authorization",
         "{url} did not accept the request without a valid API key (status {status}). Enter the API key that the proxy in front of mlx_lm.server expects.",
-        "{url} は有効な API キーのないリクエストを受け付けませんでした(ステータス {status})。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
+        "{url} は有効な API キーのないリクエストを受け付けませんでした（ステータス {status}）。mlx_lm.server の前にあるプロキシが求める API キーを入力してください。",
     ),
     "wrong_path": ProblemRow(
         "request",
@@ -3736,32 +4525,47 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "rate_limited": ProblemRow(
         "request",
         "The server takes no more requests just now (status {status}). Wait a moment and try again.",
-        "サーバーは現在これ以上のリクエストを受け付けていません(ステータス {status})。しばらく待ってから、もう一度試してください。",
+        "サーバーは現在これ以上のリクエストを受け付けていません（ステータス {status}）。しばらく待ってから、もう一度試してください。",
     ),
     "redirect": ProblemRow(
         "request",
         "{url} sends the request on to another address{location}. Use the right address as the base URL, because redirects are not followed.",
-        "{url} はリクエストを別のアドレスに転送しようとしました{location}。転送には従わないため、正しいアドレスをベース URL に指定してください。",
+        "{url} はリクエストを別のアドレスに転送しようとしました{location}。リダイレクトには対応していないため、正しいアドレスをベース URL に指定してください。",
     ),
     "web_page": ProblemRow(
         "request",
-        "{url} answered with a web page instead of a reply. Check the address and the port: another program or a proxy's login page is there.",
-        "{url} は返答ではなく Web ページを返しました。アドレスとポートを確かめてください(別のプログラムかプロキシのログイン画面が応答しています)。",
+        "{url} answered with a web page instead of a reply. Check the address and the port: a proxy's login page or another program is there, perhaps Open WebUI itself, whose own port is 8080 too.",
+        "{url} は応答ではなく Web ページを返しました。アドレスとポートを確かめてください（プロキシのログイン画面か別のプログラム、たとえば同じ 8080 番を使う Open WebUI 自身が応答している可能性があります）。",
+    ),
+    "wrong_server": ProblemRow(
+        "request",
+        "{url} takes no chat requests (status {status}): it is not the model server, but perhaps Open WebUI itself, whose own port is 8080 too. Set the base URL to the address of mlx_lm.server.",
+        "{url} はチャットのリクエストを受け付けません（ステータス {status}）。モデルのサーバーではなく、同じ 8080 番を使う Open WebUI 自身などと思われるため、ベース URL を mlx_lm.server のアドレスに直してください。",
     ),
     "not_a_reply": ProblemRow(
         "request",
         "{url} answered with something that is not a chat reply. Check that the base URL belongs to mlx_lm.server.",
-        "{url} の応答はチャットの返答ではありません。ベース URL が mlx_lm.server のものか確かめてください。",
+        "{url} からチャットの応答とは異なるものが返りました。ベース URL が mlx_lm.server のものか確かめてください。",
     ),
     "bad_request": ProblemRow(
         "request",
         "The server refused the request (status {status}){words}. Correct the setting or the message that it names.",
-        "サーバーがリクエストを拒否しました(ステータス {status}){words}。そこに示された設定またはメッセージを直してください。",
+        "サーバーがリクエストを拒否しました（ステータス {status}）{words}。そこに示された設定またはメッセージを直してください。",
+    ),
+    "cut_list": ProblemRow(
+        "request",
+        "The list of models of {url} did not come whole, or is too long to be read. Name a model, or look at the server's log.",
+        "{url} のモデル一覧が最後まで届かなかったか、長すぎて読み取れません。モデル名を指定するか、サーバーのログを確かめてください。",
+    ),
+    "context_overflow": ProblemRow(
+        "request",
+        "The conversation is too long for the model as the server runs it{words}. Start a new chat, lower max_tokens, or give the server a larger context.",
+        "会話がサーバーで動いているモデルのコンテキスト長を超えています{words}。新しいチャットを始めるか、max_tokens を減らすか、サーバーのコンテキスト長を増やしてください。",
     ),
     "too_large": ProblemRow(
         "request",
         "The conversation is too large for the proxy in front of the server (status {status}). Raise the proxy's limit for request bodies, or start a new chat.",
-        "会話がサーバーの前にあるプロキシの上限を超えています(ステータス {status})。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
+        "会話がサーバーの前にあるプロキシの上限を超えています（ステータス {status}）。プロキシのリクエスト上限を上げるか、新しいチャットを始めてください。",
     ),
     "template_refused": ProblemRow(
         "request",
@@ -3771,12 +4575,12 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "server_error": ProblemRow(
         "request",
         "The server failed (status {status}){words}. Look at its log, and try again.",
-        "サーバーでエラーが起きました(ステータス {status}){words}。サーバーのログを確かめて、もう一度試してください。",
+        "サーバーでエラーが起きました（ステータス {status}）{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
     "bad_gateway": ProblemRow(
         "request",
         "The proxy at {url} gets no reply from the server behind it (status {status}). Check that mlx_lm.server is running, and raise the proxy's time limit if the prompt is long.",
-        "{url} のプロキシが背後のサーバーから応答を得られません(ステータス {status})。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
+        "{url} のプロキシが背後のサーバーから応答を得られません（ステータス {status}）。mlx_lm.server の動作を確かめ、プロンプトが長い場合はプロキシの制限時間を延ばしてください。",
     ),
     "no_model": ProblemRow(
         "model",
@@ -3786,27 +4590,57 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "unknown_model": ProblemRow(
         "model",
         "The server does not have the model{model}. Leave the model empty to use the one that is loaded, or choose one that the server lists{near}.",
-        "サーバーにないモデルです{model}。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+        "モデル{model}はサーバーにありません。モデル名を空にして読み込み済みのモデルを使うか、サーバーの一覧にあるモデルを選んでください{near}。",
+    ),
+    "unknown_model/unnamed": ProblemRow(
+        "model",
+        "The server asks for a model that it has{words}. Name one that the server lists{near}.",
+        "サーバーにあるモデルの名前が必要です{words}。サーバーの一覧にあるモデルを指定してください{near}。",
+    ),
+    "unknown_model/offline": ProblemRow(
+        "model",
+        "The server does not have the model{model}, and it cannot reach Hugging Face to download it. Choose one that the server lists{near}, or give that machine network access without HF_HUB_OFFLINE.",
+        "モデル{model}はサーバーになく、Hugging Face に接続できないためダウンロードもできません。サーバーの一覧にあるモデルを選ぶか{near}、そのマシンを HF_HUB_OFFLINE なしでネットワークにつないでください。",
+    ),
+    "model_loading": ProblemRow(
+        "model",
+        "The server is still loading the model (status {status}). Wait a moment, and try again.",
+        "サーバーはまだモデルを読み込んでいます（ステータス {status}）。しばらく待ってから、もう一度試してください。",
     ),
     "model_not_loaded": ProblemRow(
         "model",
         "The server could not load the model{model}{words}. Look at its log, and check the model's folder or name.",
-        "サーバーがモデルを読み込めませんでした{model}{words}。サーバーのログとモデルのフォルダー名を確かめてください。",
+        "サーバーがモデル{model}を読み込めませんでした{words}。サーバーのログと、モデルのフォルダーまたは名前を確かめてください。",
+    ),
+    "model_not_loaded/silently": ProblemRow(
+        "model",
+        "The server could not load the model{model}, and does not say why. Check its name, and upgrade mlx-lm there with `pip install -U mlx-lm` if it is older than 0.26.4.",
+        "サーバーがモデル{model}を読み込めず、理由も返しませんでした。モデル名を確かめ、mlx-lm が 0.26.4 より古ければサーバー側で `pip install -U mlx-lm` を実行してください。",
     ),
     "gpt_oss_unsupported": ProblemRow(
         "model",
         "The server could not load the model: its mlx-lm is too old for gpt-oss. Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm が古く gpt-oss に対応していないため、モデルを読み込めませんでした。サーバー側で `pip install -U mlx-lm`（0.26.4 以降）を実行し、サーバーを起動し直してください。",
     ),
     "lossy_server": ProblemRow(
         "model",
         "The server's mlx-lm 0.26.3 loses the rest of a reply at many characters (Japanese, emoji, °). Upgrade it there with `pip install -U mlx-lm` (0.26.4 or newer) and start the server again.",
-        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字以降の返答を失います。サーバー側で `pip install -U mlx-lm`(0.26.4 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm 0.26.3 は、日本語や絵文字、° などの文字が出ると、それ以降の回答が欠けます。サーバー側で `pip install -U mlx-lm`（0.26.4 以降）を実行し、サーバーを起動し直してください。",
     ),
     "unstable_server": ProblemRow(
         "model",
         "The server's mlx-lm {version} can stop answering when its prompt cache fails. Upgrade it there with `pip install -U mlx-lm` (0.31 or newer) and start the server again.",
-        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`(0.31 以降)を実行し、サーバーを起動し直してください。",
+        "サーバーの mlx-lm {version} は、プロンプトキャッシュの失敗で応答しなくなることがあります。サーバー側で `pip install -U mlx-lm`（0.31 以降）を実行し、サーバーを起動し直してください。",
+    ),
+    "stream_defect": ProblemRow(
+        "model",
+        "The server's mlx-lm does not work with its version of MLX{words}. Upgrade both there with `pip install -U mlx mlx-lm`, and start the server again.",
+        "サーバーの mlx-lm と MLX のバージョンが合っていません{words}。サーバー側で `pip install -U mlx mlx-lm` を実行し、サーバーを起動し直してください。",
+    ),
+    "batching_defect": ProblemRow(
+        "model",
+        "The server's mlx-lm failed on several requests at once, which is a defect of that version{words}. Upgrade it there with `pip install -U mlx-lm` and start the server again, or send a seed, which keeps a request apart from others.",
+        "サーバーの mlx-lm が、複数のリクエストをまとめて処理するときの不具合で失敗しました{words}。サーバー側で `pip install -U mlx-lm` を実行してサーバーを起動し直すか、リクエストに seed を付けて単独で処理させてください。",
     ),
     "out_of_memory": ProblemRow(
         "model",
@@ -3816,47 +4650,52 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "empty_reply": ProblemRow(
         "generation",
         "The server closed the connection without a reply. Look at its log for the reason, which newer versions of mlx-lm send along.",
-        "サーバーが返答せずに接続を閉じました。サーバーのログで理由を確かめてください(新しい mlx-lm は理由も返します)。",
+        "サーバーが応答せずに接続を閉じました。サーバーのログで理由を確かめてください（新しい mlx-lm は理由も返します）。",
     ),
     "dead_server": ProblemRow(
         "generation",
         "The server took the request, but it can no longer generate text. Restart mlx_lm.server, and look at its log if it happens again.",
-        "サーバーはリクエストを受け取りましたが、文章を生成できなくなっています。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
+        "サーバーはリクエストを受け取りましたが、応答を生成できない状態です。mlx_lm.server を再起動し、再発する場合はそのログを確かめてください。",
     ),
     "silent": ProblemRow(
         "generation",
-        "The server took the request, then sent nothing for {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
-        "サーバーはリクエストを受け取ったあと、{seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
+        "The server took the request, then sent no reply within {seconds} s. Restart mlx_lm.server if it is stuck, or raise the first-byte timeout if the prompt is long.",
+        "サーバーはリクエストを受け取りましたが、{seconds} 秒以内に応答しませんでした。停止しているなら mlx_lm.server を再起動し、プロンプトが長いなら最初の応答までの制限時間を延ばしてください。",
+    ),
+    "silent/check": ProblemRow(
+        "generation",
+        "The server did not come to an end with its answer within {seconds} s. Try again in a minute, since it may be loading a model or answering somebody else, and restart mlx_lm.server if it stays so.",
+        "サーバーの応答が {seconds} 秒以内に終わりませんでした。モデルの読み込み中か、他の要求への応答中かもしれないため、1 分ほど待ってもう一度試し、変わらなければ mlx_lm.server を再起動してください。",
     ),
     "stalled": ProblemRow(
         "generation",
         "The server fell silent for {seconds} s in the middle of the reply. Restart mlx_lm.server if it is stuck, or raise the idle timeout.",
-        "返答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
+        "応答の途中で、サーバーが {seconds} 秒間何も送ってきませんでした。停止しているなら mlx_lm.server を再起動するか、無通信の制限時間を延ばしてください。",
     ),
     "interrupted": ProblemRow(
         "generation",
         "The connection broke off before the reply was complete. Try again, and look at the server's log if it happens again (it may have run out of memory).",
-        "返答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください(メモリー不足の可能性があります)。",
+        "応答が終わる前に接続が切れました。もう一度試し、再発する場合はサーバーのログを確かめてください（メモリー不足の可能性があります）。",
     ),
     "error_frame": ProblemRow(
         "generation",
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
-        "サーバーが返答の途中で処理をやめました{words}。サーバーのログを確かめて、もう一度試してください。",
+        "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
-        "モデルは回答の前にトークンを使い切りました{budget}。max_tokens を増やすか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは回答を始める前に{budget}トークンを使い切りました。最大トークン数（max_tokens）を増やすか、推論の深さ（reasoning effort）を下げてください。",
     ),
     "only_reasoning": ProblemRow(
         "reply",
         "The model thought, but gave no answer. Ask again, or lower the reasoning effort.",
-        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の強さ(reasoning effort)を下げてください。",
+        "モデルは思考しただけで、回答しませんでした。もう一度尋ねるか、推論の深さ（reasoning effort）を下げてください。",
     ),
     "broken_call": ProblemRow(
         "reply",
         "The model began a tool call and did not finish it. Ask again.",
-        "モデルがツール呼び出しを途中で終えました。もう一度尋ねてください。",
+        "モデルのツール呼び出しが途中で終わりました。もう一度尋ねてください。",
     ),
     "empty": ProblemRow(
         "reply",
@@ -3870,7 +4709,22 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
 # How an exchange with a server can fail, in the terms that every HTTP client has.
 
 Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
-Cause = Literal["", "bad_url", "bad_key", "dns", "refused", "timeout", "tls", "proxy"]
+Cause = Literal[
+    "",
+    "bad_url",
+    "bad_key",
+    "dns",
+    "refused",
+    "timeout",
+    "limit",
+    "proxy",
+    "tls",
+    "tls/http_only",
+    "tls/https_only",
+    "tls/certificate",
+    "tls/ca_file",
+    "not_a_reply",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -3879,11 +4733,14 @@ class Timeouts:
 
     `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
     other requests); `idle` is the longest silence after that, where keepalive comments count as life.
+    `short_answer` is the most for the whole of an error's body or a list of models (for the latter
+    mlx_lm.server looks through its whole cache), however it trickles.
     """
 
     connect: float = 5.0
     first_byte: float = 600.0
     idle: float = 120.0
+    short_answer: float = 30.0
 
     def limit(self, phase: Phase) -> float:
         """The limit that holds in a phase."""
@@ -3896,16 +4753,19 @@ class Failure:
 
     `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
     "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end. `models` are the ids of GET
+    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end, and "limit" the end of
+    what the caller allows for the whole exchange. `models` are the ids of GET
     /v1/models, None where nobody asked or nothing came.
     """
 
     phase: Phase
-    base_url: str
+    base_url: str = field(
+        repr=False
+    )  # may hold a password, as the next may repeat a key
     cause: Cause = ""
     status: int = 0
-    body: str = ""
-    location: str = ""
+    body: str = field(default="", repr=False)
+    location: str = field(default="", repr=False)
     model: str = ""
     models: tuple[str, ...] | None = None
     seconds: float = 0
@@ -3917,6 +4777,338 @@ class ServerError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text())
         self.problem = problem
+
+
+# ======================================================================================
+# harmony_core/server_words.py
+# What servers, proxies and TLS libraries say when they refuse, and the row of the table that it means.
+#
+# Read in the sources of the servers, or taken from public reports; `tests/corpus/server_words.json` holds
+# an example of each.
+
+# The status alone decides: whatever the body says, this is what helps.
+ROW_OF_SURE_STATUS: Final[Mapping[int, str]] = {
+    429: "rate_limited",
+    **dict.fromkeys(range(300, 400), "redirect"),
+    **dict.fromkeys((401, 403, 407), "unauthorized"),
+}
+# The status decides where the body does not say more.
+ROW_OF_STATUS: Final[Mapping[int, str]] = {
+    413: "too_large",
+    **dict.fromkeys((405, 501), "wrong_server"),
+    **dict.fromkeys((502, 503, 504), "bad_gateway"),
+}
+# What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX, llama.cpp,
+# vLLM, SGLang, Ollama and LM Studio say; the first match counts.
+ROW_OF_WORDS: Final[Mapping[str, str]] = {
+    "dead_server": "generation thread died",
+    "stream_defect": r"there is no stream\(",
+    "batching_defect": r"\[broadcast_shapes\]",
+    "gpt_oss_unsupported": "model type gpt_oss not supported",
+    "no_model": "a model path has to be given|no models? (is |are )?loaded",
+    "model_loading": r"(?<!error )(?<!failed )loading model"
+    "|model is (still |currently )?(loading|being loaded)",
+    "context_overflow": r"maximum (context|input|sequence) length|context[_ ]length[_ ]exceeded"
+    r"|exceed\w* (the |its )?((maximum|max|model'?s?|available|allowed) )*(context|n_ctx)"
+    "|exceed_context_size|context (size|length|window) (has been |was )?exceeded"
+    "|context ?window ?exceeded"
+    "|loaded with context length|greater than the context length|reached context length"
+    r"|longer than the (maximum )?model'?s? (context|length)"
+    "|prompt (is )?too (long|large)|context the overflows"
+    "|reduce the length of the (messages|prompt|input)|max_new_tokens` must be",
+    "template_refused": "(assistant|tool|system) message|has tool role|conversation roles"
+    r"|message containing <\|channel|chat[ _]template"
+    "|object' has no attribute|' is undefined|can only get item pairs",
+    "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
+    "unknown_model/offline": "cannot find (an|the) (appropriate|requested)|offline mode"
+    "|couldn['’]t connect to|local_?entry_?not_?found|outgoing traffic"
+    r"|max retries exceeded|nodename nor servname|name resolution|name or service not known",
+    "unknown_model": "repository not found|repo id must|local models must be relative"
+    "|model_not_found|try pulling it|invalid model identifier|no such model|unknown model"
+    r"|model [`'\"“]?\S{1,300}[`'\"”]? (was )?not found|model not found"
+    "|the model .{1,300}? does not exist|is not a valid model",
+    "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json"
+    "|failed to load model|error loading model",
+}
+# What OpenSSL and `requests` say of a handshake that failed.
+CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
+    "tls/http_only": "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL"
+    "|record layer failure|PACKET_LENGTH_TOO_LONG",
+    "tls/ca_file": "NO_CERTIFICATE_OR_CRL_FOUND|PEM lib|No such file|invalid path"
+    "|CA certificate bundle|NO_START_LINE|BAD_BASE64",
+    "tls/certificate": "CERTIFICATE_VERIFY_FAILED|match certificate|doesn't match",
+}
+# What a server that speaks TLS answers to plain http: words, or a TLS alert.
+HTTPS_ONLY: Final = re.compile(
+    r"(?i)http request to an https server|plain http request was sent to https"
+    r"|speaking plain http to an ssl|^\x15\x03|b'\\x15\\x03"
+)
+
+# ======================================================================================
+# harmony_core/diagnosis.py
+# From what is known of a failure to a row of the table in `problems.py`.
+#
+# Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
+# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
+#
+# No text holds an API key: addresses are shown without user name and query, and a server's own words are
+# quoted only where they say what to correct, with the key blotted out.
+
+# What an end and what a silence mean before the first byte of a reply, by the phase.
+_KIND_OF_END = {
+    "connect": "unreachable",
+    "headers": "empty_reply",
+    "first_byte": "dead_server",
+}
+_KIND_OF_SILENCE = {
+    "connect": "connect_timeout",
+    "headers": "silent",
+    "first_byte": "silent",
+}
+# Exceptions by class name, since this module may import neither a socket nor an HTTP library.
+_CAUSES: dict[str, Cause] = {
+    "InvalidHeader": "bad_key",
+    "UnicodeEncodeError": "bad_key",
+    "ProxyError": "proxy",
+    "InvalidProxyURL": "proxy",
+    "SSLError": "tls",
+    "ClientSSLError": "tls",
+    "gaierror": "dns",
+    "ConnectionRefusedError": "refused",
+    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
+    "TimeoutError": "timeout",
+    "HeadTooLong": "not_a_reply",
+    "LineTooLong": "not_a_reply",
+    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
+}
+_HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
+# What servers and proxies say of a path that they do not have, if anything.
+_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
+_HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
+_QUOTED_LENGTH = 200  # characters of the server's own words
+_MAX_ADDRESS = 500  # characters of an address that a server sends
+_MAX_COMPARED = 500  # ids of models that are compared with a name
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
+    chain = [error]
+    for link in chain:  # grows on the way
+        if cause := _named_cause(link):
+            return cause
+        inner = (link.__cause__, link.__context__, *link.args)
+        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
+    return ""
+
+
+def _named_cause(error: BaseException) -> Cause:
+    words = str(error)
+    if "CA certificate bundle" in words:  # of `requests`, in a plain OSError
+        return "tls/ca_file"
+    names = (base.__name__ for base in type(error).__mro__)
+    cause: Cause = next((_CAUSES[name] for name in names if name in _CAUSES), "")
+    if cause == "tls":
+        said = (
+            c for c, saying in CAUSE_OF_TLS_WORDS.items() if re.search(saying, words)
+        )
+        return next(said, "tls")
+    if HTTPS_ONLY.search(words):
+        return "tls/https_only"
+    return cause
+
+
+def server_version(fingerprint: str) -> tuple[int, int, int] | None:
+    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
+    match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def visible_url(url: str) -> str:
+    """An address as it may be shown: without user name, password and query."""
+    address = url.strip()
+    if address and "://" not in address:
+        address = f"http://{address}"
+    return re.sub(r"(?s)(?<=//).*@|[?#].*", "", address).rstrip("/")
+
+
+def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
+    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
+    return _filled(_problem_row(failure), failure, api_key)
+
+
+def explain_reply(
+    reply: Reply,
+    *,
+    base_url: str,
+    fingerprint: str = "",
+    deltas: int = 0,
+    max_tokens: int | None = None,
+    api_key: str = "",
+) -> Problem | None:
+    """Name the problem of a reply that did arrive; None when it is what was asked for.
+
+    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
+    """
+    row = _reply_row(reply, fingerprint, deltas)
+    failure = Failure("stream", base_url, body=reply.detail)
+    return _filled(row, failure, api_key, max_tokens) if row else None
+
+
+def _problem_row(failure: Failure) -> str:
+    if failure.phase == "status":
+        return _status_row(failure)
+    if failure.cause == "timeout":
+        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
+    if failure.cause == "limit":
+        return "silent/check"
+    tells = failure.cause.startswith(("tls/", "not_a_reply"))
+    known = failure.cause if failure.phase == "connect" or tells else ""
+    return known or _KIND_OF_END.get(failure.phase, "interrupted")
+
+
+def _status_row(failure: Failure) -> str:
+    if failure.status in ROW_OF_SURE_STATUS:
+        return ROW_OF_SURE_STATUS[failure.status]
+    is_page = _HTML.match(failure.body)
+    if failure.status < 400:
+        return "web_page" if is_page else "not_a_reply"
+    if HTTPS_ONLY.search(failure.body):
+        return "tls/https_only"
+    if not is_page and (row := _body_row(failure.body)):
+        return row
+    if failure.status in ROW_OF_STATUS:
+        return ROW_OF_STATUS[failure.status]
+    if failure.status >= 500:
+        return "server_error"
+    if is_page:
+        return "web_page"
+    return _not_found_row(failure) if failure.status == 404 else "bad_request"
+
+
+def _not_found_row(failure: Failure) -> str:
+    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
+    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
+        return "bad_request"
+    # mlx-lm before 0.28 says "Not Found", and just that, for a model that it cannot load, too.
+    if failure.models is None or failure.body.strip() != "Not Found":
+        return "wrong_path"
+    if failure.model in ("", *failure.models):
+        return "gpt_oss_unsupported"
+    return "unknown_model" if failure.models else "model_not_loaded/silently"
+
+
+def _body_row(body: str) -> str:
+    rows = (row for row, said in ROW_OF_WORDS.items() if re.search(said, body, re.I))
+    return next(rows, "")
+
+
+def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
+    counted = reply.usage.completion_tokens if reply.usage else 0
+    lost = counted - deltas > 2  # the end token and a blank before it have no delta
+    if lost and server_version(fingerprint) == (0, 26, 3):
+        return "lossy_server"
+    if reply.finish_reason == "error":
+        return _body_row(reply.detail) or "error_frame"
+    if reply.finish_reason == "not_a_stream":
+        return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
+    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
+        return "dead_server"
+    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
+        return "cut_in_reasoning"
+    return reply.outcome if reply.outcome in PROBLEMS else ""
+
+
+def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> Problem:
+    url = visible_url(failure.base_url)
+    match = _HOST_AND_PORT.search(url)
+    host, port = match.groups() if match else ("", "")
+    secrets = [*_secrets_of(failure.base_url, key)]
+    words = _quotable(failure.body, secrets)
+    target = failure.location[:_MAX_ADDRESS].partition("?")[0]
+    location = _printable(_without(secrets, visible_url(target)))
+    model = _printable(failure.model)[:_QUOTED_LENGTH]
+    near = ", ".join(_nearest(failure.model, failure.models or ()))
+    japanese = {
+        "budget": f"上限の {budget} " if budget else "",
+        "model": f"「{model}」" if model else "",
+        "near": f"（{near}）" if near else "",
+        "words": f"（「{words}」）" if words else "",
+        "location": f"（{location}）" if location else "",
+    }
+    return problem_of(
+        _case_of(row, host, failure.model),
+        japanese,
+        url=url,
+        host=host,
+        port=port or 8080,
+        status=failure.status,
+        seconds=f"{round(failure.seconds, 1):g}",
+        budget=f" (limit {budget})" if budget else "",
+        model=f" “{model}”" if model else "",
+        near=f": {near}" if near else "",
+        words=f": “{words}”" if words else "",
+        location=f" ({location})" if location else "",
+    )
+
+
+def _case_of(row: str, host: str, model: str) -> str:
+    """The row for just this host or wish, where the table has one."""
+    case = "localhost" if host.lower() in _LOCAL_HOSTS else host
+    if row == "unknown_model" and not model:
+        case = "unnamed"
+    named = f"{row}/{case}"
+    return named if named in PROBLEMS else row
+
+
+def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
+    """Up to three ids that resemble the name, by their last part: few people type the owner."""
+    name, models = model[:_QUOTED_LENGTH] or "gpt-oss", models[:_MAX_COMPARED]
+    wanted, *ends = (name.rpartition("/")[2].lower() for name in (name, *models))
+    near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
+    alike = [name for name, end in zip(models, ends, strict=True) if end in near]
+    return (alike or list(models))[:3]
+
+
+def _quotable(body: str, secrets: list[str]) -> str:
+    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
+    message = _message(body)
+    if _HTML.match(message) or "Traceback" in message:
+        return ""
+    line = _printable(" ".join(_without(secrets, message).split())).rstrip(".。 ")
+    return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
+
+
+def _printable(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return "".join(filter(str.isprintable, text))
+
+
+def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
+    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    yield from filter(None, (api_key.strip(), "".join(api_key.split())))
+    yield from (word for word in api_key.split() if len(word) > 3)
+    if user := re.search(r"(?s)//(.*)@", base_url):
+        plain = unquote(user[1])
+        yield base64.b64encode(plain.encode("utf-8", "replace")).decode()
+        yield from filter(None, (user[1].partition(":")[2], plain.partition(":")[2]))
+
+
+def _without(secrets: list[str], text: str) -> str:
+    """The text with the secrets blotted out."""
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return text
+
+
+def _message(body: str) -> str:
+    try:
+        value = load_json(body)
+    except ValueError:
+        return body
+    for name in ("error", "message", "detail"):
+        value = as_object(value).get(name, value)
+    return value if isinstance(value, str) else ""
 
 
 # ======================================================================================
@@ -3969,230 +5161,3 @@ def language_of(metadata: object) -> Language:
         case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
             return "ja"
     return "en"
-
-
-# ======================================================================================
-# harmony_core/diagnosis.py
-# From what is known of a failure to a row of the table in `problems.py`.
-#
-# Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
-# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
-#
-# No text holds an API key: addresses are shown without user name and query, and a server's own words are
-# quoted only where they say what to correct, with the key blotted out.
-
-# What an end and what a silence mean before the first byte of a reply, by the phase.
-_KIND_OF_END = {
-    "connect": "unreachable",
-    "headers": "empty_reply",
-    "first_byte": "dead_server",
-}
-_KIND_OF_SILENCE = {
-    "connect": "connect_timeout",
-    "headers": "silent",
-    "first_byte": "silent",
-}
-_ROW_OF_STATUS = {
-    413: "too_large",
-    429: "rate_limited",
-    **dict.fromkeys(range(300, 400), "redirect"),
-    **dict.fromkeys((401, 403, 407), "unauthorized"),
-    **dict.fromkeys((502, 503, 504), "bad_gateway"),
-}
-# What error bodies of mlx_lm.server, chat templates, huggingface_hub, MLX's allocator,
-# vLLM, Ollama and LM Studio say; the first match counts.
-_ROW_OF_WORDS = {
-    "dead_server": "generation thread died",
-    "gpt_oss_unsupported": "model type gpt_oss not supported",
-    "no_model": "a model path has to be given",
-    "template_refused": "(assistant|tool|system) message|has tool role|conversation roles"
-    r"|message containing <\|channel|chat[ _]template"
-    "|object' has no attribute|' is undefined|can only get item pairs",
-    "out_of_memory": r"out ?of ?memory|insufficient memory|\[metal::malloc\]",
-    "unknown_model": "repository not found|repo id must|local models must be relative"
-    "|cannot find (an|the) (appropriate|requested)|model_not_found|try pulling it"
-    "|the model .* does not exist",
-    "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json",
-}
-# Exceptions by class name, since this module may import neither a socket nor an HTTP library.
-_CAUSES: dict[str, Cause] = {
-    "InvalidHeader": "bad_key",
-    "UnicodeEncodeError": "bad_key",
-    "ProxyError": "proxy",
-    "InvalidProxyURL": "proxy",
-    "SSLError": "tls",
-    "gaierror": "dns",
-    "ConnectionRefusedError": "refused",
-    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
-    "TimeoutError": "timeout",
-    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
-}
-_HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-# What servers and proxies say of a path that they do not have, if anything.
-_NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
-_HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
-_QUOTED_LENGTH = 200  # characters of the server's own words
-
-
-def cause_of(error: BaseException) -> Cause:
-    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
-    chain = [error]
-    for link in chain:  # grows on the way
-        names = (base.__name__ for base in type(link).__mro__)
-        if cause := next((_CAUSES[name] for name in names if name in _CAUSES), None):
-            return cause
-        inner = (link.__cause__, link.__context__, *link.args)
-        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    return ""
-
-
-def server_version(fingerprint: str) -> tuple[int, int, int] | None:
-    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
-    match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None
-
-
-def visible_url(url: str) -> str:
-    """An address as it may be shown: without user name, password and query."""
-    address = url.strip()
-    if address and "://" not in address:
-        address = f"http://{address}"
-    return re.sub(r"(?s)(?<=//).*@|[?#].*", "", address).rstrip("/")
-
-
-def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
-    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
-    return _filled(_problem_row(failure), failure, api_key)
-
-
-def explain_reply(
-    reply: Reply,
-    *,
-    base_url: str,
-    fingerprint: str = "",
-    deltas: int = 0,
-    max_tokens: int | None = None,
-    api_key: str = "",
-) -> Problem | None:
-    """Name the problem of a reply that did arrive; None when it is what was asked for.
-
-    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
-    """
-    row = _reply_row(reply, fingerprint, deltas)
-    failure = Failure("stream", base_url, body=reply.detail)
-    return _filled(row, failure, api_key, max_tokens) if row else None
-
-
-def _problem_row(failure: Failure) -> str:
-    if failure.phase == "status":
-        return _status_row(failure)
-    if failure.cause == "timeout":
-        return _KIND_OF_SILENCE.get(failure.phase, "stalled")
-    known = failure.cause if failure.phase == "connect" else ""
-    return known or _KIND_OF_END.get(failure.phase, "interrupted")
-
-
-def _status_row(failure: Failure) -> str:
-    if failure.status in _ROW_OF_STATUS:
-        return _ROW_OF_STATUS[failure.status]
-    if failure.status < 500 and _HTML.match(failure.body):
-        return "web_page"
-    if failure.status < 400:
-        return "not_a_reply"
-    if row := _body_row(failure.body):
-        return row
-    if failure.status == 404:
-        return _not_found_row(failure)
-    return "server_error" if failure.status >= 500 else "bad_request"
-
-
-def _not_found_row(failure: Failure) -> str:
-    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
-    if not _NO_PATH.fullmatch(_message(failure.body).strip()):
-        return "bad_request"
-    if failure.models is None:
-        return "wrong_path"
-    # mlx-lm before 0.28 says "Not Found" for a model that it cannot load, too.
-    listed = failure.model in ("", *failure.models)
-    return "gpt_oss_unsupported" if listed else "unknown_model"
-
-
-def _body_row(body: str) -> str:
-    rows = (row for row, said in _ROW_OF_WORDS.items() if re.search(said, body, re.I))
-    return next(rows, "")
-
-
-def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
-    counted = reply.usage.completion_tokens if reply.usage else 0
-    lost = counted - deltas > 2  # the end token and a blank before it have no delta
-    if lost and server_version(fingerprint) == (0, 26, 3):
-        return "lossy_server"
-    if reply.finish_reason == "error":
-        return _body_row(reply.detail) or "error_frame"
-    if reply.finish_reason == "not_a_stream":
-        return "web_page" if _HTML.match(reply.detail) else "not_a_reply"
-    if reply.finish_reason == "interrupted" and not (deltas or reply.detail):
-        return "dead_server"
-    if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
-        return "cut_in_reasoning"
-    return reply.outcome if reply.outcome in PROBLEMS else ""
-
-
-def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> Problem:
-    url = visible_url(failure.base_url)
-    match = _HOST_AND_PORT.search(url)
-    host, port = match.groups() if match else ("", "")
-    case = f"{row}/{'localhost' if host.lower() in _LOCAL_HOSTS else host}"
-    words = _quotable(failure.body, key)
-    location = _without_key(visible_url(failure.location.partition("?")[0]), key)
-    near = ", ".join(_nearest(failure.model, failure.models or ()))
-    return problem_of(
-        case if case in PROBLEMS else row,
-        url=url,
-        host=host,
-        port=port or 8080,
-        status=failure.status,
-        seconds=f"{failure.seconds:g}",
-        budget=f" ({budget})" if budget else "",
-        model=f" “{failure.model}”" if failure.model else "",
-        near=f": {near}" if near else "",
-        words=f": “{words}”" if words else "",
-        location=f" ({location})" if location else "",
-    )
-
-
-def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
-    """Up to three ids that resemble the name, by their last part: few people type the owner."""
-    wanted, *ends = (name.rpartition("/")[2].lower() for name in (model, *models))
-    near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
-    alike = [name for name, end in zip(models, ends, strict=True) if end in near]
-    return (alike or list(models))[:3]
-
-
-def _quotable(body: str, api_key: str) -> str:
-    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
-    message = _message(body)
-    if _HTML.match(message) or "Traceback" in message:
-        return ""
-    line = " ".join(_without_key(message, api_key).split()).rstrip(".。 ")
-    line = "".join(filter(str.isprintable, line))  # no words may steer a terminal
-    return line if len(line) <= _QUOTED_LENGTH else f"{line[:_QUOTED_LENGTH]}…"
-
-
-def _without_key(text: str, api_key: str) -> str:
-    """The text with the key blotted out, as it was pasted and as it is sent."""
-    words = [word for word in api_key.split() if len(word) > 3]
-    for secret in filter(None, (api_key.strip(), "".join(api_key.split()), *words)):
-        text = text.replace(secret, "…")
-    return text
-
-
-def _message(body: str) -> str:
-    try:
-        value = load_json(body)
-    except ValueError:
-        return body
-    for name in ("error", "message", "detail"):
-        value = as_object(value).get(name, value)
-    return value if isinstance(value, str) else ""
