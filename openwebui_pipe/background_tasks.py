@@ -46,6 +46,11 @@ class AnswersFirst:
                 lane.quiet.set()
                 del lanes[server]
 
+    def answers_on(self, server: str) -> int:
+        """How many answers stream from a server at the moment."""
+        lane = self._here().get(server)
+        return lane.answers if lane else 0
+
     async def until_quiet(self, server: str, settle: float, patience: float) -> None:
         """Wait until no answer has streamed for `settle` of at most `patience` seconds.
 

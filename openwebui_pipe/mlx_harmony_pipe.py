@@ -19,53 +19,56 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      122  harmony_core/gpt_oss.py
-#      168  openwebui_pipe/valves.py
+#      134  harmony_core/gpt_oss.py
+#      180  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      301  openwebui_pipe/pipe.py
+#      338  openwebui_pipe/pipe.py
 #   JSON
-#      474  harmony_core/jsontext.py
+#      522  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      564  openwebui_pipe/background_tasks.py
-#      621  openwebui_pipe/chunks.py
-#      727  openwebui_pipe/model_list.py
-#      761  openwebui_pipe/status.py
-#      821  openwebui_pipe/reply.py
-#      935  openwebui_pipe/tool_policy.py
+#      612  openwebui_pipe/background_tasks.py
+#      674  openwebui_pipe/chunks.py
+#      780  openwebui_pipe/status.py
+#      840  openwebui_pipe/model_file.py
+#      914  openwebui_pipe/known_models.py
+#      981  openwebui_pipe/servers.py
+#     1074  openwebui_pipe/model_list.py
+#     1160  openwebui_pipe/reply.py
+#     1274  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#      979  harmony_core/limits.py
-#      998  harmony_core/response_format.py
-#     1028  harmony_core/request.py
-#     1289  openwebui_pipe/transport.py
+#     1318  harmony_core/limits.py
+#     1337  harmony_core/response_format.py
+#     1367  harmony_core/request.py
+#     1628  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1478  harmony_core/events.py
-#     1644  harmony_core/markers.py
-#     1666  harmony_core/lexer.py
-#     1736  harmony_core/recipients.py
-#     1811  harmony_core/header.py
-#     2109  harmony_core/mender.py
-#     2406  harmony_core/arguments.py
-#     2539  harmony_core/native_calls.py
-#     2658  harmony_core/body.py
-#     2781  harmony_core/stripped.py
-#     2857  harmony_core/edge_states.py
-#     3032  harmony_core/states.py
-#     3397  harmony_core/parser.py
-#     3534  harmony_core/dialects.py
-#     3793  harmony_core/answer_filter.py
-#     3879  harmony_core/record_template.py
-#     4015  harmony_core/sse.py
-#     4129  harmony_core/chat.py
+#     1817  harmony_core/events.py
+#     1983  harmony_core/markers.py
+#     2005  harmony_core/lexer.py
+#     2075  harmony_core/recipients.py
+#     2150  harmony_core/header.py
+#     2448  harmony_core/mender.py
+#     2745  harmony_core/arguments.py
+#     2878  harmony_core/native_calls.py
+#     2997  harmony_core/body.py
+#     3120  harmony_core/stripped.py
+#     3196  harmony_core/edge_states.py
+#     3371  harmony_core/states.py
+#     3736  harmony_core/parser.py
+#     3873  harmony_core/dialects.py
+#     4132  harmony_core/answer_filter.py
+#     4218  harmony_core/record_template.py
+#     4354  harmony_core/sse.py
+#     4468  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     4425  harmony_core/reply_markup.py
-#     4639  harmony_core/history.py
-#     4886  harmony_core/tools.py
+#     4764  harmony_core/reply_markup.py
+#     4978  harmony_core/history.py
+#     5225  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     5008  harmony_core/problems.py
-#     5326  harmony_core/failures.py
-#     5401  harmony_core/server_words.py
-#     5466  harmony_core/diagnosis.py
-#     5733  openwebui_pipe/phrases.py
+#     5347  harmony_core/problems.py
+#     5665  harmony_core/failures.py
+#     5740  harmony_core/server_words.py
+#     5805  harmony_core/diagnosis.py
+#     6072  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -85,6 +88,7 @@ import math
 import os
 import re
 import ssl
+import threading
 import time
 import uuid
 from collections import Counter, defaultdict, deque
@@ -99,18 +103,26 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from html import unescape
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
+from pathlib import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FieldSerializationInfo,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    field_serializer,
     field_validator,
 )
 from pydantic.config import JsonDict
@@ -198,22 +210,32 @@ class ForgivingValves(BaseModel):
         except ValidationError:
             return cls.model_fields[field.field_name or ""].default
 
+    @field_serializer("*")
+    def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
+        """The value to store; the form saves no empty text, so one that is the default is none."""
+        default = type(self).model_fields[field.field_name].default
+        return None if value == default == "" else value
+
 
 class PipeValves(ForgivingValves):
     """The admin's settings."""
 
     BASE_URL: str = Field(
-        default="http://localhost:8080",
+        default="http://localhost:8585",
         repr=False,  # may hold a password
         title="Base URL",
-        description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
-        " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
+        description="Address of mlx_lm.server --port 8585 (8080 is Open WebUI's own)."
+        " From inside Docker: http://host.docker.internal:8585, and start the server"
+        " with --host 0.0.0.0. Several servers: Studio = http://studio.local:8585"
+        " Mini = http://mini.local:8585.",
     )
     API_KEY: str = Field(
         default="",
         repr=False,
         title="API key",
-        description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
+        description="Only for a proxy that asks for one: mlx_lm.server has no keys."
+        " With several servers one for all, or one for each in their order, with - for"
+        " none.",
         json_schema_extra=SECRET,
     )
     CA_FILE: str = Field(
@@ -232,7 +254,22 @@ class PipeValves(ForgivingValves):
     MODEL_FILTER: str = Field(
         default="gpt-oss",
         description="Which of the server's models to offer: parts of their names, or"
-        " patterns with *, separated by commas. Empty offers all.",
+        " patterns with *, separated by commas. * alone offers all that can chat.",
+    )
+    MODEL_IDS: str = Field(
+        default="",
+        title="Model IDs",
+        description="Ids of models that are always offered, also while the server does"
+        " not list them, separated by commas.",
+    )
+    SAME_MODEL: Literal["per-server", "least-busy"] = Field(
+        default="per-server",
+        description="A model that several servers have: one entry for each server, or"
+        " one that goes to the server with the fewest answers at the moment.",
+    )
+    PREFIX: str = Field(
+        default="",
+        description="Put before the names of all models.",
     )
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
@@ -325,30 +362,38 @@ class Pipe:
     def __init__(self) -> None:
         self.valves = PipeValves()
         self._background = AnswersFirst()
-        self._models: ModelList | None = None
+        self._models = KnownModels(ModelFile(data_folder()))
 
     async def pipes(self) -> list[dict[str, str]]:
-        """The models to choose from; never none, for what is not listed is not usable."""
+        """The models to choose from."""
         valves = self.valves
-        endpoint = endpoint_of(valves)
-        ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
-        names = short_names(wanted_models(ids, valves.MODEL_FILTER))
-        # mlx_lm.server's name for its own model; without a server, using it tells why.
-        names = names or {DEFAULT_MODEL: "gpt-oss (MLX)"}
-        return [{"id": model, "name": name} for model, name in names.items()]
-
-    async def _model_ids(self, endpoint: Endpoint, connect: float) -> tuple[str, ...]:
-        """The ids of the server's models; while it is down, those it listed last."""
-        known = self._models
-        if known is None or known.endpoint != endpoint:
-            known = ModelList(endpoint, (), -MODELS_FRESH)
-        if time.monotonic() - known.asked >= MODELS_FRESH:
-            async with http_session(connect) as session:
-                ids = await listed_models(session, endpoint)
-            self._models = known = ModelList(
-                endpoint, ids or known.ids, time.monotonic()
+        servers = servers_from(endpoint_of(valves))
+        endpoints = [server.endpoint for server in servers]
+        await self._models.refresh(endpoints, valves.CONNECT_TIMEOUT)
+        listed = {
+            server: wanted_models(
+                self._models.of(server.endpoint).ids, valves.MODEL_FILTER
             )
-        return known.ids
+            for server in servers
+        }
+        models = with_named_models(listed, valves.MODEL_IDS)
+        shared = valves.SAME_MODEL == "least-busy"
+        entries = model_entries(models, valves.PREFIX, shared)
+        return [{"id": model, "name": name} for model, name in entries.items()]
+
+    def _server_for(self, chosen: str, valves: PipeValves) -> tuple[ModelServer, str]:
+        """The server that answers for the model that was chosen, and its name there."""
+        servers = servers_from(endpoint_of(valves))
+        server, model = server_of(chosen, servers)
+        if valves.SAME_MODEL == "per-server":
+            return server, model
+
+        def burden(home: ModelServer) -> tuple[bool, int]:
+            down = not self._models.of(home.endpoint).answers
+            return down, self._background.answers_on(home.endpoint.base_url)
+
+        homes = [s for s in servers if model in self._models.of(s.endpoint).ids]
+        return min(homes or [server], key=burden), model
 
     async def pipe(
         self,
@@ -367,9 +412,11 @@ class Pipe:
         task = "" if streams or not __task__ else str(__task__)
         if task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
+        chosen = str(body.get("model", "")).partition(".")[2]
+        home, model = self._server_for(chosen, valves)
         exchange = Exchange(
-            request_of(body, valves, own, __tools__, task),
-            endpoint_of(valves),
+            request_of(body, model, valves, own, __tools__, task),
+            home.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -377,7 +424,7 @@ class Pipe:
         thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
         maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
         status = Status(None if task else __event_emitter__, language)
-        server = valves.BASE_URL
+        server = home.endpoint.base_url
         hold = nullcontext() if task else self._background.answering(server)
         reply = PipeReply(exchange, maker, status, language, hold)
         if task:
@@ -393,12 +440,13 @@ class Pipe:
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
-    """The server, as the admin describes it."""
+    """The server, or the servers, as the admin describes them."""
     return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
 
 
 def request_of(
     body: JsonObject,
+    model: str,
     valves: PipeValves,
     own: PipeUserValves,
     known_tools: object,
@@ -414,7 +462,7 @@ def request_of(
     stop = body.get("stop")
     return ChatRequest(
         messages=messages_of(body),
-        model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
+        model=model.removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
         tool_choice=body.get("tool_choice"),
         effort=effort,
@@ -604,6 +652,11 @@ class AnswersFirst:
                 lane.quiet.set()
                 del lanes[server]
 
+    def answers_on(self, server: str) -> int:
+        """How many answers stream from a server at the moment."""
+        lane = self._here().get(server)
+        return lane.answers if lane else 0
+
     async def until_quiet(self, server: str, settle: float, patience: float) -> None:
         """Wait until no answer has streamed for `settle` of at most `patience` seconds.
 
@@ -725,40 +778,6 @@ def error_chunk(text: str) -> JsonObject:
 
 
 # ======================================================================================
-# openwebui_pipe/model_list.py
-# Which models are offered, and under which names.
-
-MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list stands: it is wanted on every page load."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What a server offered, and when it was asked last."""
-
-    endpoint: Endpoint
-    ids: tuple[str, ...]
-    asked: float
-
-
-def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
-    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
-    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
-
-
-def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
-    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
-    count = Counter(last for _, _, last in parts.values())
-    return {
-        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
-        for name, (owner, _, last) in parts.items()
-    }
-
-
-# ======================================================================================
 # openwebui_pipe/status.py
 # The line above an answer that tells what is going on.
 
@@ -816,6 +835,326 @@ class Status:
             # Whatever the host may raise there, the answer matters more.
             log.exception("Open WebUI did not take an event")
             self._emitter = None
+
+
+# ======================================================================================
+# openwebui_pipe/model_file.py
+# A small file with the models of each server, so that a restart does not forget them.
+
+FILE_NAME: Final = "mlx_harmony_models.json"
+MAX_FILE: Final = 4_000_000
+"""Bytes that are read; what is written stays below, by the three bounds that follow."""
+MAX_KEPT_SERVERS: Final = 32
+MAX_KEPT_MODELS: Final = 100
+MAX_KEPT_ID: Final = 256
+
+
+def data_folder() -> Path | None:
+    """The folder in which Open WebUI keeps its data; None outside of Open WebUI."""
+    try:
+        return Path(importlib.import_module("open_webui.env").DATA_DIR)
+    except (ImportError, AttributeError, TypeError):
+        return None
+
+
+class ModelFile:
+    """The file; without a folder nothing is kept, and no trouble with it stops anything."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / FILE_NAME if folder else None
+        self._lock = threading.Lock()
+
+    def models(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """The ids that were kept for a server."""
+        return tuple(
+            name
+            for name in as_list(self._read().get(address_of(endpoint)))
+            if isinstance(name, str)
+        )
+
+    def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
+        """Keep the ids of a server; those of the server that was kept first may go."""
+        address = address_of(endpoint)
+        good = [name for name in models if len(name) <= MAX_KEPT_ID]
+        kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
+        with self._lock:
+            lists = self._read()
+            if lists.pop(address, None) != kept:
+                newest = [*lists.items(), (address, kept)][-MAX_KEPT_SERVERS:]
+                self._write(dict(newest))
+
+    def _read(self) -> JsonObject:
+        if self._path is None:
+            return {}
+        try:
+            with self._path.open("rb") as file:
+                return as_object(load_json(file.read(MAX_FILE)))
+        except (OSError, ValueError):  # it is not there yet, or damaged
+            return {}
+
+    def _write(self, lists: JsonObject) -> None:
+        if self._path is None:
+            return
+        # Another process may read at the same time: it finds the old file or the new one.
+        fresh = self._path.with_name(f"{FILE_NAME}.{uuid.uuid4().hex}")
+        try:
+            fresh.write_text(dump_json(lists), "utf-8")
+            fresh.replace(self._path)
+        except (OSError, ValueError) as error:
+            log.warning("The list of models was not kept: %s", error)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+
+
+def address_of(endpoint: Endpoint) -> str:
+    """The address of a server, without a user name, a password or a key."""
+    return visible_url(endpoint.models_url)
+
+
+# ======================================================================================
+# openwebui_pipe/known_models.py
+# What each server listed last: asked for often, waited for briefly, and never forgotten.
+
+MODELS_FRESH: Final = 10.0
+"""Seconds for which a list stands: it is wanted on every page load."""
+SILENT_PATIENCE: Final = 0.5
+"""Seconds that a page waits for a server that gave no list the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The ids that a server listed last, whether it still does, and when it was asked."""
+
+    ids: tuple[str, ...]
+    answers: bool = True
+    asked: float = float("-inf")
+
+
+class KnownModels:
+    """The lists of all servers that are set."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._lists: dict[Endpoint, ModelList] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def of(self, endpoint: Endpoint) -> ModelList:
+        """What is known of a server."""
+        return self._lists.get(endpoint) or ModelList(())
+
+    async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
+        """Ask the servers anew, all at the same time.
+
+        A server that is down holds a page up once. Later its answer may come too late
+        for the page that asked, and then the next one has it.
+        """
+        known = self._lists
+        self._lists = {each: known[each] for each in endpoints if each in known}
+        if new := [each for each in endpoints if each not in known]:
+            kept = await asyncio.to_thread(lambda: [*map(self._file.models, new)])
+            for endpoint, ids in zip(new, kept, strict=True):
+                self._lists.setdefault(endpoint, ModelList(ids))
+        await asyncio.gather(*(self._refresh(each, connect) for each in endpoints))
+
+    async def _refresh(self, endpoint: Endpoint, connect: float) -> None:
+        known = self.of(endpoint)
+        if time.monotonic() - known.asked < MODELS_FRESH:
+            return
+        asking = asyncio.create_task(self._ask(endpoint, connect))
+        self._asking.add(asking)  # the loop itself keeps no task alive
+        asking.add_done_callback(self._asking.discard)
+        # The question has a limit of its own, LIST_TIMEOUT.
+        patience = None if known.answers else SILENT_PATIENCE
+        await asyncio.wait([asking], timeout=patience)
+
+    async def _ask(self, endpoint: Endpoint, connect: float) -> None:
+        async with http_session(connect) as session:
+            ids = await listed_models(session, endpoint)
+        known = self.of(endpoint)
+        self._lists[endpoint] = ModelList(
+            ids or known.ids, ids is not None, time.monotonic()
+        )
+        if ids and ids != known.ids:
+            await asyncio.to_thread(self._file.keep, endpoint, ids)
+
+
+# ======================================================================================
+# openwebui_pipe/servers.py
+# The servers that the setting Base URL names, and which of them a model is on.
+
+MAX_SERVERS: Final = 20
+"""Addresses that are read: all are asked for their models at the same time."""
+NO_KEY: Final = "-"
+"""Stands for "this server has no key" in a list of keys."""
+
+_SERVER_ENTRY: Final = re.compile(
+    r"""
+    (?:
+        ["“「] (?P<quoted> [^"”」:/\n]* ) ["”」] \s* [=＝:：]? \s*  # "Mac Studio" http://…
+      | (?P<plain> [^\s"=＝:：/,;] [^"=＝:：/,;\n]*? ) \s*
+        (?: [=＝：] | : (?=\s) ) \s*                        # Mac Studio = http://…
+    )?
+    (?P<address> [^\s,;]+ )
+    """,
+    re.VERBOSE,
+)
+_NAME_QUOTES: Final = '"“”「」'
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """A server, its name for people, and what the ids of its models begin with."""
+
+    name: str
+    endpoint: Endpoint
+    prefix: str = ""
+
+
+def servers_from(setting: Endpoint) -> list[ModelServer]:
+    """The servers whose addresses and keys the settings Base URL and API key list; one at least.
+
+    The first has no prefix, so its models keep their ids when a second server comes. A
+    wrong address is a server too: its models cannot be used, and the answer says why.
+    """
+    named = named_addresses(setting.base_url) or [("", "")]
+    keys = keys_for(len(named), setting.api_key)
+    servers: dict[Endpoint, ModelServer] = {}
+    taken: set[str] = set()
+    for (name, url), key in zip(named, keys, strict=True):
+        endpoint = replace(setting, base_url=url, api_key=key)
+        if endpoint in servers:
+            continue
+        prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
+        taken.add(prefix)
+        servers[endpoint] = ModelServer(name or place_of(endpoint), endpoint, prefix)
+    return list(servers.values())
+
+
+def named_addresses(setting: str) -> list[tuple[str, str]]:
+    """Names, where there are any, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    return [
+        (
+            (match["quoted"] or match["plain"] or "").strip(),
+            match["address"].strip(_NAME_QUOTES),
+        )
+        for match in islice(_SERVER_ENTRY.finditer(setting), MAX_SERVERS)
+    ]
+
+
+def keys_for(count: int, keys: str) -> list[str]:
+    """A key for every server: one is for all, several are in the order of the servers."""
+    words = keys.split()
+    if count == 1 or len(words) < 2:
+        return [keys] * count
+    words += [NO_KEY] * count
+    return ["" if word == NO_KEY else word for word in words[:count]]
+
+
+def prefix_of(name: str, position: int, taken: set[str]) -> str:
+    """What the ids of a further server begin with, from its name or else its position."""
+    word = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or f"server-{position}"
+    prefix = f"{word}::"
+    return prefix if prefix not in taken else f"{word}-{position}::"
+
+
+def place_of(endpoint: Endpoint) -> str:
+    """The host and port of an address, which stand for a server without a name."""
+    url = visible_url(endpoint.models_url).removesuffix("/v1/models")
+    return url.partition("://")[2]
+
+
+def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
+    """The server that the id of an offered model names, and what the server calls it."""
+    for server in servers[1:]:
+        if model.startswith(server.prefix):
+            return server, model.removeprefix(server.prefix)
+    return servers[0], model
+
+
+# ======================================================================================
+# openwebui_pipe/model_list.py
+# Which models are offered, under which ids and names.
+
+FALLBACK_NAME: Final = "gpt-oss (MLX)"
+"""For the model that the server was started with; without a server, using it tells why."""
+
+# What servers list beside the models that chat.
+_NO_CHAT: Final = re.compile(
+    r"(?<![a-z])(embed|rerank|bge-|e5-|gte-|all-minilm|colbert)"
+)
+_BETWEEN_WORDS: Final = re.compile(r"[,，、;；|\n]")
+
+
+def words_of(setting: str) -> list[str]:
+    """What a setting lists, separated by commas, `|`, semicolons or lines."""
+    return [word for part in _BETWEEN_WORDS.split(setting) if (word := part.strip())]
+
+
+def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
+    """The ids that match a pattern, part of an id or glob; "" is all that can chat.
+
+    `-` and `_` are alike, and so are capitals and small letters.
+    """
+    wishes = [alike(wish) for wish in words_of(patterns)]
+    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    return [
+        name
+        for name in ids
+        if any(fnmatchcase(alike(name), glob) for glob in globs)
+        and not _NO_CHAT.search(alike(name))
+    ]
+
+
+def alike(text: str) -> str:
+    """The text in the one spelling in which names are compared."""
+    return text.lower().replace("_", "-")
+
+
+def short_names(ids: Sequence[str]) -> dict[str, str]:
+    """Ids with their last component; those that share it, with what precedes it too."""
+    parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
+    count = Counter(last for _, _, last in parts.values())
+    return {
+        name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
+        for name, (owner, _, last) in parts.items()
+    }
+
+
+def with_named_models(
+    listed: Mapping[ModelServer, Sequence[str]], named: str
+) -> dict[ModelServer, list[str]]:
+    """The models of each server, with those that are offered whether it lists them or not."""
+    models = {server: [*ids] for server, ids in listed.items()}
+    for word in words_of(named):
+        server, model = server_of(word, [*listed])
+        if model not in models[server]:
+            models[server].append(model)
+    return models
+
+
+def model_entries(
+    models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
+) -> dict[str, str]:
+    """The ids and names that Open WebUI shows; never none, for what is not listed is not usable.
+
+    The name of the server is shown where there are several. With `shared`, a model that
+    several servers have is one entry, which has the id of the first.
+    """
+    lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
+    homes = Counter(model for ids in models.values() for model in ids)
+    entries: dict[str, str] = {}
+    joined: set[str] = set()
+    for server, ids in models.items():
+        names = short_names(ids) or {DEFAULT_MODEL: FALLBACK_NAME}
+        for model, name in names.items():
+            if model in joined:
+                continue
+            if shared and homes[model] > 1:
+                joined.add(model)
+            elif len(models) > 1:
+                name = f"{server.name} · {name}"
+            entries[server.prefix + model] = lead + name
+    return entries
 
 
 # ======================================================================================

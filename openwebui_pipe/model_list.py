@@ -1,33 +1,49 @@
-"""Which models are offered, and under which names."""
+"""Which models are offered, under which ids and names."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from harmony_core.request import Endpoint
+from harmony_core.request import DEFAULT_MODEL
+from openwebui_pipe.servers import ModelServer, server_of
 
-MODELS_FRESH: Final = 10.0
-"""Seconds for which the model list stands: it is wanted on every page load."""
+FALLBACK_NAME: Final = "gpt-oss (MLX)"
+"""For the model that the server was started with; without a server, using it tells why."""
+
+# What servers list beside the models that chat.
+_NO_CHAT: Final = re.compile(
+    r"(?<![a-z])(embed|rerank|bge-|e5-|gte-|all-minilm|colbert)"
+)
+_BETWEEN_WORDS: Final = re.compile(r"[,，、;；|\n]")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What a server offered, and when it was asked last."""
-
-    endpoint: Endpoint
-    ids: tuple[str, ...]
-    asked: float
+def words_of(setting: str) -> list[str]:
+    """What a setting lists, separated by commas, `|`, semicolons or lines."""
+    return [word for part in _BETWEEN_WORDS.split(setting) if (word := part.strip())]
 
 
 def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a comma-separated pattern, part of an id or glob; "" is all."""
-    wishes = [wish for part in patterns.lower().split(",") if (wish := part.strip())]
+    """The ids that match a pattern, part of an id or glob; "" is all that can chat.
+
+    `-` and `_` are alike, and so are capitals and small letters.
+    """
+    wishes = [alike(wish) for wish in words_of(patterns)]
     globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
-    return [name for name in ids if any(fnmatchcase(name.lower(), g) for g in globs)]
+    return [
+        name
+        for name in ids
+        if any(fnmatchcase(alike(name), glob) for glob in globs)
+        and not _NO_CHAT.search(alike(name))
+    ]
+
+
+def alike(text: str) -> str:
+    """The text in the one spelling in which names are compared."""
+    return text.lower().replace("_", "-")
 
 
 def short_names(ids: Sequence[str]) -> dict[str, str]:
@@ -38,3 +54,40 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
         name: last if count[last] == 1 else f"{last} ({owner})" if owner else name
         for name, (owner, _, last) in parts.items()
     }
+
+
+def with_named_models(
+    listed: Mapping[ModelServer, Sequence[str]], named: str
+) -> dict[ModelServer, list[str]]:
+    """The models of each server, with those that are offered whether it lists them or not."""
+    models = {server: [*ids] for server, ids in listed.items()}
+    for word in words_of(named):
+        server, model = server_of(word, [*listed])
+        if model not in models[server]:
+            models[server].append(model)
+    return models
+
+
+def model_entries(
+    models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
+) -> dict[str, str]:
+    """The ids and names that Open WebUI shows; never none, for what is not listed is not usable.
+
+    The name of the server is shown where there are several. With `shared`, a model that
+    several servers have is one entry, which has the id of the first.
+    """
+    lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
+    homes = Counter(model for ids in models.values() for model in ids)
+    entries: dict[str, str] = {}
+    joined: set[str] = set()
+    for server, ids in models.items():
+        names = short_names(ids) or {DEFAULT_MODEL: FALLBACK_NAME}
+        for model, name in names.items():
+            if model in joined:
+                continue
+            if shared and homes[model] > 1:
+                joined.add(model)
+            elif len(models) > 1:
+                name = f"{server.name} · {name}"
+            entries[server.prefix + model] = lead + name
+    return entries

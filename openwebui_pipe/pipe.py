@@ -9,7 +9,6 @@ required_open_webui_version: 0.6.20
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from typing import Final
@@ -25,17 +24,15 @@ from harmony_core.request import (
 )
 from openwebui_pipe.background_tasks import AnswersFirst
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
-from openwebui_pipe.model_list import (
-    MODELS_FRESH,
-    ModelList,
-    short_names,
-    wanted_models,
-)
+from openwebui_pipe.known_models import KnownModels
+from openwebui_pipe.model_file import ModelFile, data_folder
+from openwebui_pipe.model_list import model_entries, wanted_models, with_named_models
 from openwebui_pipe.phrases import language_of, phrase
 from openwebui_pipe.reply import PipeReply
+from openwebui_pipe.servers import ModelServer, server_of, servers_from
 from openwebui_pipe.status import Emitter, Status
 from openwebui_pipe.tool_policy import tools_to_send
-from openwebui_pipe.transport import Exchange, http_session, listed_models
+from openwebui_pipe.transport import Exchange
 from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 
 TASK_WAIT: Final = (0.5, 300.0)
@@ -62,30 +59,38 @@ class Pipe:
     def __init__(self) -> None:
         self.valves = PipeValves()
         self._background = AnswersFirst()
-        self._models: ModelList | None = None
+        self._models = KnownModels(ModelFile(data_folder()))
 
     async def pipes(self) -> list[dict[str, str]]:
-        """The models to choose from; never none, for what is not listed is not usable."""
+        """The models to choose from."""
         valves = self.valves
-        endpoint = endpoint_of(valves)
-        ids = await self._model_ids(endpoint, valves.CONNECT_TIMEOUT)
-        names = short_names(wanted_models(ids, valves.MODEL_FILTER))
-        # mlx_lm.server's name for its own model; without a server, using it tells why.
-        names = names or {DEFAULT_MODEL: "gpt-oss (MLX)"}
-        return [{"id": model, "name": name} for model, name in names.items()]
-
-    async def _model_ids(self, endpoint: Endpoint, connect: float) -> tuple[str, ...]:
-        """The ids of the server's models; while it is down, those it listed last."""
-        known = self._models
-        if known is None or known.endpoint != endpoint:
-            known = ModelList(endpoint, (), -MODELS_FRESH)
-        if time.monotonic() - known.asked >= MODELS_FRESH:
-            async with http_session(connect) as session:
-                ids = await listed_models(session, endpoint)
-            self._models = known = ModelList(
-                endpoint, ids or known.ids, time.monotonic()
+        servers = servers_from(endpoint_of(valves))
+        endpoints = [server.endpoint for server in servers]
+        await self._models.refresh(endpoints, valves.CONNECT_TIMEOUT)
+        listed = {
+            server: wanted_models(
+                self._models.of(server.endpoint).ids, valves.MODEL_FILTER
             )
-        return known.ids
+            for server in servers
+        }
+        models = with_named_models(listed, valves.MODEL_IDS)
+        shared = valves.SAME_MODEL == "least-busy"
+        entries = model_entries(models, valves.PREFIX, shared)
+        return [{"id": model, "name": name} for model, name in entries.items()]
+
+    def _server_for(self, chosen: str, valves: PipeValves) -> tuple[ModelServer, str]:
+        """The server that answers for the model that was chosen, and its name there."""
+        servers = servers_from(endpoint_of(valves))
+        server, model = server_of(chosen, servers)
+        if valves.SAME_MODEL == "per-server":
+            return server, model
+
+        def burden(home: ModelServer) -> tuple[bool, int]:
+            down = not self._models.of(home.endpoint).answers
+            return down, self._background.answers_on(home.endpoint.base_url)
+
+        homes = [s for s in servers if model in self._models.of(s.endpoint).ids]
+        return min(homes or [server], key=burden), model
 
     async def pipe(
         self,
@@ -104,9 +109,11 @@ class Pipe:
         task = "" if streams or not __task__ else str(__task__)
         if task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
+        chosen = str(body.get("model", "")).partition(".")[2]
+        home, model = self._server_for(chosen, valves)
         exchange = Exchange(
-            request_of(body, valves, own, __tools__, task),
-            endpoint_of(valves),
+            request_of(body, model, valves, own, __tools__, task),
+            home.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -114,7 +121,7 @@ class Pipe:
         thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
         maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
         status = Status(None if task else __event_emitter__, language)
-        server = valves.BASE_URL
+        server = home.endpoint.base_url
         hold = nullcontext() if task else self._background.answering(server)
         reply = PipeReply(exchange, maker, status, language, hold)
         if task:
@@ -130,12 +137,13 @@ class Pipe:
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
-    """The server, as the admin describes it."""
+    """The server, or the servers, as the admin describes them."""
     return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
 
 
 def request_of(
     body: JsonObject,
+    model: str,
     valves: PipeValves,
     own: PipeUserValves,
     known_tools: object,
@@ -151,7 +159,7 @@ def request_of(
     stop = body.get("stop")
     return ChatRequest(
         messages=messages_of(body),
-        model=str(body.get("model", "")).partition(".")[2].removeprefix(DEFAULT_MODEL),
+        model=model.removeprefix(DEFAULT_MODEL),
         tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
         tool_choice=body.get("tool_choice"),
         effort=effort,

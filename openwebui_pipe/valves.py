@@ -9,9 +9,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FieldSerializationInfo,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    field_serializer,
     field_validator,
 )
 from pydantic.config import JsonDict
@@ -48,22 +50,32 @@ class ForgivingValves(BaseModel):
         except ValidationError:
             return cls.model_fields[field.field_name or ""].default
 
+    @field_serializer("*")
+    def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
+        """The value to store; the form saves no empty text, so one that is the default is none."""
+        default = type(self).model_fields[field.field_name].default
+        return None if value == default == "" else value
+
 
 class PipeValves(ForgivingValves):
     """The admin's settings."""
 
     BASE_URL: str = Field(
-        default="http://localhost:8080",
+        default="http://localhost:8585",
         repr=False,  # may hold a password
         title="Base URL",
-        description="Address of mlx_lm.server, with or without /v1. From inside Docker:"
-        " http://host.docker.internal:8080, and start the server with --host 0.0.0.0.",
+        description="Address of mlx_lm.server --port 8585 (8080 is Open WebUI's own)."
+        " From inside Docker: http://host.docker.internal:8585, and start the server"
+        " with --host 0.0.0.0. Several servers: Studio = http://studio.local:8585"
+        " Mini = http://mini.local:8585.",
     )
     API_KEY: str = Field(
         default="",
         repr=False,
         title="API key",
-        description="Only for a proxy that asks for one: mlx_lm.server has no keys.",
+        description="Only for a proxy that asks for one: mlx_lm.server has no keys."
+        " With several servers one for all, or one for each in their order, with - for"
+        " none.",
         json_schema_extra=SECRET,
     )
     CA_FILE: str = Field(
@@ -82,7 +94,22 @@ class PipeValves(ForgivingValves):
     MODEL_FILTER: str = Field(
         default="gpt-oss",
         description="Which of the server's models to offer: parts of their names, or"
-        " patterns with *, separated by commas. Empty offers all.",
+        " patterns with *, separated by commas. * alone offers all that can chat.",
+    )
+    MODEL_IDS: str = Field(
+        default="",
+        title="Model IDs",
+        description="Ids of models that are always offered, also while the server does"
+        " not list them, separated by commas.",
+    )
+    SAME_MODEL: Literal["per-server", "least-busy"] = Field(
+        default="per-server",
+        description="A model that several servers have: one entry for each server, or"
+        " one that goes to the server with the fewest answers at the moment.",
+    )
+    PREFIX: str = Field(
+        default="",
+        description="Put before the names of all models.",
     )
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",

@@ -20,7 +20,7 @@ def test_the_program_of_the_readme_runs_and_shows_what_it_says(
     [program] = re.findall(r"^```python\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
     with ScriptedServer() as server:
         server.chat(reply(*harmony("Politely.", "Bonjour !")))
-        address = "http://127.0.0.1:8080"
+        address = "http://127.0.0.1:8585"
         assert address in program
         exec(program.replace(address, server.base_url), {})
     shown = capsys.readouterr().out

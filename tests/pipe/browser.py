@@ -40,11 +40,17 @@ def chromium() -> Iterator[Browser]:
 class Visit:
     """A person's browser tab on an Open WebUI.
 
-    `language` is the language that the person has chosen there. Pictures go to `shots`.
+    `language` is the language that the person has chosen there, `token` signs in another
+    person than the admin. Pictures go to `shots`.
     """
 
     def __init__(
-        self, browser: Browser, base_url: str, shots: Path, language: str = "en-US"
+        self,
+        browser: Browser,
+        base_url: str,
+        shots: Path,
+        language: str = "en-US",
+        token: str = "",
     ) -> None:
         self.base_url = base_url
         self._shots = shots
@@ -54,6 +60,8 @@ class Visit:
         )
         self.context.set_default_timeout(PATIENCE)
         self.context.add_init_script(f"localStorage.setItem('locale', '{language}')")
+        if token:
+            self.context.add_init_script(f"localStorage.setItem('token', '{token}')")
         self.page: Page = self.context.new_page()
 
     def close(self) -> None:
@@ -102,12 +110,10 @@ class Visit:
         expect(switch).to_have_attribute("aria-checked", "true")
 
     def open_valves(self, name: str) -> None:
-        """Open the Valves of a function."""
-        self._open_form(
-            self.function_row(name).get_by_role(
-                "button", name=re.compile("^(Valves|バルブ)$")
-            )
-        )
+        """Open the Valves of a function, behind a gear that has no label in 0.6."""
+        labelled = "button:is([aria-label=Valves], [aria-label=バルブ])"
+        gear = "button:has(path[d^='M9.594 3.94'])"
+        self._open_form(self.function_row(name).locator(f"{labelled}, {gear}"))
 
     def open_own_valves(self) -> None:
         """Open the user's settings, behind the sliders beside the message box."""
@@ -158,6 +164,13 @@ class Visit:
                 "button", name=re.compile("Selected model|選択したモデル")
             )
         ).to_be_visible()
+
+    @property
+    def chosen_model(self) -> Locator:
+        """The button that tells which model the chat is with."""
+        return self.page.get_by_role(
+            "button", name=re.compile("Selected model|Select a model")
+        )
 
     def use_tool(self, name: str) -> None:
         """Switch a tool on for this chat."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,3 +37,15 @@ def host(module: Any, server: ScriptedServer) -> Host:
 def host_with(module: Any, server: ScriptedServer) -> Callable[..., Host]:
     """Such a host with more Valves set."""
     return lambda **valves: Host(module, **({"BASE_URL": server.base_url} | valves))
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which an Open WebUI keeps its data, where the pipe looks it up."""
+    env = types.ModuleType("open_webui.env")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setattr(env, "DATA_DIR", folder, raising=False)
+    monkeypatch.setitem(sys.modules, "open_webui", types.ModuleType("open_webui"))
+    monkeypatch.setitem(sys.modules, "open_webui.env", env)
+    return folder

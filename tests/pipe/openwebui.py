@@ -106,6 +106,19 @@ class OpenWebUi:
         return self._process.pid
 
     def __enter__(self) -> OpenWebUi:
+        self._start()
+        # Without this every page opens with the news of the release.
+        self.post(
+            "/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}}
+        )
+        return self
+
+    def restart(self) -> None:
+        """Stop it and start it again, on the same data and the same port."""
+        self._stop()
+        self._start()
+
+    def _start(self) -> None:
         home = install(self.version)
         self._data.mkdir(parents=True, exist_ok=True)
         keep = {
@@ -140,11 +153,6 @@ class OpenWebUi:
         )
         self.key = str(answer["token"])
         self._session.headers["Authorization"] = f"Bearer {self.key}"
-        # Without this every page opens with the news of the release.
-        self.post(
-            "/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}}
-        )
-        return self
 
     def __exit__(
         self,
@@ -152,6 +160,9 @@ class OpenWebUi:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._process:
             self._process.terminate()
             try:
@@ -219,6 +230,26 @@ class OpenWebUi:
 
     def delete(self, path: str) -> None:
         self._session.delete(self.base_url + path, timeout=PATIENCE).raise_for_status()
+
+    def add_user(self, name: str) -> str:
+        """An ordinary user; returns the token that signs them in."""
+        form = {
+            "name": name,
+            "email": f"{name}@localhost",
+            "password": "any",
+            "role": "user",
+        }
+        return str(self.post("/api/v1/auths/add", form)["token"])
+
+    def publish_model(self, model: str) -> None:
+        """Let everybody use a model, as *Access* on its page does."""
+        everybody = {
+            "principal_type": "user",
+            "principal_id": "*",
+            "permission": "read",
+        }
+        form = {"id": model, "name": self.models()[model], "meta": {}, "params": {}}
+        self.post("/api/v1/models/create", form | {"access_grants": [everybody]})
 
     def models(self) -> dict[str, str]:
         """Ids and names of the models that the signed-in user sees."""

@@ -16,6 +16,7 @@ from openwebui_pipe.bundle import TARGET
 from tests.pipe.browser import Visit, chromium
 from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.e2e,
@@ -119,3 +120,20 @@ def test_a_dead_server_is_told_and_the_chat_goes_on_after_a_restart(
     expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["greeting"]))
     expect(visit.answers.last).not_to_contain_text(TRANSCRIPTS["greeting"].thinking)
     visit.shot("05-after-the-restart")
+
+
+def test_the_settings_can_be_saved_more_than_once(
+    visit: Visit, webui: OpenWebUi, mac: Mac
+) -> None:
+    addresses = f"Mac Studio = {mac.base_url}\nMini = http://127.0.0.1:{free_port()}"
+    visit.open("/admin/functions")
+    visit.open_valves("MLX Harmony")
+    visit.fill_valves({"Base URL": addresses})
+    until(lambda: webui.valves("mlx_harmony")["BASE_URL"] == addresses)
+    visit.open("/admin/functions")
+    visit.open_valves("MLX Harmony")
+    visit.shot("06-settings-a-second-time")
+    visit.fill_valves({"Prefix": "MLX"})
+    until(lambda: webui.valves("mlx_harmony")["PREFIX"] == "MLX")
+    names = webui.models().values()
+    assert {"MLX Mac Studio · gpt-oss (MLX)", "MLX Mini · gpt-oss (MLX)"} <= {*names}

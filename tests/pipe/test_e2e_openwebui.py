@@ -17,6 +17,7 @@ from openwebui_pipe.bundle import EXPORT, TARGET
 from tests.pipe.browser import Visit, chromium
 from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -262,6 +263,64 @@ def test_the_built_in_connection_shows_what_the_pipe_is_for(visit: Visit) -> Non
     visit.shot("15-built-in-connection")
 
 
+def test_two_servers_of_which_one_is_dead_are_two_names_in_the_list(
+    visit: Visit, webui: OpenWebUi, mac: Mac
+) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    visit.open("/admin/functions")
+    visit.open_valves("MLX Harmony")
+    addresses = f"Mac Studio = {mac.base_url} Mini = {dead}"
+    visit.fill_valves({"Base URL": addresses, "Model Filter": "toy"})
+    expect(visit.page.get_by_text("Valves updated successfully")).to_be_visible()
+    visit.shot("16-two-servers")
+    assert pipe_models(webui) == ["Mac Studio · model", "Mini · gpt-oss (MLX)"]
+    visit.new_chat(model_named(webui, "Mac Studio · model"))
+    visit.ask("Hello!")
+    expect(visit.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    visit.chosen_model.first.click()
+    expect(visit.page.get_by_text("Mini · gpt-oss (MLX)").first).to_be_visible()
+    visit.shot("16-two-servers-in-the-list")
+    visit.new_chat("mlx_harmony.mini::default_model")
+    visit.ask("Hello!")
+    expect(visit.finished_answer(0)).to_contain_text(
+        f"The connection to {dead} was refused."
+    )
+    visit.shot("16-the-dead-server")
+
+
+def test_after_a_restart_with_the_server_off_an_ordinary_user_keeps_models_and_chats(
+    browser: Browser, webui: OpenWebUi, mac: Mac
+) -> None:
+    valves = webui.valves("mlx_harmony")
+    toy = {"BASE_URL": mac.base_url, "MODEL_FILTER": "toy"}
+    webui.set_valves("mlx_harmony", **valves | toy)
+    model = model_named(webui, "model")
+    webui.publish_model(model)
+    bob = Visit(browser, webui.base_url, SHOTS, token=webui.add_user("bob"))
+    bob.new_chat(model)
+    bob.ask("Hello!")
+    expect(bob.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    bob.page.wait_for_url("**/c/*")
+    chat = bob.page.url
+    mac.switch_off()
+    webui.restart()
+    bob.page.goto(chat)
+    expect(bob.finished_answer(0)).to_contain_text(plain(TRANSCRIPTS["greeting"]))
+    expect(bob.chosen_model.first).to_have_text("model")
+    bob.shot("17-old-chat-after-a-restart-with-the-server-off")
+    bob.ask("Hello!")
+    expect(bob.finished_answer(1)).to_contain_text(
+        f"The connection to {mac.base_url} was refused."
+    )
+    bob.shot("17-new-message-with-the-server-off")
+    mac.switch_on()
+    bob.ask(prompt("second_turn"))
+    expect(bob.finished_answer(2)).to_contain_text(plain(TRANSCRIPTS["second_turn"]))
+    bob.shot("17-the-server-is-back")
+    bob.close()
+    webui.set_valves("mlx_harmony", **valves)
+
+
 def test_the_json_import_brings_japanese_labels(
     browser: Browser, webui: OpenWebUi
 ) -> None:
@@ -270,8 +329,8 @@ def test_the_json_import_brings_japanese_labels(
     visit.import_functions(EXPORT)
     visit.open_valves("MLX Harmony")
     expect(visit.page.get_by_text("ベース URL", exact=True)).to_be_visible()
-    expect(visit.page.get_by_text("思考の深さ", exact=True)).to_be_visible()
-    visit.shot("16-japanese-labels")
+    expect(visit.page.get_by_text("推論の深さ", exact=True)).to_be_visible()
+    visit.shot("18-japanese-labels")
     visit.close()
 
 
@@ -288,6 +347,12 @@ def pipe_models(webui: OpenWebUi) -> list[str]:
         for model, name in webui.models().items()
         if model.startswith("mlx_harmony.")
     ]
+
+
+def model_named(webui: OpenWebUi, name: str) -> str:
+    """The id of the model with that name."""
+    [found] = [model for model, shown in webui.models().items() if shown == name]
+    return found
 
 
 def newest_chat(webui: OpenWebUi, ready: Callable[[Any], object]) -> Any:

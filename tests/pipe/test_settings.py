@@ -202,6 +202,20 @@ def test_a_wrong_value_is_replaced_because_open_webui_hides_why_one_is_refused(
     assert getattr(PipeValves.model_validate({name: value}), name) == kept
 
 
+def test_an_empty_setting_is_not_stored_because_the_form_would_not_save_it_again() -> (
+    None
+):
+    valves = PipeValves(API_KEY="", MODEL_FILTER="", PREFIX="MLX")
+    stored = valves.model_dump()
+    assert [name for name, value in stored.items() if value is None] == [
+        "API_KEY",
+        "CA_FILE",
+        "MODEL_IDS",
+    ]
+    assert stored["MODEL_FILTER"] == ""  # set, and not the default
+    assert PipeValves(**stored) == valves
+
+
 def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
     properties = PipeValves.model_json_schema()["properties"]
     assert properties["TOOLS"]["enum"] == ["user-selected", "all", "off"]

@@ -205,7 +205,7 @@ def test_a_request_that_does_not_stream_gets_the_error_in_its_answer(
 def test_what_came_of_an_error_that_trickles_is_told(
     module: Any, host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.listed_models.__globals__, "LIST_TIMEOUT", 0.5)
+    monkeypatch.setitem(module.Exchange.read.__globals__, "LIST_TIMEOUT", 0.5)
     server.chat(dripping_page(400, '{"error": "max_tokens is odd"'))
     assert "max_tokens is odd" in error_of(host.chat())
     assert server.requests[0].was_closed_by_client()

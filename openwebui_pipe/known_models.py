@@ -1,0 +1,75 @@
+"""What each server listed last: asked for often, waited for briefly, and never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harmony_core.request import Endpoint
+from openwebui_pipe.model_file import ModelFile
+from openwebui_pipe.transport import http_session, listed_models
+
+MODELS_FRESH: Final = 10.0
+"""Seconds for which a list stands: it is wanted on every page load."""
+SILENT_PATIENCE: Final = 0.5
+"""Seconds that a page waits for a server that gave no list the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The ids that a server listed last, whether it still does, and when it was asked."""
+
+    ids: tuple[str, ...]
+    answers: bool = True
+    asked: float = float("-inf")
+
+
+class KnownModels:
+    """The lists of all servers that are set."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._lists: dict[Endpoint, ModelList] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def of(self, endpoint: Endpoint) -> ModelList:
+        """What is known of a server."""
+        return self._lists.get(endpoint) or ModelList(())
+
+    async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
+        """Ask the servers anew, all at the same time.
+
+        A server that is down holds a page up once. Later its answer may come too late
+        for the page that asked, and then the next one has it.
+        """
+        known = self._lists
+        self._lists = {each: known[each] for each in endpoints if each in known}
+        if new := [each for each in endpoints if each not in known]:
+            kept = await asyncio.to_thread(lambda: [*map(self._file.models, new)])
+            for endpoint, ids in zip(new, kept, strict=True):
+                self._lists.setdefault(endpoint, ModelList(ids))
+        await asyncio.gather(*(self._refresh(each, connect) for each in endpoints))
+
+    async def _refresh(self, endpoint: Endpoint, connect: float) -> None:
+        known = self.of(endpoint)
+        if time.monotonic() - known.asked < MODELS_FRESH:
+            return
+        asking = asyncio.create_task(self._ask(endpoint, connect))
+        self._asking.add(asking)  # the loop itself keeps no task alive
+        asking.add_done_callback(self._asking.discard)
+        # The question has a limit of its own, LIST_TIMEOUT.
+        patience = None if known.answers else SILENT_PATIENCE
+        await asyncio.wait([asking], timeout=patience)
+
+    async def _ask(self, endpoint: Endpoint, connect: float) -> None:
+        async with http_session(connect) as session:
+            ids = await listed_models(session, endpoint)
+        known = self.of(endpoint)
+        self._lists[endpoint] = ModelList(
+            ids or known.ids, ids is not None, time.monotonic()
+        )
+        if ids and ids != known.ids:
+            await asyncio.to_thread(self._file.keep, endpoint, ids)
