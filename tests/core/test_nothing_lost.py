@@ -25,7 +25,7 @@ KNOWN_CHANNEL = re.compile(
 )
 FILLERS = re.compile(r"(\s|analysis|commentary|final|assistant)*")
 # Text in which words may stand for a header that was lost.
-MAY_BE_HEADER = re.compile(r"to=|assistant|<\|constrain\|>")
+MAY_BE_HEADER = re.compile(r"to=|assistant|commentaryanalysis|<\|constrain\|>")
 
 PIECES = [
     *("analysis", "commentary", "final", "assistant", "json", "assistantfinal"),
@@ -82,7 +82,7 @@ def owed(text: str) -> Iterator[str]:
             in_call = "to=" in body
             yield from WORD.findall(body.partition("to=")[0])
         elif not FILLERS.fullmatch(body):
-            yield body.strip().removeprefix("analysis")  # of the stripped spelling
+            yield body.strip().removeprefix("analysis").lstrip()  # a label and its end
 
 
 def behind_header(text: str, opening: str) -> str:
