@@ -71,6 +71,7 @@ _CHANNEL_MAY_BEGIN = re.compile(
     re.IGNORECASE,
 )
 _OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
+_OURS_SO_FAR = beginnings(*_OURS) | {""}
 _DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
 _KNOWN_PART = re.compile(
     rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
@@ -288,8 +289,8 @@ def is_only_role(raw: str) -> bool:
 
 def may_be_assistants(raw: str) -> bool:
     """Whether a header may become that of a further message of the assistant."""
-    role = raw.removeprefix(START).lstrip()[: len(_OURS[0])]
-    return role.startswith(_OURS) or any(word.startswith(role) for word in _OURS)
+    role = raw.removeprefix(START).lstrip()
+    return role in _OURS_SO_FAR or role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:

@@ -20,7 +20,9 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 def load_json(text: str | bytes) -> Json:
     """Parse JSON; raises ValueError only, also for NaN and nesting without end."""
     try:
-        value: Json = json.loads(text, parse_constant=_refuse_constant)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        value: Json = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     return value
@@ -28,6 +30,9 @@ def load_json(text: str | bytes) -> Json:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def as_object(value: object) -> JsonObject:

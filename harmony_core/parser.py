@@ -8,7 +8,7 @@ length, MAX_HEADER and MAX_ARGUMENTS. The rules are those of harmony.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .arguments import Closed
 from .body import Output, Sink
@@ -112,14 +112,14 @@ class HarmonyParser:
         self._read_parts(lexer.text(text))
         self._read(lexer.held)
 
-    def _read_parts(self, parts: Iterable[str]) -> None:
-        """Read text and markers by turns."""
-        parts = iter(parts)
-        for part in parts:
-            if part:
-                self._read(part)
-            if marker := next(parts, ""):
-                self._state = self._state.marker(marker)
+    def _read_parts(self, parts: Sequence[str]) -> None:
+        """Read text and markers by turns; text comes first and may be empty."""
+        if parts[0]:
+            self._read(parts[0])
+        for at in range(1, len(parts), 2):
+            self._state = self._state.marker(parts[at])
+            if text := parts[at + 1 : at + 2]:
+                self._read(text[0])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:

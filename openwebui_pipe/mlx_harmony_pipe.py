@@ -26,49 +26,49 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #   JSON
 #      522  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      612  openwebui_pipe/background_tasks.py
-#      674  openwebui_pipe/chunks.py
-#      780  openwebui_pipe/status.py
-#      840  openwebui_pipe/model_file.py
-#      914  openwebui_pipe/known_models.py
-#      981  openwebui_pipe/servers.py
-#     1074  openwebui_pipe/model_list.py
-#     1160  openwebui_pipe/reply.py
-#     1274  openwebui_pipe/tool_policy.py
+#      617  openwebui_pipe/background_tasks.py
+#      679  openwebui_pipe/chunks.py
+#      785  openwebui_pipe/status.py
+#      845  openwebui_pipe/model_file.py
+#      919  openwebui_pipe/known_models.py
+#      986  openwebui_pipe/servers.py
+#     1079  openwebui_pipe/model_list.py
+#     1165  openwebui_pipe/reply.py
+#     1279  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1318  harmony_core/limits.py
-#     1337  harmony_core/response_format.py
-#     1367  harmony_core/request.py
-#     1628  openwebui_pipe/transport.py
+#     1323  harmony_core/limits.py
+#     1342  harmony_core/response_format.py
+#     1372  harmony_core/request.py
+#     1633  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1817  harmony_core/events.py
-#     1983  harmony_core/markers.py
-#     2005  harmony_core/lexer.py
-#     2075  harmony_core/recipients.py
-#     2150  harmony_core/header.py
-#     2448  harmony_core/mender.py
-#     2745  harmony_core/arguments.py
-#     2878  harmony_core/native_calls.py
-#     2997  harmony_core/body.py
-#     3120  harmony_core/stripped.py
-#     3196  harmony_core/edge_states.py
-#     3371  harmony_core/states.py
-#     3736  harmony_core/parser.py
-#     3873  harmony_core/dialects.py
-#     4132  harmony_core/answer_filter.py
-#     4218  harmony_core/record_template.py
-#     4354  harmony_core/sse.py
-#     4468  harmony_core/chat.py
+#     1822  harmony_core/events.py
+#     1988  harmony_core/markers.py
+#     2010  harmony_core/lexer.py
+#     2080  harmony_core/recipients.py
+#     2155  harmony_core/header.py
+#     2454  harmony_core/mender.py
+#     2751  harmony_core/arguments.py
+#     2884  harmony_core/native_calls.py
+#     3003  harmony_core/body.py
+#     3126  harmony_core/stripped.py
+#     3202  harmony_core/edge_states.py
+#     3377  harmony_core/states.py
+#     3742  harmony_core/parser.py
+#     3879  harmony_core/dialects.py
+#     4138  harmony_core/answer_filter.py
+#     4224  harmony_core/record_template.py
+#     4360  harmony_core/sse.py
+#     4474  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     4764  harmony_core/reply_markup.py
-#     4978  harmony_core/history.py
-#     5225  harmony_core/tools.py
+#     4770  harmony_core/reply_markup.py
+#     4984  harmony_core/history.py
+#     5231  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     5347  harmony_core/problems.py
-#     5665  harmony_core/failures.py
-#     5740  harmony_core/server_words.py
-#     5805  harmony_core/diagnosis.py
-#     6072  openwebui_pipe/phrases.py
+#     5353  harmony_core/problems.py
+#     5671  harmony_core/failures.py
+#     5746  harmony_core/server_words.py
+#     5811  harmony_core/diagnosis.py
+#     6078  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -536,7 +536,9 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 def load_json(text: str | bytes) -> Json:
     """Parse JSON; raises ValueError only, also for NaN and nesting without end."""
     try:
-        value: Json = json.loads(text, parse_constant=_refuse_constant)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        value: Json = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     return value
@@ -544,6 +546,9 @@ def load_json(text: str | bytes) -> Json:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def as_object(value: object) -> JsonObject:
@@ -2211,6 +2216,7 @@ _CHANNEL_MAY_BEGIN = re.compile(
     re.IGNORECASE,
 )
 _OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
+_OURS_SO_FAR = beginnings(*_OURS) | {""}
 _DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
 _KNOWN_PART = re.compile(
     rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
@@ -2428,8 +2434,8 @@ def is_only_role(raw: str) -> bool:
 
 def may_be_assistants(raw: str) -> bool:
     """Whether a header may become that of a further message of the assistant."""
-    role = raw.removeprefix(START).lstrip()[: len(_OURS[0])]
-    return role.startswith(_OURS) or any(word.startswith(role) for word in _OURS)
+    role = raw.removeprefix(START).lstrip()
+    return role in _OURS_SO_FAR or role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:
@@ -3838,14 +3844,14 @@ class HarmonyParser:
         self._read_parts(lexer.text(text))
         self._read(lexer.held)
 
-    def _read_parts(self, parts: Iterable[str]) -> None:
-        """Read text and markers by turns."""
-        parts = iter(parts)
-        for part in parts:
-            if part:
-                self._read(part)
-            if marker := next(parts, ""):
-                self._state = self._state.marker(marker)
+    def _read_parts(self, parts: Sequence[str]) -> None:
+        """Read text and markers by turns; text comes first and may be empty."""
+        if parts[0]:
+            self._read(parts[0])
+        for at in range(1, len(parts), 2):
+            self._state = self._state.marker(parts[at])
+            if text := parts[at + 1 : at + 2]:
+                self._read(text[0])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
