@@ -27,6 +27,11 @@ def base_python() -> str:
     )
 
 
+def path_with_base_python() -> str:
+    """A PATH on which the programs of Dify find Python 3.12 first."""
+    return f"{Path(base_python()).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def environment(name: str) -> Path:
     """The Python of `.cache/NAME`, made from `requirements/NAME.txt` unless it is there and newer."""
     wanted, folder = ROOT / "requirements" / f"{name}.txt", ROOT / ".cache" / name
