@@ -22,7 +22,7 @@ from pathlib import Path
 
 import requests
 
-from tests.dify.environments import base_python, path_with_base_python, uv
+from tests.dify.environments import base_python, variables_of_dify
 from tests.dify.plugin_process import Host, Message
 from tests.support.ports import free_port
 
@@ -236,12 +236,11 @@ def _settings(folder: Path, port: int, database: int, cache: int) -> dict[str, s
         "FORCE_VERIFYING_SIGNATURE": "false",
         "ENFORCE_LANGGENIUS_PLUGIN_SIGNATURES": "false",
         "PYTHON_INTERPRETER_PATH": base_python(),
-        "UV_PATH": uv(),
+        **variables_of_dify(),
         "PIP_MIRROR_AUTO_DETECT": "false",
         "SSL_CERT_FILE": os.environ.get(
             "SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"
         ),
-        "PATH": path_with_base_python(),
     }
     return {name: str(value) for name, value in values.items()}
 

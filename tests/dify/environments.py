@@ -27,9 +27,10 @@ def base_python() -> str:
     )
 
 
-def path_with_base_python() -> str:
-    """A PATH on which the programs of Dify find Python 3.12 first."""
-    return f"{Path(base_python()).parent}{os.pathsep}{os.environ['PATH']}"
+def variables_of_dify() -> dict[str, str]:
+    """What both of Dify's programs need to make a plugin's environment: Python 3.12 and uv."""
+    path = f"{Path(base_python()).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "UV_PATH": uv()}
 
 
 def environment(name: str) -> Path:

@@ -21,7 +21,7 @@ from tests.dify.daemon import (
     programs_are_there,
     running_daemon,
 )
-from tests.dify.environments import ROOT, path_with_base_python
+from tests.dify.environments import ROOT, variables_of_dify
 from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, Chat, real_server
 from tests.support.ports import free_port
 from tools.package import write_package
@@ -93,7 +93,7 @@ def test_difys_command_line_runs_the_package(package: Path) -> None:
         real_server(port),
         subprocess.Popen(
             command,
-            env=os.environ | {"PATH": path_with_base_python()},
+            env=os.environ | variables_of_dify(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as process,
