@@ -465,6 +465,16 @@ def test_json_that_is_nearly_right_is_put_right(
     assert json.loads(shown.text) == kept
 
 
+def test_json_in_a_call_to_a_tool_named_json_is_the_answer(
+    server: ScriptedServer, talk: Talk
+) -> None:
+    server.chat(reply(*harmony_call("json", '{"city": "Paris"}')))
+    shown = talk.say(response_format="json_schema", json_schema=json.dumps(CLOSED))
+    assert shown.error is None
+    assert json.loads(shown.text) == {"city": "Paris"}
+    assert shown.calls == []
+
+
 def test_extra_keys_beside_another_fault_are_not_dropped(
     server: ScriptedServer, talk: Talk
 ) -> None:
