@@ -13,6 +13,8 @@ from dify_plugin.core.entities.plugin.setup import PluginConfiguration
 from dify_plugin.entities.model import ModelFeature, ModelPropertyKey
 from dify_plugin.entities.model.provider import FormType, ModelProviderConfiguration
 
+from harmony_core.request import NUMBERS
+
 ROOT = Path(__file__).parents[2]
 MANIFEST = yaml.safe_load((ROOT / "manifest.yaml").read_text("utf-8"))
 PROVIDER = yaml.safe_load(
@@ -135,6 +137,19 @@ def test_defaults_are_texts_among_the_options(form: list[dict[str, object]]) -> 
         assert isinstance(field.get("default", ""), str)
 
 
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_the_placeholder_of_a_choice_reads_like_its_default_since_dify_shows_it_so(
+    form: list[dict[str, object]],
+) -> None:
+    for field in form:
+        labels = {
+            option["value"]: option["label"]
+            for option in field.get("options", [])  # type: ignore[attr-defined]
+        }
+        if labels:
+            assert field["placeholder"] == labels[field["default"]]
+
+
 def test_the_models_are_chat_models_that_work_in_workflows_and_agents(
     provider: ModelProviderConfiguration,
 ) -> None:
@@ -181,6 +196,14 @@ def test_every_parameter_has_a_rule_since_dify_drops_the_others() -> None:
         1.0,
     )
     assert rules["temperature"]["max"] == 2.0
+
+
+def test_no_parameter_may_be_larger_than_what_is_sent() -> None:
+    for rule in MODELS["gpt-oss-20b"]["parameter_rules"]:
+        if "max" in rule:
+            least, most = NUMBERS[rule["name"]]
+            assert least <= rule["min"]
+            assert rule["max"] <= most
 
 
 def test_the_response_formats_switch_on_structured_output_and_not_the_prompt_rewriter() -> (
