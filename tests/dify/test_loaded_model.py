@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from dify_plugin.errors.model import CredentialsValidateFailedError
 
 from dify_plugin_mlx.loaded_model import Choices
+from tests.dify.plugin_process import PipedPlugin
 from tests.dify.sdk_driver import Talk
 from tests.server import Script, ScriptedServer, harmony, models, page, reply
 
+ROOT = Path(__file__).parents[2]
 WITHOUT_DEFAULT = {
     "Ollama": page(404, json.dumps({"error": "model 'default_model' not found"})),
     "vLLM": page(
@@ -89,6 +92,21 @@ def test_save_accepts_a_server_with_one_model_and_no_default_and_refuses_many(
     server.models(models("qwen3:8b", "llama3.2:3b")).chat(WITHOUT_DEFAULT["Ollama"])
     with pytest.raises(CredentialsValidateFailedError, match="qwen3:8b"):
         talk.model().validate_credentials("gpt-oss-20b", talk.credentials)
+
+
+def test_the_daemons_log_names_the_choice_after_save(server: ScriptedServer) -> None:
+    server.models(models("qwen3:8b", "gpt-oss:20b"))
+    server.chat(WITHOUT_DEFAULT["Ollama"], ANSWER)
+    with PipedPlugin(ROOT) as plugin:
+        answer = plugin.ask(
+            "validate_model_credentials",
+            model_type="llm",
+            model="gpt-oss-20b",
+            credentials={"base_url": server.base_url},
+        )
+        assert answer["data"]["result"] is True  # type: ignore[index]
+        said = "The server has no default_model, so “gpt-oss-20b” is “gpt-oss:20b”."
+        assert plugin.logged[-1] == said
 
 
 def test_a_model_that_was_added_by_a_name_of_its_own_is_told_where_its_id_belongs(
