@@ -64,8 +64,9 @@ e2e-legacy: .venv/.ready .cache/mlx-lm-newest/.ready
 bench: .cache/bench/.ready
 	.cache/bench/bin/python -m benchmarks
 
-package: .venv/.ready
-	$(PY) -m tools.package
+package: .venv/.ready  # of your own: make package RELEASE=1 AUTHOR=… REPO=https://… CONTACT=…@…
+	$(PY) -m tools.package $(if $(RELEASE),--release) $(if $(AUTHOR),--author '$(AUTHOR)') \
+	    $(if $(REPO),--repo '$(REPO)') $(if $(CONTACT),--contact '$(CONTACT)')
 
 # Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
 # reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.

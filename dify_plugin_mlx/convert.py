@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ from dify_plugin.entities.model.message import (
     PromptMessageTool,
     TextPromptMessageContent,
     ToolPromptMessage,
+    UserPromptMessage,
 )
 from dify_plugin.errors.model import (
     InvokeAuthorizationError,
@@ -26,14 +26,16 @@ from dify_plugin.errors.model import (
 from harmony_core.events import ToolCall
 from harmony_core.gpt_oss import effort_named
 from harmony_core.json_schema import response_format_of
-from harmony_core.jsontext import Json, JsonObject, dump_json
+from harmony_core.jsontext import Json, JsonObject
 from harmony_core.native_calls import openai_call
-from harmony_core.problems import Problem
+from harmony_core.problems import Language, Problem
 from harmony_core.render import Thinking
 from harmony_core.request import ChatRequest
 
 from .json_reply import read_schema
+from .phrases import in_form_words, language_of
 from .settings import Settings
+from .thoughts import THOUGHTS, ThoughtMemory
 
 SMALL_BUDGET: Final = 512
 """Up to so many tokens Dify's own helpers ask for, titles above all (dify.md, Replying)."""
@@ -41,46 +43,17 @@ THINKING_ROOM: Final = 512
 """What a small budget is raised by, so that brief thinking leaves all of it to the answer."""
 
 
-class ThoughtMemory:
-    """The thinking behind the latest tool calls, by call id.
-
-    Dify's older Agent App sends assistant messages back without their content; the model then would not
-    know why it called. Lives in the process alone; the oldest entries go first.
-    """
-
-    def __init__(self, size: int = 256) -> None:
-        self._size = size
-        self._thoughts: OrderedDict[str, str] = OrderedDict()
-
-    def remember(self, call_id: str, thought: str) -> None:
-        self._thoughts[call_id] = thought
-        self._thoughts.move_to_end(call_id)
-        while len(self._thoughts) > self._size:
-            self._thoughts.popitem(last=False)
-
-    def recall(self, call_ids: Sequence[str]) -> str:
-        """The thinking that led to these calls; empty where it is not known any more."""
-        known = [
-            self._thoughts[call_id] for call_id in call_ids if call_id in self._thoughts
-        ]
-        return "\n".join(thought for thought in known if thought)
-
-
-THOUGHTS: Final = ThoughtMemory()
-"""Of this process; the model class cannot keep it, since Dify makes a new instance for every request."""
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One invocation: the request, and what to make of its reply.
 
     `answer_limit` is how many tokens the answer may have where the request allows more than Dify asked
-    for. `schema` is what a JSON reply has to fit. `prompt_tokens` is an estimate, for servers without usage.
+    for. `schema` is what a JSON reply has to fit. `language` is that of errors.
     """
 
     request: ChatRequest
     thinking: Thinking
-    prompt_tokens: int
+    language: Language = "en"
     answer_limit: int | None = None
     wants_json: bool = False
     schema: JsonObject | None = None
@@ -95,7 +68,7 @@ def plan_reply(
     stop: Sequence[str],
     thoughts: ThoughtMemory = THOUGHTS,
 ) -> Plan:
-    """Translate one invocation; raises InvokeBadRequestError for a JSON schema that is none."""
+    """Translate one invocation; raises UserError where the JSON schema is not one."""
     budget = parameters.get("max_tokens")
     is_helper_call = isinstance(budget, int) and budget <= SMALL_BUDGET
     wish = parameters.get("reasoning_effort")
@@ -121,9 +94,9 @@ def plan_reply(
     return Plan(
         request=request,
         thinking="hide"
-        if is_helper_call
+        if is_helper_call or _is_react(stop)
         else _thinking_of(parameters.get("thinking"), settings.thinking),
-        prompt_tokens=estimate_tokens(messages, tools),
+        language=language_of_messages(messages),
         answer_limit=budget
         if isinstance(budget, int) and is_helper_call and response_format is None
         else None,
@@ -167,8 +140,8 @@ def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
     )
 
 
-def dify_error(problem: Problem) -> InvokeError:
-    """A problem of the core as one of Dify's five errors: by its stage, except for a few kinds."""
+def dify_error(problem: Problem, language: Language) -> InvokeError:
+    """A problem as one of Dify's five errors: by its stage, except for a few kinds."""
     kind: type[InvokeError] = InvokeServerUnavailableError
     match problem.stage, problem.kind:
         case _, "rate_limited":
@@ -181,27 +154,21 @@ def dify_error(problem: Problem) -> InvokeError:
             kind = InvokeAuthorizationError
         case ("request", _) | (_, "no_model" | "unknown_model" | "cut_in_reasoning"):
             kind = InvokeBadRequestError
-    return kind(problem.text("en"))
+    return kind(in_form_words(problem).text(language))
 
 
-def estimate_tokens(
-    messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool] = ()
-) -> int:
-    """About how many tokens a prompt has, without a tokenizer."""
-    texts = [message.get_text_content() for message in messages]
-    texts += [
-        call.function.name + call.function.arguments
-        for message in messages
-        if isinstance(message, AssistantPromptMessage)
-        for call in message.tool_calls
-    ]
-    texts += [dump_json(tool_dict(tool)) for tool in tools]
-    return sum(tokens_of(text) + 4 for text in texts)
+def language_of_messages(messages: Sequence[PromptMessage]) -> Language:
+    """The language of what the user said last."""
+    said = [message for message in messages if isinstance(message, UserPromptMessage)]
+    return language_of(said[-1].get_text_content()) if said else "en"
 
 
-def tokens_of(text: str) -> int:
-    """About how many tokens a text has: four bytes of UTF-8 make one, in English as in Japanese."""
-    return (len(text.encode("utf-8", "replace")) + 3) // 4
+def request_of(
+    messages: Sequence[PromptMessage], tools: Sequence[PromptMessageTool]
+) -> ChatRequest:
+    """A request of these messages and tools, to count its tokens."""
+    converted = [message_dict(message, THOUGHTS) for message in messages]
+    return ChatRequest(converted, tools=[tool_dict(tool) for tool in tools])
 
 
 def _content(message: PromptMessage) -> Json:
@@ -223,6 +190,15 @@ def _thinking_of(value: object, default: Thinking) -> Thinking:
     if value == "fold":
         return "fold"
     return "hide" if value == "hide" else default
+
+
+def _is_react(stop: Sequence[str]) -> bool:
+    """Whether an agent without tool calls asks.
+
+    It stops at "Observation", and takes every JSON object that it reads for an action, in the thinking too
+    (dify.md, Agents without tool calls).
+    """
+    return any("observation" in word.lower() for word in stop)
 
 
 def _response_format(

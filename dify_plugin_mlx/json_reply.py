@@ -1,55 +1,59 @@
-"""JSON replies: what is wrong with the schema that Dify hands over, or with a reply, in words for Dify."""
+"""JSON replies: what is wrong with the schema that Dify hands over, or with a reply."""
 
 from __future__ import annotations
 
-from dify_plugin.errors.model import InvokeBadRequestError
-
-from harmony_core.json_schema import SchemaFault, check_reply, parse_schema
+from harmony_core.json_schema import SchemaFault, fit_reply, parse_schema
 from harmony_core.jsontext import Json, JsonObject
+from harmony_core.mender import mend_json
+from harmony_core.problems import Problem
+
+from .phrases import UserError, plugin_problem
+
+QUOTED_LENGTH = 300
+"""Characters of a reply that an error shows."""
 
 
 def read_schema(parameter: Json) -> JsonObject:
-    """Read and check the `json_schema` parameter; raises InvokeBadRequestError."""
+    """Read and check the `json_schema` parameter; raises UserError."""
     try:
         return parse_schema(parameter if isinstance(parameter, str) else "")
     except SchemaFault as fault:
-        if fault.reason == "invalid":
-            words = f"is not valid at {fault.path}: {fault.message}. Correct it there."
-        elif fault.reason in ("not_json", "not_an_object"):
-            words = "is missing or is not a JSON object. Correct it, or choose another format."
-        else:
-            words = "cannot be read. Correct its $schema, or nest it less deeply."
-    raise InvokeBadRequestError(f"The JSON schema {words}")
+        raise UserError(_problem_of_schema(fault)) from None
 
 
-def misfit(
-    answer: str, schema: JsonObject | None, *, valid: bool, truncated: bool
-) -> str:
-    """Say why an answer is not the JSON that was asked for; empty when it is."""
-    if not valid:
-        if truncated:
-            return "The reply ended before its JSON was complete. Raise max tokens."
-        return "The reply is not valid JSON. Ask again, or lower the temperature."
+def json_of(answer: str, schema: JsonObject | None, *, truncated: bool) -> str:
+    """Return the JSON that an answer holds and that fits the schema; raises UserError."""
+    mended = mend_json(answer, closed=not truncated)
+    if mended.reason:
+        kind = "json_cut" if truncated else "json_invalid"
+        raise UserError(plugin_problem(kind, reply=_short(answer)))
     if schema is None:
-        return ""
+        return mended.text
     try:
-        check_reply(answer, schema)
+        return fit_reply(mended.text, schema)
     except SchemaFault as fault:
-        return _words_of(fault)
-    return ""
+        raise UserError(_problem_of_reply(fault, answer)) from None
 
 
-def _words_of(fault: SchemaFault) -> str:
-    """Why a reply does not fit its schema."""
+def _problem_of_schema(fault: SchemaFault) -> Problem:
     if fault.reason == "invalid":
-        return (
-            f"The reply does not fit the JSON schema at {fault.path}: {_short(fault.message)}. "
-            "Ask again, or describe that field in the prompt."
-        )
+        message = _short(fault.message)
+        return plugin_problem("schema_invalid", path=fault.path, message=message)
+    missing = fault.reason in ("not_json", "not_an_object")
+    return plugin_problem("schema_missing" if missing else "schema_unreadable")
+
+
+def _problem_of_reply(fault: SchemaFault, answer: str) -> Problem:
+    message = _short(fault.message)
+    if fault.reason == "invalid":
+        blanks = {"path": fault.path, "message": message, "reply": _short(answer)}
+        return plugin_problem("json_misfit", **blanks)
     if fault.reason == "unresolvable":
-        return f"The JSON schema refers to {fault.message}, which it does not hold. Put that part into it."
-    return "The JSON schema cannot be applied to the reply. Correct where its $ref point, or simplify it."
+        return plugin_problem("schema_unresolvable", message=message)
+    return plugin_problem("schema_unusable")
 
 
-def _short(message: str) -> str:
-    return message if len(message) <= 200 else message[:200] + "…"
+def _short(text: str) -> str:
+    """The text on one line, cut to length."""
+    line = " ".join(text[: 4 * QUOTED_LENGTH].split())
+    return line if len(line) <= QUOTED_LENGTH else line[:QUOTED_LENGTH] + "…"

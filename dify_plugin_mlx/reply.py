@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator
 
 from dify_plugin.entities.model.llm import LLMResultChunk, LLMResultChunkDelta, LLMUsage
 from dify_plugin.entities.model.message import AssistantPromptMessage
-from dify_plugin.errors.model import InvokeBadRequestError, InvokeServerUnavailableError
 
 from harmony_core.client import Client, ServerError
 from harmony_core.events import (
@@ -19,10 +18,18 @@ from harmony_core.events import (
     ToolCall,
     Usage,
 )
+from harmony_core.problems import Language, Problem
 from harmony_core.render import Renderer
 
-from .convert import THOUGHTS, Plan, ThoughtMemory, dify_call, dify_error, tokens_of
-from .json_reply import misfit
+from .convert import Plan, dify_call, dify_error
+from .json_reply import json_of
+from .loaded_model import open_reply
+from .phrases import UserError, plugin_problem
+from .thoughts import MAX_CHARACTERS, THOUGHTS, ThoughtMemory
+from .tokens import prompt_tokens, reply_tokens
+
+MAX_CHUNK = 256 * 1024
+"""Characters of text in one chunk. Dify's daemon takes lines of 5 MiB, where one may be 12 bytes."""
 
 CountUsage = Callable[[int, int], LLMUsage]
 Chunks = Generator[LLMResultChunk, None, None]
@@ -42,7 +49,7 @@ def stream_reply(
     """
     reply = _Reply(model, plan, thoughts)
     try:
-        with client.open(plan.request) as events:
+        with open_reply(client, plan.request, model) as events:
             # A sign of life, for hosts that limit the wait for the first token.
             yield reply.chunk("")
             for event in events:
@@ -52,21 +59,23 @@ def stream_reply(
                 if reply.is_full:
                     break
             problem = None if reply.is_full else events.problem
-    except ServerError as error:
+        yield from reply.end(count_usage)
+    except (ServerError, UserError) as error:
         yield from reply.close()
         # Dify stores tracebacks; a chained exception would put the request's details into them.
-        raise dify_error(error.problem) from None
-    yield from reply.end(count_usage)
+        raise dify_error(error.problem, plan.language) from None
     if problem is not None:
-        raise dify_error(problem)
+        raise dify_error(problem, plan.language)
 
 
-def whole_reply(chunks: Chunks) -> Chunks:
+def whole_reply(chunks: Chunks, language: Language) -> Chunks:
     """The same reply in one chunk: callers that do not stream look at the first one only."""
     parts = list(chunks)
     whole = parts[-1]
     message = whole.delta.message
     message.content = "".join(part.delta.message.get_text_content() for part in parts)
+    if len(message.content) > MAX_CHUNK:
+        raise dify_error(plugin_problem("reply_too_long"), language)
     message.tool_calls = [
         call for part in parts for call in part.delta.message.tool_calls
     ]
@@ -88,7 +97,8 @@ class _Reply:
         self._answer_deltas = 0
         # Whether the answer is as long as Dify asked for, and longer.
         self.is_full = False
-        self._written = 0  # tokens, as far as one can tell from the text
+        # Bytes of the thinking, the answer and the calls, for when the server does not count.
+        self._sizes = [0, 0, 0]
         self._calls: list[ToolCall] = []
         self._usage: Usage | None = None
         self._finish = Finish("stop")
@@ -97,8 +107,7 @@ class _Reply:
         """The chunks that one event makes, none for the last one: its fate is not known yet."""
         match event:
             case ReasoningDelta(text):
-                self._thought.append(text)
-                self._written += tokens_of(text)
+                self._think(text)
                 yield from self._texts(event)
             case AnswerDelta():
                 yield from self._answer(event)
@@ -118,30 +127,31 @@ class _Reply:
             yield self.chunk(piece)
 
     def end(self, count_usage: CountUsage) -> Iterator[LLMResultChunk]:
-        """The end of a reply that came through; raises InvokeError when it is not what was asked for."""
+        """The end of a reply that came through; raises UserError when it is not what was asked for."""
         yield from self.close()
         answer = "".join(self._json)
         if answer.strip():
-            wrong = misfit(
-                answer,
-                self._plan.schema,
-                valid=self._finish.json_valid is not False,
-                truncated=self._finish.truncated,
-            )
-            if wrong:
-                raise InvokeServerUnavailableError(wrong)
-            yield self.chunk(answer)
+            truncated = self._finish.truncated
+            for piece in _pieces(
+                json_of(answer, self._plan.schema, truncated=truncated)
+            ):
+                yield self.chunk(piece)
         yield self._last(count_usage)
-        lost = self._lost_call()
-        if lost:
-            raise InvokeBadRequestError(lost)
+        if not answer and (lost := self._lost_call()):
+            raise UserError(lost)
 
     def chunk(self, text: str) -> LLMResultChunk:
         return self._chunk(AssistantPromptMessage(content=text))
 
     def _texts(self, event: Event) -> Iterator[LLMResultChunk]:
-        for piece in self._renderer.feed(event):
-            yield self.chunk(piece)
+        for text in self._renderer.feed(event):
+            for piece in _pieces(text):
+                yield self.chunk(piece)
+
+    def _think(self, text: str) -> None:
+        self._sizes[0] += _size(text)
+        if self._sizes[0] <= MAX_CHARACTERS:
+            self._thought.append(text)
 
     def _answer(self, answer: AnswerDelta) -> Iterator[LLMResultChunk]:
         # A delta is a token.
@@ -149,7 +159,7 @@ class _Reply:
         if self.is_full:
             return
         self._answer_deltas += 1
-        self._written += tokens_of(answer.text)
+        self._sizes[1] += _size(answer.text)
         if self._plan.wants_json:
             self._json.append(answer.text)
         else:
@@ -157,30 +167,31 @@ class _Reply:
 
     def _call(self, call: ToolCall) -> Iterator[LLMResultChunk]:
         self._calls.append(call)
-        self._written += tokens_of(call.arguments)
+        self._sizes[2] += _size(call.name + call.arguments)
         if not call.executable:
             return
+        if len(call.name + call.arguments) > MAX_CHUNK:
+            raise UserError(plugin_problem("call_too_long", name=call.name[:100]))
         self._thoughts.remember(call.id, "".join(self._thought))
         self._thought.clear()
         yield self._chunk(
             AssistantPromptMessage(content="", tool_calls=[dify_call(call)])
         )
 
-    def _lost_call(self) -> str:
-        """Why the model's call could not be passed on; empty where one could, or where it made none."""
+    def _lost_call(self) -> Problem | None:
+        """Why the model's call could not be passed on; None where one could, or where it made none."""
         # The core dropped a call at the end.
         if self._finish.truncated and self._finish.reason == "stop":
-            return "The model began a tool call whose arguments are not complete JSON. Ask again."
+            return plugin_problem("call_cut")
         if not self._calls or any(call.executable for call in self._calls):
-            return ""
-        return (
-            f"The model called “{self._calls[0].name}”, which is not among the tools offered or got "
-            "arguments that are not JSON. Ask again, or name the tools in the prompt."
-        )
+            return None
+        return plugin_problem("call_lost", name=self._calls[0].name[:100])
 
     def _last(self, count_usage: CountUsage) -> LLMResultChunk:
         last = self.chunk("")
-        usage = self._usage or Usage(self._plan.prompt_tokens, self._written)
+        usage = self._usage or Usage(
+            prompt_tokens(self._plan.request), reply_tokens(self._sizes)
+        )
         last.delta.usage = count_usage(usage.prompt_tokens, usage.completion_tokens)
         last.delta.finish_reason = (
             "length" if self.is_full else _finish_reason(self._finish)
@@ -196,3 +207,13 @@ class _Reply:
 def _finish_reason(finish: Finish) -> str:
     """Dify knows three; the core's others are errors by now, or a filter's end."""
     return finish.reason if finish.reason in ("length", "tool_calls") else "stop"
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that Dify can take; nearly always it is one."""
+    for start in range(0, len(text), MAX_CHUNK):
+        yield text[start : start + MAX_CHUNK]
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

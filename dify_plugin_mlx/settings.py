@@ -24,8 +24,12 @@ from harmony_core.gpt_oss import (
 )
 from harmony_core.render import Thinking
 
+from .phrases import UserError, plugin_problem
+
 CHECK_LIMIT = 14.0
 """Seconds for the check of a server: somebody waits in front of the form."""
+
+_MOST_DIGITS = 9
 
 _TOOL_FEATURES = frozenset(
     {
@@ -34,10 +38,6 @@ _TOOL_FEATURES = frozenset(
         ModelFeature.STREAM_TOOL_CALL,
     }
 )
-
-
-class SettingsError(ValueError):
-    """A field of the form holds something unusable; the text says which one and what belongs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Settings:
 
     @classmethod
     def read(cls, credentials: Mapping[str, object]) -> Settings:
-        """Read the credentials that Dify hands over; raises SettingsError."""
+        """Read the credentials that Dify hands over; raises UserError."""
         given = {
             name: str(value).strip()
             for name, value in credentials.items()
@@ -67,10 +67,7 @@ class Settings:
         }
         defaults = Timeouts()
         if not given.get("base_url"):
-            raise SettingsError(
-                "The server URL is empty. Enter the address of mlx_lm.server, "
-                "for example http://host.docker.internal:8080."
-            )
+            raise UserError(plugin_problem("no_url"))
         return cls(
             base_url=given["base_url"],
             api_key=given.get("api_key", ""),
@@ -143,10 +140,10 @@ def _whole(given: Mapping[str, str], name: str, label: str, default: int) -> int
     text = given.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise SettingsError(
-            f"“{label}” is “{text}”. Enter a whole number above 0, for example {default}."
-        )
+    plain = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if not (plain and int(text) > 0):
+        blanks = {"label": label, "value": text[:100], "example": default}
+        raise UserError(plugin_problem("not_whole", **blanks))
     return int(text)
 
 
@@ -159,7 +156,6 @@ def _seconds(given: Mapping[str, str], name: str, label: str, default: float) ->
     except ValueError:
         seconds = 0.0
     if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsError(
-            f"“{label}” is “{text}”. Enter seconds above 0, for example {default:g}."
-        )
+        blanks = {"label": label, "value": text[:100], "example": f"{default:g}"}
+        raise UserError(plugin_problem("not_seconds", **blanks))
     return seconds

@@ -5,6 +5,7 @@ What is wrong is told as a `SchemaFault`; each host puts it into words of its ow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -15,7 +16,7 @@ from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from .jsontext import JsonObject, as_object, load_json
+from .jsontext import Json, JsonObject, as_object, dump_json, load_json
 
 Reason = Literal["not_json", "not_an_object", "invalid", "unresolvable", "unusable"]
 
@@ -57,17 +58,63 @@ def parse_schema(text: str | bytes) -> JsonObject:
 
 def check_reply(answer: str, schema: JsonObject) -> None:
     """Check that an answer, which is JSON, fits a schema; raises SchemaFault."""
-    with _schema_faults():
-        # An empty registry: a `$ref` to another machine would be a request to it.
-        validator = _validator_class(schema)(schema, registry=Registry())
-        if error := best_match(validator.iter_errors(load_json(answer))):
-            raise error
+    _raise_best(_faults(load_json(answer), schema))
+
+
+def fit_reply(answer: str, schema: JsonObject) -> str:
+    """Return an answer, which is JSON, without keys that the schema does not allow.
+
+    Raises SchemaFault where it does not fit then. Only keys under `additionalProperties:
+    false` go, since nobody who wrote such a schema could have used them.
+    """
+    faults = _faults(load_json(answer), schema)
+    if not faults:
+        return answer
+    if not all(fault.validator == "additionalProperties" for fault in faults):
+        _raise_best(faults)
+    value = load_json(answer)
+    for fault in faults:
+        _drop_extra_keys(value, fault)
+    _raise_best(_faults(value, schema))
+    return dump_json(value)
 
 
 def response_format_of(schema: JsonObject) -> JsonObject:
     """OpenAI's `response_format` that asks for a reply of this schema."""
     named: JsonObject = {"name": "reply", "schema": schema}
     return {"type": "json_schema", "json_schema": named}
+
+
+def _faults(value: Json, schema: JsonObject) -> list[ValidationError]:
+    with _schema_faults():
+        # An empty registry: a `$ref` to another machine would be a request to it.
+        validator = _validator_class(schema)(schema, registry=Registry())
+        return list(validator.iter_errors(value))
+
+
+def _raise_best(faults: list[ValidationError]) -> None:
+    with _schema_faults():
+        if fault := best_match(faults):
+            raise fault
+
+
+def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
+    """Drop from the object at the fault's place the keys that its schema does not name."""
+    for step in fault.absolute_path:
+        value = _inside(value, step)
+    schema = as_object(fault.schema)
+    known = as_object(schema.get("properties"))
+    patterns = as_object(schema.get("patternProperties"))
+    found = as_object(value)
+    for name in [name for name in found if name not in known]:
+        if not any(re.search(pattern, name) for pattern in patterns):
+            del found[name]
+
+
+def _inside(value: Json, step: str | int) -> Json:
+    if isinstance(value, list) and isinstance(step, int):
+        return value[step]
+    return as_object(value)[str(step)]
 
 
 def _validator_class(schema: JsonObject) -> type[Validator]:

@@ -4,32 +4,77 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import pathspec
 
 from harmony_core.cli.exit_codes import OK, USAGE
 from harmony_core.cli.phrases import phrase
 
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
+PACKED: Final = (
+    "LICENSE",
+    "PRIVACY.md",
+    "README.md",
+    "_assets/icon-dark.svg",
+    "_assets/icon.svg",
+    "dify_plugin_mlx/*.py",
+    "dify_plugin_mlx/models/**/*.py",
+    "dify_plugin_mlx/models/llm/*.yaml",
+    "dify_plugin_mlx/provider/*.py",
+    "dify_plugin_mlx/provider/mlx.yaml",
+    "harmony_core/*.py",
+    "harmony_core/py.typed",
+    "main.py",
+    "manifest.yaml",
+    "readme/README_*.md",
+    "requirements.txt",
+)
+"""What the plugin needs, and nothing else: a file that no line names stays at home."""
+
+_NOT_PACKED: Final = ("harmony_core/__main__.py",)  # starts the command line
+_HOLD_OWNER: Final = ("manifest.yaml", "README.md", "dify_plugin_mlx/provider/mlx.yaml")
 _EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
 _READABLE_FILE: Final = 0o100644 << 16
+_RULES: Final = {
+    "author": (r"(?!.*(?:dify|langgenius))[a-z0-9_-]{1,64}", "AUTHOR=my-name"),
+    "repo": (
+        r"https://(?:github\.com|gitlab\.com|codeberg\.org|bitbucket\.org|gitee\.com)/\S+",
+        "REPO=https://github.com/my-name/mlx-harmony",
+    ),
+    "contact": (r"[^@\s]+@[\w-]+(?:\.[\w-]+)+", "CONTACT=me@my-domain.org"),
+}
+"""The marketplace's rules for the owner (docs/spec/dify.md), each with what to write."""
+
+
+class OwnerError(ValueError):
+    """What the manifest should say of the owner is not what the marketplace takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who publishes the package; an empty field leaves what the manifest says."""
+
+    author: str = ""
+    repo: str = ""
+    contact: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the package where `--output` says; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="tools.package", description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, help="The file to write.")
-    target: Path = parser.parse_args(arguments).output or Path(
-        f"mlx-harmony-{_version(CHECKOUT)}.difypkg"
-    )
+    wish = _parser().parse_args(arguments)
+    target: Path = wish.output or Path(f"mlx-harmony-{_version(CHECKOUT)}.difypkg")
+    owner = Owner(wish.author, wish.repo, wish.contact)
     try:
-        count = write_package(CHECKOUT, target)
+        count = write_package(CHECKOUT, target, owner, release=wish.release)
+    except OwnerError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     except OSError as error:
         reason = f"{error.filename or target}: {error.strerror}"
         print(phrase("no_package", reason=reason), file=sys.stderr)
@@ -38,49 +83,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
-def write_package(source: Path, target: Path) -> int:
-    """Write every file of `source` that `.difyignore` leaves over and return their number.
+def write_package(
+    source: Path, target: Path, owner: Owner = Owner(), *, release: bool = False
+) -> int:
+    """Write the files that `PACKED` names and return their number.
 
-    The target itself is left out: it may hold the package of the last time.
-
-    The same tree gives the same bytes: sorted names, one date, one mode, and no compression, whose
-    result would depend on the zlib at hand.
+    The same tree gives the same bytes with one zlib: sorted names, one date, one mode. Raises
+    OwnerError, for a `release` also where the owner is still an example.
     """
-    itself = os.path.realpath(target)
-    names = sorted(
-        name for name in _files(source) if os.path.realpath(source / name) != itself
-    )
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    texts = _texts_of_owner(source, owner, release)
+    names = sorted(_names(source))
+    with zipfile.ZipFile(target, "w") as archive:
         for name in names:
             entry = zipfile.ZipInfo(name, _EARLIEST_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, also when written on Windows
             entry.external_attr = _READABLE_FILE
-            archive.writestr(entry, (source / name).read_bytes())
+            content = texts.get(name) or (source / name).read_bytes()
+            archive.writestr(entry, content, compresslevel=9)
     return len(names)
 
 
-def _files(source: Path) -> Iterator[str]:
-    """Name the files to pack; like Dify's own packager, an ignored folder is not looked into."""
-    ignored = _ignored(source)
-    for folder, folders, files in os.walk(source):
-        inside = Path(folder).relative_to(source)
-        folders[:] = [
-            name
-            for name in folders
-            if not ignored.match_file(f"{(inside / name).as_posix()}/")
-        ]
-        for name in files:
-            path = (inside / name).as_posix()
-            if not ignored.match_file(path):
-                yield path
-
-
-def _ignored(source: Path) -> pathspec.GitIgnoreSpec:
-    """Read `.difyignore` as Dify's packager does: gitignore patterns, re-includes (`!`) without effect."""
-    lines = (source / ".difyignore").read_text("utf-8").splitlines()
-    return pathspec.GitIgnoreSpec.from_lines(
-        line.strip() for line in lines if not line.startswith("!")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tools.package", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, help="The file to write.")
+    for name, (_, example) in _RULES.items():
+        text = f"The manifest's {name}, for example {example.partition('=')[2]}."
+        parser.add_argument(f"--{name}", default="", help=text)
+    parser.add_argument(
+        "--release", action="store_true", help="Refuse an owner that is an example."
     )
+    return parser
+
+
+def _names(source: Path) -> Iterator[str]:
+    """Name the files to pack; raises FileNotFoundError where a line of the list names none."""
+    for pattern in PACKED:
+        found = [path.relative_to(source) for path in source.glob(pattern)]
+        if not found:
+            raise FileNotFoundError(2, os.strerror(2), str(source / pattern))
+        names = (path.as_posix() for path in found)
+        yield from (name for name in names if name not in _NOT_PACKED)
+
+
+def _texts_of_owner(source: Path, owner: Owner, release: bool) -> dict[str, bytes]:
+    """The files that name the owner, with this one in the place of the checkout's."""
+    manifest = (source / "manifest.yaml").read_text("utf-8")
+    known = {name: _field(manifest, name) for name in _RULES}
+    wanted = {name: getattr(owner, name) or known[name] for name in _RULES}
+    for name, value in wanted.items():
+        _check_owner(name, value, release)
+    for name, value in wanted.items():
+        manifest = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", manifest)
+    texts = {
+        name: (source / name).read_text("utf-8").replace(known["repo"], wanted["repo"])
+        for name in _HOLD_OWNER
+    }
+    texts["manifest.yaml"] = manifest
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def _field(manifest: str, name: str) -> str:
+    found = re.search(rf"(?m)^{name}: (.*)$", manifest)
+    return found[1].strip() if found else ""
+
+
+def _check_owner(name: str, value: str, release: bool) -> None:
+    rule, example = _RULES[name]
+    if not re.fullmatch(rule, value):
+        raise OwnerError(
+            f"The marketplace does not take “{value}” as {name}. Give another one: make package {example}"
+        )
+    if release and re.search(r"\bexample\b", value):
+        raise OwnerError(
+            f"The {name} “{value}” is an example. Give your own: make package RELEASE=1 {example}"
+        )
 
 
 def _version(source: Path) -> str:

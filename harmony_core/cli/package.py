@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import tomllib
@@ -11,7 +10,7 @@ from pathlib import Path
 from .exit_codes import USAGE
 from .phrases import phrase
 
-_NEEDED = ("pyproject.toml", "manifest.yaml", ".difyignore", "tools/package.py")
+_NEEDED = ("pyproject.toml", "manifest.yaml", "tools/package.py")
 
 
 def run_package(folder: Path, output: Path | None) -> int:
@@ -19,8 +18,6 @@ def run_package(folder: Path, output: Path | None) -> int:
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing or _project_name(folder) != "mlx-harmony":
         return _refuse("no_checkout", name=[*missing, "pyproject.toml"][0])
-    if importlib.util.find_spec("pathspec") is None:
-        return _refuse("no_pathspec")
     wish = [] if output is None else ["--output", str(output)]
     command = [sys.executable, "-m", "tools.package", *wish]
     return subprocess.run(command, cwd=folder, check=False).returncode

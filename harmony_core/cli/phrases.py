@@ -76,11 +76,6 @@ _PHRASES = {
         "{name} is missing here, or it is not that of mlx-harmony. Run this in a checkout of the repository.",
         "ここに mlx-harmony の {name} がありません。リポジトリのチェックアウトで実行してください。",
     ),
-    "no_pathspec": (
-        "The packager needs pathspec, which is not installed beside mlx-harmony. Run `make package` instead.",
-        "パッケージの作成に必要な pathspec がインストールされていません。"
-        "代わりに `make package` を実行してください。",
-    ),
     "no_package": (
         "The package cannot be written ({reason}). Correct that, or choose another file with --output.",
         "パッケージを書き込めません({reason})。原因を直すか、--output で別のファイルを指定してください。",

@@ -11,7 +11,6 @@ from tests.cli.conftest import Run
 
 PROJECT = '[project]\nname = "mlx-harmony"\nversion = "1.2.3"\n'
 NEEDED = {
-    ".difyignore": ".*",
     "manifest.yaml": "",
     "pyproject.toml": PROJECT,
     "tools/package.py": "raise SystemExit(7)",
@@ -50,18 +49,5 @@ def test_another_folder_is_refused_in_a_sentence(
 
 
 @pytest.mark.usefixtures("checkout")
-def test_without_pathspec_the_command_names_the_one_that_has_it(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    result = run("package")
-    assert result.exit_code == 2
-    assert "Run `make package` instead." in result.stderr
-
-
-@pytest.mark.usefixtures("checkout")
-def test_the_exit_code_is_that_of_the_packager(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+def test_the_exit_code_is_that_of_the_packager(run: Run) -> None:
     assert run("package").exit_code == 7

@@ -9,6 +9,7 @@ import pytest
 from harmony_core.json_schema import (
     SchemaFault,
     check_reply,
+    fit_reply,
     parse_schema,
     response_format_of,
 )
@@ -76,3 +77,22 @@ def test_a_reply_that_does_not_fit_has_a_reason_and_a_place(
 
 def test_a_reply_that_fits_passes() -> None:
     check_reply('{"n": 3}', SCHEMA)
+
+
+OPEN_INSIDE = {
+    "properties": {"a": {"anyOf": [{"type": "object", "additionalProperties": False}]}},
+    "additionalProperties": False,
+}
+
+
+def test_keys_that_nobody_allows_are_dropped_and_a_fitting_answer_stays_as_it_is() -> (
+    None
+):
+    closed: JsonObject = {"properties": {"a": {}}, "additionalProperties": False}
+    assert fit_reply('{"a":  1}', closed) == '{"a":  1}'
+    assert fit_reply('{"b": 1, "a": 2, "c": 3}', closed) == '{"a": 2}'
+
+
+def test_a_fault_that_is_not_an_extra_key_alone_is_told() -> None:
+    with pytest.raises(SchemaFault):
+        fit_reply('{"a": {"b": 1}}', OPEN_INSIDE)

@@ -22,11 +22,16 @@ from pathlib import Path
 
 import requests
 
-from tests.dify.environments import ROOT, base_python, uv
+from tests.dify.environments import base_python, variables_of_dify
 from tests.dify.plugin_process import Host, Message
 from tests.support.ports import free_port
 
-PROGRAMS = ROOT / ".cache" / "dify" / "bin"
+DAEMON = os.environ.get("DIFY_DAEMON", "")
+CLI = os.environ.get("DIFY_CLI", "")
+PROGRAMS_MISSING = (
+    "DIFY_DAEMON and DIFY_CLI do not name Dify's plugin daemon and its command line: "
+    "take them from the releases of github.com/langgenius/dify-plugin-daemon"
+)
 KEY = "a-key-of-the-tests"
 TENANT = str(uuid.UUID(int=1))
 START_LIMIT = 120  # seconds
@@ -40,12 +45,9 @@ PATHS = {
 }
 
 
-def build_programs() -> str:
-    """Build the daemon and the `dify` command line with Go; returns why that failed, "" if it did not."""
-    done = subprocess.run(
-        [ROOT / "tools/dify-daemon.sh"], capture_output=True, text=True, check=False
-    )
-    return "" if done.returncode == 0 else done.stderr.strip()
+def programs_are_there() -> bool:
+    """Whether the two environment variables name programs."""
+    return all(shutil.which(program) for program in (DAEMON, CLI))
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Daemon(Host):
         _wait(
             lambda: self._is_installed(task["task_id"]),
             INSTALL_LIMIT,
-            "the plugin was not installed",
+            lambda: "the plugin was not installed",
         )
         self.plugin_id = identifier.partition(":")[0]
 
@@ -133,13 +135,13 @@ def running_daemon() -> Iterator[Daemon]:
         port = free_port()
         environment = os.environ | _settings(Path(folder), port, database, cache)
         subprocess.run(
-            [PROGRAMS / "commandline", "migrate"],
+            [CLI, "migrate"],
             env=environment,
             cwd=folder,
             check=True,
         )
-        with _process([str(PROGRAMS / "server")], Path(folder), environment):
-            _wait(lambda: _listens(port), START_LIMIT, "the daemon did not start")
+        with _process([DAEMON], Path(folder), environment) as log:
+            _wait(lambda: _listens(port), START_LIMIT, log)
             yield Daemon(f"http://127.0.0.1:{port}")
 
 
@@ -201,9 +203,9 @@ def redis() -> Iterator[int]:
     ]
     with (
         tempfile.TemporaryDirectory(prefix="dify-redis-") as folder,
-        _process(["redis-server", *options], Path(folder), dict(os.environ)),
+        _process(["redis-server", *options], Path(folder), dict(os.environ)) as log,
     ):
-        _wait(lambda: _listens(port), START_LIMIT, "Redis did not start")
+        _wait(lambda: _listens(port), START_LIMIT, log)
         yield port
 
 
@@ -230,15 +232,15 @@ def _settings(folder: Path, port: int, database: int, cache: int) -> dict[str, s
         "PLUGIN_STORAGE_LOCAL_ROOT": folder / "storage",
         "PLUGIN_WORKING_PATH": folder / "working",
         "PLUGIN_INSTALLED_PATH": "plugin",
+        "PLUGIN_REMOTE_INSTALLING_ENABLED": "false",
         "FORCE_VERIFYING_SIGNATURE": "false",
         "ENFORCE_LANGGENIUS_PLUGIN_SIGNATURES": "false",
         "PYTHON_INTERPRETER_PATH": base_python(),
-        "UV_PATH": uv(),
+        **variables_of_dify(),
         "PIP_MIRROR_AUTO_DETECT": "false",
         "SSL_CERT_FILE": os.environ.get(
             "SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"
         ),
-        "PATH": f"{Path(base_python()).parent}:{os.environ['PATH']}",
     }
     return {name: str(value) for name, value in values.items()}
 
@@ -246,8 +248,8 @@ def _settings(folder: Path, port: int, database: int, cache: int) -> dict[str, s
 @contextlib.contextmanager
 def _process(
     command: list[str], folder: Path, environment: dict[str, str]
-) -> Iterator[None]:
-    """A process and its children, with a log in its folder; both end with the block."""
+) -> Iterator[Callable[[], str]]:
+    """A process and its children, which end with the block; yields how to read its log."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -258,7 +260,7 @@ def _process(
             start_new_session=True,
         )
         try:
-            yield
+            yield lambda: (folder / "log").read_text("utf-8", "replace")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -269,10 +271,12 @@ def _process(
                 process.wait()
 
 
-def _wait(ready: Callable[[], bool], limit: float, otherwise: str) -> None:
+def _wait(
+    ready: Callable[[], bool], limit: float, otherwise: Callable[[], str]
+) -> None:
     deadline = time.monotonic() + limit
     while not ready():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise()
         time.sleep(0.2)
 
 

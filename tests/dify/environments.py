@@ -27,6 +27,12 @@ def base_python() -> str:
     )
 
 
+def variables_of_dify() -> dict[str, str]:
+    """What both of Dify's programs need to make a plugin's environment: Python 3.12 and uv."""
+    path = f"{Path(base_python()).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "UV_PATH": uv()}
+
+
 def environment(name: str) -> Path:
     """The Python of `.cache/NAME`, made from `requirements/NAME.txt` unless it is there and newer."""
     wanted, folder = ROOT / "requirements" / f"{name}.txt", ROOT / ".cache" / name

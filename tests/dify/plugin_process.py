@@ -154,6 +154,11 @@ class PipedPlugin(Plugin):
     environment = {"INSTALL_METHOD": "local"}  # noqa: RUF012 (never changed)
     answers_on_stdout = True
 
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+        super().__init__(folder, python)
+        self.logged: list[str] = []
+        """What it wrote to the daemon's log."""
+
     def events(self, action: str, **data: object) -> Iterator[Message]:
         body = _request(action, data)
         assert self.process.stdin is not None
@@ -173,8 +178,12 @@ class PipedPlugin(Plugin):
     def _lines(self) -> Iterator[Message]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line.strip():
-                yield json.loads(line)
+            if not line.strip():
+                continue
+            message = json.loads(line)
+            if message.get("event") == "log":
+                self.logged.append(message["data"]["message"])
+            yield message
         raise AssertionError(f"the plugin ended: {self.log()}")
 
 

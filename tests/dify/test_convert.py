@@ -19,14 +19,10 @@ from dify_plugin.errors.model import (
     InvokeServerUnavailableError,
 )
 
-from dify_plugin_mlx.convert import (
-    ThoughtMemory,
-    dify_call,
-    dify_error,
-    message_dict,
-    tokens_of,
-)
-from dify_plugin_mlx.settings import Settings, SettingsError, custom_schema
+from dify_plugin_mlx.convert import dify_call, dify_error, message_dict
+from dify_plugin_mlx.phrases import UserError
+from dify_plugin_mlx.settings import Settings, custom_schema
+from dify_plugin_mlx.thoughts import ThoughtMemory
 from harmony_core.events import ToolCall
 from harmony_core.problems import PROBLEMS, Problem
 
@@ -46,6 +42,18 @@ def test_the_memory_forgets_the_oldest_thought_first() -> None:
         memory.remember(call_id, f"thought of {call_id}")
     assert memory.recall(["b"]) == ""
     assert memory.recall(["a", "c"]) == "thought of a\nthought of c"
+
+
+def test_the_memory_is_bounded_in_characters_too() -> None:
+    memory = ThoughtMemory(characters=10)
+    memory.remember("a", "12345")
+    memory.remember("b", "12345")
+    memory.remember("b", "1234567")
+    assert (memory.recall(["a"]), memory.recall(["b"])) == ("", "1234567")
+    memory.remember("c", "longer than all of it")
+    assert memory.recall(["b", "c"]) == ""
+    memory.remember("d", "12345")
+    assert memory.recall(["d"]) == "12345"
 
 
 def test_a_thought_that_dify_replays_is_not_added_twice() -> None:
@@ -100,12 +108,7 @@ def test_a_problem_is_the_error_that_dify_acts_upon(
 
 def error_of(kind: str) -> InvokeError:
     problem = Problem(kind, PROBLEMS[kind].stage, "It happened. Do this.", "")
-    return dify_error(problem)
-
-
-@pytest.mark.parametrize("text", ["word " * 100, "日本語の文です。" * 50])
-def test_the_estimate_of_tokens_is_of_the_right_size(text: str) -> None:
-    assert len(text) / 6 < tokens_of(text) < len(text)
+    return dify_error(problem, "en")
 
 
 def test_settings_read_what_dify_sends_as_texts() -> None:
@@ -155,7 +158,7 @@ def test_the_key_is_not_in_the_settings_words() -> None:
 def test_an_invalid_number_is_reported_with_its_field(field: str, value: str) -> None:
     if field.endswith("timeout") and value == "４":
         return  # Python reads a full-width digit as the number that it is
-    with pytest.raises(SettingsError, match=value):
+    with pytest.raises(UserError, match=value):
         Settings.read({"base_url": "mac", field: value})
 
 

@@ -1,11 +1,12 @@
-"""Dify's own packager and its own plugin daemon, built from source: what a self-hosted Dify would do.
+"""Dify's own packager and its own plugin daemon: what a self-hosted Dify would do.
 
-Skipped where the Go module proxy refuses to hand the daemon out; any other trouble fails.
+Skipped where `DIFY_DAEMON` and `DIFY_CLI` do not name them (CONTRIBUTING.md says where they come from).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -13,23 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.dify.daemon import PROGRAMS, Daemon, build_programs, running_daemon
-from tests.dify.environments import ROOT
+from tests.dify.daemon import (
+    CLI,
+    PROGRAMS_MISSING,
+    Daemon,
+    programs_are_there,
+    running_daemon,
+)
+from tests.dify.environments import ROOT, variables_of_dify
 from tests.dify.toy_chats import AGENT_RUNS, TRANSCRIPTS, Chat, real_server
 from tests.support.ports import free_port
 from tools.package import write_package
 
-pytestmark = pytest.mark.e2e
-
-REFUSED = "This module version is not available"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs() -> None:
-    reason = build_programs()
-    if REFUSED in reason:
-        pytest.skip(f"the Go module proxy does not hand out Dify's daemon: {REFUSED}")
-    assert not reason
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not programs_are_there(), reason=PROGRAMS_MISSING),
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def contents(package: Path) -> dict[str, bytes]:
 def test_difys_packager_packs_the_same_files(package: Path, tmp_path: Path) -> None:
     official = tmp_path / "official.difypkg"
     subprocess.run(
-        [PROGRAMS / "commandline", "plugin", "package", ROOT, "-o", official],
+        [CLI, "plugin", "package", ROOT, "-o", official],
         check=True,
     )
     assert contents(package) == contents(official)
@@ -81,7 +81,7 @@ def test_difys_command_line_runs_the_package(package: Path) -> None:
         },
     }
     command = [
-        str(PROGRAMS / "commandline"),
+        CLI,
         "plugin",
         "run",
         str(package),
@@ -92,13 +92,17 @@ def test_difys_command_line_runs_the_package(package: Path) -> None:
     with (
         real_server(port),
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command,
+            env=os.environ | variables_of_dify(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None
         for line in process.stdout:
             event = json.loads(line)
+            assert event["type"] != "error", event
             if event["type"] == "plugin_ready":
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()

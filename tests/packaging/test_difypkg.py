@@ -1,9 +1,10 @@
-"""The writer of the `.difypkg`: the same tree gives the same bytes, and ignored files stay out."""
+"""The writer of the `.difypkg`: a list of files, the same bytes for the same tree, and the owner's names."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,66 +13,132 @@ from pathlib import Path
 import pytest
 
 from harmony_core import __version__
-from tools.package import CHECKOUT, main, write_package
+from tools.package import CHECKOUT, Owner, OwnerError, main, write_package
 
-TREE = {
-    ".difyignore": "# what stays out\n.*\n*.log\n/docs/\nbuild/\n!keep.log\n",
-    ".env": "KEY=1",
-    "manifest.yaml": "version: 1.2.3",
-    "pyproject.toml": '[project]\nname = "x"\nversion = "1.2.3"\n',
-    "main.py": "print()",
-    "keep.log": "",
-    "docs/a.md": "",
-    "inner/docs/b.md": "b",
-    "inner/build/c.py": "",
-    "inner/.hidden/d.py": "",
-}
+STRAYS = (
+    "secrets.txt",
+    ".env",
+    "notes.md",
+    "_assets/draft.svg",
+    "dify_plugin_mlx/secrets.yaml",
+    "dify_plugin_mlx/models/llm/token.txt",
+    "dify_plugin_mlx/__pycache__/x.cpython-312.pyc",
+    "harmony_core/cli/app.py",
+    "harmony_core/.key",
+    "old.difypkg",
+    "server.log",
+)
+SHORTER = {"author": "me", "repo": "https://github.com/me/p", "contact": "me@b.org"}
+
+
+def names_in(package: Path) -> list[str]:
+    return zipfile.ZipFile(package).namelist()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("packed") / "x.difypkg"
+    write_package(CHECKOUT, target)
+    return target
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(packed: Path, tmp_path: Path) -> Path:
+    """What is packed, unpacked, with files beside it that somebody left lying around."""
     root = tmp_path / "tree"
-    for name, text in TREE.items():
+    zipfile.ZipFile(packed).extractall(root)
+    for name in STRAYS:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+        (root / name).write_text("KEY=1")
     return root
 
 
-def test_ignored_files_stay_out_and_reincludes_do_nothing_as_in_difys_packager(
-    tree: Path, tmp_path: Path
+def test_files_that_nobody_listed_are_left_out(
+    packed: Path, tree: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "x.difypkg"
-    assert write_package(tree, target) == 4
-    names = zipfile.ZipFile(target).namelist()
-    assert names == ["inner/docs/b.md", "main.py", "manifest.yaml", "pyproject.toml"]
+    assert write_package(tree, target) == len(names_in(packed))
+    assert names_in(target) == names_in(packed)
 
 
-def test_contents_are_those_of_the_files(tree: Path, tmp_path: Path) -> None:
-    write_package(tree, tmp_path / "x.difypkg")
-    archive = zipfile.ZipFile(tmp_path / "x.difypkg")
+def test_git_knows_every_file_of_the_package(packed: Path) -> None:
+    if shutil.which("git") is None or not (CHECKOUT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    known = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert set(names_in(packed)) <= set(known.stdout.splitlines())
+
+
+def test_contents_are_those_of_the_files(packed: Path) -> None:
+    archive = zipfile.ZipFile(packed)
     assert archive.testzip() is None
-    assert {name: archive.read(name).decode() for name in archive.namelist()} == {
-        name: TREE[name] for name in archive.namelist()
-    }
+    for name in archive.namelist():
+        assert archive.read(name) == (CHECKOUT / name).read_bytes()
+
+
+def test_the_package_is_compressed(packed: Path) -> None:
+    size = sum(entry.file_size for entry in zipfile.ZipFile(packed).infolist())
+    assert packed.stat().st_size < size / 2
 
 
 def test_the_same_tree_gives_the_same_bytes_whatever_its_dates_and_modes(
-    tree: Path, tmp_path: Path
+    packed: Path, tree: Path, tmp_path: Path
 ) -> None:
-    write_package(tree, tmp_path / "first.difypkg")
     os.utime(tree / "main.py", (1, 1))
     (tree / "main.py").chmod(0o700)
     write_package(tree, tmp_path / "second.difypkg")
-    assert (tmp_path / "first.difypkg").read_bytes() == (
-        tmp_path / "second.difypkg"
-    ).read_bytes()
+    assert (tmp_path / "second.difypkg").read_bytes() == packed.read_bytes()
 
 
-def test_an_older_package_at_the_same_place_stays_out(tree: Path) -> None:
-    assert [write_package(tree, tree / "p.zip") for _ in range(2)] == [4, 4]
+def test_a_listed_file_that_is_missing_is_named(tree: Path, tmp_path: Path) -> None:
+    (tree / "PRIVACY.md").unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape("PRIVACY.md")):
+        write_package(tree, tmp_path / "x.difypkg")
 
 
-def test_the_file_is_named_after_the_version(
+def test_the_owner_stands_wherever_the_package_names_one(tmp_path: Path) -> None:
+    target = tmp_path / "x.difypkg"
+    write_package(CHECKOUT, target, Owner(**SHORTER), release=True)
+    archive = zipfile.ZipFile(target)
+    manifest = archive.read("manifest.yaml").decode()
+    for name, value in SHORTER.items():
+        assert f"\n{name}: {value}\n" in manifest
+    for name in archive.namelist():
+        assert b"github.com/mlx-harmony/" not in archive.read(name)
+
+
+def test_a_release_refuses_an_owner_that_is_an_example(tmp_path: Path) -> None:
+    target = tmp_path / "x.difypkg"
+    with pytest.raises(OwnerError, match=r"contact .* is an example.*CONTACT="):
+        write_package(CHECKOUT, target, release=True)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("author", "langgenius"),
+        ("author", "my-dify-plugins"),
+        ("author", "Me"),
+        ("author", "me\nname: x"),
+        ("repo", "http://github.com/me/p"),
+        ("repo", "https://me.org/p"),
+        ("contact", "me"),
+        ("contact", "me@home"),
+    ],
+)
+def test_an_owner_that_the_marketplace_refuses_is_refused_here(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(OwnerError, match=f"as {name}"):
+        write_package(
+            CHECKOUT, tmp_path / "x.difypkg", Owner(**{**SHORTER, name: value})
+        )
+
+
+def test_the_command_tells_what_it_wrote_and_names_it_after_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -82,6 +149,16 @@ def test_the_file_is_named_after_the_version(
     assert re.fullmatch(
         rf"{re.escape(name)}: \d+ files, {size:,} bytes\n", capsys.readouterr().out
     )
+
+
+def test_the_command_refuses_an_example_for_a_release_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--release"]) == 2
+    assert "is an example" in capsys.readouterr().err
+    owner = [word for name in SHORTER for word in (f"--{name}", SHORTER[name])]
+    assert main(["--release", *owner]) == 0
 
 
 @pytest.mark.parametrize("place", ["nowhere/x.difypkg", "."])
@@ -100,9 +177,8 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(
 
 
 def test_the_command_of_the_installed_package_writes_the_same_in_a_checkout(
-    tmp_path: Path,
+    packed: Path, tmp_path: Path
 ) -> None:
-    write_package(CHECKOUT, tmp_path / "tool.difypkg")
     target = tmp_path / "command.difypkg"
     done = subprocess.run(
         [sys.executable, "-m", "harmony_core", "package", "-o", str(target)],
@@ -112,4 +188,4 @@ def test_the_command_of_the_installed_package_writes_the_same_in_a_checkout(
         check=True,
     )
     assert done.stdout.startswith(f"{target}: ")
-    assert target.read_bytes() == (tmp_path / "tool.difypkg").read_bytes()
+    assert target.read_bytes() == packed.read_bytes()

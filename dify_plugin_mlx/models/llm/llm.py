@@ -10,16 +10,20 @@ from dify_plugin import LargeLanguageModel
 from dify_plugin.entities.model import AIModelEntity
 from dify_plugin.entities.model.llm import LLMUsage
 from dify_plugin.entities.model.message import PromptMessage, PromptMessageTool
-from dify_plugin.errors.model import (
-    CredentialsValidateFailedError,
-    InvokeBadRequestError,
-    InvokeError,
-)
+from dify_plugin.errors.model import CredentialsValidateFailedError, InvokeError
 from gevent import Timeout
 
-from dify_plugin_mlx.convert import estimate_tokens, plan_reply
+from dify_plugin_mlx.convert import (
+    dify_error,
+    language_of_messages,
+    plan_reply,
+    request_of,
+)
+from dify_plugin_mlx.loaded_model import check_server
+from dify_plugin_mlx.phrases import UserError, in_both_languages
 from dify_plugin_mlx.reply import Chunks, stream_reply, whole_reply
-from dify_plugin_mlx.settings import CHECK_LIMIT, Settings, SettingsError, custom_schema
+from dify_plugin_mlx.settings import CHECK_LIMIT, Settings, custom_schema
+from dify_plugin_mlx.tokens import prompt_tokens
 from harmony_core.client import ServerError
 from harmony_core.jsontext import JsonObject
 from harmony_core.problems import problem_of
@@ -42,40 +46,38 @@ class MlxHarmonyModel(LargeLanguageModel):
         """A generator from the start, so that every error keeps its kind and its words."""
         try:
             settings = Settings.read(credentials)
-        except SettingsError as error:
-            raise InvokeBadRequestError(str(error)) from None
-        model_id = self._model_id(model, settings)
-        plan = plan_reply(
-            model_id,
-            settings,
-            prompt_messages,
-            model_parameters,
-            tools or [],
-            stop or [],
-        )
+            plan = plan_reply(
+                self._model_id(model, settings),
+                settings,
+                prompt_messages,
+                model_parameters,
+                tools or [],
+                stop or [],
+            )
+        except UserError as error:
+            language = language_of_messages(prompt_messages)
+            raise dify_error(error.problem, language) from None
 
         def count(prompt: int, completion: int) -> LLMUsage:
             return self._calc_response_usage(model, credentials, prompt, completion)
 
         chunks = stream_reply(model, settings.client(), plan, count)
-        yield from chunks if stream else whole_reply(chunks)
+        yield from chunks if stream else whole_reply(chunks, plan.language)
 
     def validate_credentials(
         self, model: str, credentials: Mapping[str, object]
     ) -> None:
+        problem = problem_of("silent/check", seconds=f"{CHECK_LIMIT:g}")
         try:
             settings = Settings.read(credentials)
             model_id = self._model_id(model, settings)
             # The client keeps the limit, but under gevent TLS waits for each packet anew.
             with Timeout(CHECK_LIMIT + 1, False):
-                settings.client().check(model_id, within=CHECK_LIMIT)
+                check_server(settings.client(), model_id, model, CHECK_LIMIT)
                 return
-        except SettingsError as error:
-            raise CredentialsValidateFailedError(str(error)) from None
-        except ServerError as error:
-            raise CredentialsValidateFailedError(error.problem.text("en")) from None
-        late = problem_of("silent/check", seconds=f"{CHECK_LIMIT:g}")
-        raise CredentialsValidateFailedError(late.text("en"))
+        except (UserError, ServerError) as error:
+            problem = error.problem
+        raise CredentialsValidateFailedError(in_both_languages(problem)) from None
 
     def get_customizable_model_schema(
         self, model: str, credentials: Mapping[str, object]
@@ -91,7 +93,7 @@ class MlxHarmonyModel(LargeLanguageModel):
         prompt_messages: list[PromptMessage],
         tools: list[PromptMessageTool] | None = None,
     ) -> int:
-        return estimate_tokens(prompt_messages, tools or [])
+        return prompt_tokens(request_of(prompt_messages, tools or []))
 
     def _model_id(self, model: str, settings: Settings) -> str:
         """What the server is asked for: the two predefined names stand for the model it was started with."""
