@@ -126,9 +126,14 @@ _PHRASES: Final[Mapping[str, ProblemRow]] = {
     ),
     "call_lost": ProblemRow(
         "request",
-        "The model called “{name}”, which is not among the tools offered or got arguments that are not JSON. "
+        "The model called “{name}”, which is not among the tools offered. "
         "Ask again, or name the tools in the prompt.",
-        "モデルが呼び出した「{name}」は、渡されたツールにないか、引数が JSON ではありません。もう一度尋ねるか、使えるツールをプロンプトに書いてください。",
+        "モデルが呼び出した「{name}」は、渡されたツールの中にありません。もう一度尋ねるか、使えるツールをプロンプトに書いてください。",
+    ),
+    "call_broken": ProblemRow(
+        "request",
+        "The model called “{name}”, but the arguments are not JSON: {reason}. Ask again.",
+        "モデルが「{name}」を呼び出しましたが、引数が JSON ではありません（{reason}）。もう一度尋ねてください。",
     ),
     "call_too_long": ProblemRow(
         "request",

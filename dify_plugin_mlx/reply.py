@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dify_plugin.entities.model.llm import LLMResultChunk, LLMResultChunkDelta, LLMUsage
 from dify_plugin.entities.model.message import AssistantPromptMessage
 
+from harmony_core.arguments import argument_fault
 from harmony_core.client import Client, ServerError
 from harmony_core.events import (
     AnswerDelta,
@@ -185,7 +186,11 @@ class _Reply:
             return plugin_problem("call_cut")
         if not self._calls or any(call.executable for call in self._calls):
             return None
-        return plugin_problem("call_lost", name=self._calls[0].name[:100])
+        lost = self._calls[0]
+        if lost.declared:
+            reason = argument_fault(lost)
+            return plugin_problem("call_broken", name=lost.name[:100], reason=reason)
+        return plugin_problem("call_lost", name=lost.name[:100])
 
     def _last(self, count_usage: CountUsage) -> LLMResultChunk:
         last = self.chunk("")

@@ -48,27 +48,27 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2155  harmony_core/header.py
 #     2454  harmony_core/mender.py
 #     2751  harmony_core/arguments.py
-#     2884  harmony_core/native_calls.py
-#     3003  harmony_core/body.py
-#     3126  harmony_core/stripped.py
-#     3202  harmony_core/edge_states.py
-#     3377  harmony_core/states.py
-#     3742  harmony_core/parser.py
-#     3879  harmony_core/dialects.py
-#     4138  harmony_core/answer_filter.py
-#     4224  harmony_core/record_template.py
-#     4360  harmony_core/sse.py
-#     4474  harmony_core/chat.py
+#     2889  harmony_core/native_calls.py
+#     3008  harmony_core/body.py
+#     3131  harmony_core/stripped.py
+#     3207  harmony_core/edge_states.py
+#     3382  harmony_core/states.py
+#     3747  harmony_core/parser.py
+#     3884  harmony_core/dialects.py
+#     4143  harmony_core/answer_filter.py
+#     4229  harmony_core/record_template.py
+#     4365  harmony_core/sse.py
+#     4479  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     4770  harmony_core/reply_markup.py
-#     4984  harmony_core/history.py
-#     5231  harmony_core/tools.py
+#     4775  harmony_core/reply_markup.py
+#     4989  harmony_core/history.py
+#     5236  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     5353  harmony_core/problems.py
-#     5671  harmony_core/failures.py
-#     5746  harmony_core/server_words.py
-#     5811  harmony_core/diagnosis.py
-#     6078  openwebui_pipe/phrases.py
+#     5358  harmony_core/problems.py
+#     5676  harmony_core/failures.py
+#     5751  harmony_core/server_words.py
+#     5816  harmony_core/diagnosis.py
+#     6083  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2879,6 +2879,11 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
     if name not in tools or mended.reason:
         return None
     return SettledCall(name, mended.text, valid=True)
+
+
+def argument_fault(call: ToolCall) -> str:
+    """Why the arguments of a call are no JSON object, in a few words; "" where they are."""
+    return "" if call.valid else mend_object(call.arguments, closed=True).reason
 
 
 # ======================================================================================

@@ -219,6 +219,14 @@ def test_a_call_whose_arguments_are_cut_off_is_an_error(
     assert "not complete JSON" in str(shown.error)
 
 
+def test_arguments_that_are_no_json_are_called_just_that(
+    server: ScriptedServer, talk: Talk
+) -> None:
+    server.chat(reply(*harmony_call("get_weather", "Paris, please")))
+    shown = talk.say(tools=[WEATHER])
+    assert "the arguments are not JSON: Expecting value" in str(shown.error)
+
+
 def test_tools_are_kept_from_a_model_whose_tool_calling_is_off(
     server: ScriptedServer, talk: Talk
 ) -> None:
