@@ -1,98 +1,109 @@
-"""`doctor`: `Client.check` as a checklist, with what to do about the first thing that is not well."""
+"""`doctor`: a server examined by real requests, with what to do about what is not well."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
 from ..client import Client
-from ..diagnosis import visible_url
-from ..server_check import LIST_MISSING, CheckStep
-from .exit_codes import OK, exit_code
-from .phrases import language, phrase
-from .terminal import without_controls
+from . import doctor_checks as checks
+from .doctor_report import Report, print_json, print_line, print_verdict
+from .finding import Finding
+from .machine import look_around
+from .measure import Measured
+from .patient import Patient, find_model, first_reply, list_models
+from .phrases import phrase
 
 REPLY_LIMIT = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
-_LISTED = 5  # models that are named; a cache may hold dozens
-_WORDS_OF_STEP = {"model": "model_ok", "reply": "reply_ok", "version": "version_ok"}
+
+_FIRST: tuple[Callable[[Patient], Finding | None], ...] = (
+    list_models,
+    find_model,
+    first_reply,
+)
 
 
-def examine(client: Client, model: str, as_json: bool) -> int:
-    """Check the server, report on stdout, and return the exit code."""
-    report = _report_json if as_json else _report_text
-    return report(visible_url(client.base_url), client.check_steps(model))
+@dataclass(frozen=True)
+class Check:
+    """A check of a server that replies, and how many requests it sends."""
+
+    name: str
+    run: Callable[[Patient, Measured], Finding]
+    requests: int = 1
 
 
-def _report_text(url: str, steps: Iterable[CheckStep]) -> int:
-    console = Console(highlight=False, soft_wrap=True)
-    code = OK
-    for step in _with_status(steps):
-        if step.problem is None:
-            console.print(_line("✓", "green", _good_news(step, url)))
-        elif not step.fatal:
-            console.print(_line("!", "yellow", _warning(step, url)))
-        else:
-            console.print(_line("✗", "red", step.problem.text(language())))
-            code = exit_code(step.problem.kind)
-    if code == OK:
-        console.print(phrase("all_well"))
-    return code
+CHECKS = (
+    Check("format", checks.form, 0),
+    Check("effort", checks.effort, 2),
+    Check("second_turn", checks.second_turn),
+    Check("tools", checks.tools, 2),
+    Check("json", checks.json),
+    Check("japanese", checks.japanese),
+    Check("stop", checks.stop),
+    Check("parting", checks.parting),
+    Check("version", checks.version, 0),
+)
+_REQUESTS = 1 + sum(check.requests for check in CHECKS)
 
 
-def _line(mark: str, style: str, words: str) -> Text:
-    """One line, whatever names a server may give to its models."""
-    one_line = without_controls(" ".join(words.split()))
-    return Text(f"{mark} ", style) + Text(one_line, "default")
+def examine(
+    client: Client,
+    model: str,
+    as_json: bool,
+    api_key: str = "",
+    server_python: str = "",
+) -> int:
+    """Examine the server, report on stdout, and return the exit code."""
+    patient = Patient(client, model)
+    report = Report(patient.url, api_key)
+    notes = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not as_json:
+        words = phrase("doctor_begins", url=patient.url, requests=_REQUESTS)
+        notes.print(Text(report.shown(words), "dim"))
+    for finding in _findings(patient, server_python, notes):
+        report.add(finding)
+        if not as_json:
+            print_line(report, finding)
+    if as_json:
+        print_json(report)
+    else:
+        print_verdict(report)
+    return report.exit_code
 
 
-def _report_json(url: str, steps: Iterable[CheckStep]) -> int:
-    rows: list[dict[str, object]] = []
-    code = OK
-    for step in steps:
-        well = step.problem is None or not step.fatal
-        row: dict[str, object] = {"name": step.name, "ok": well, "fact": step.fact}
-        if step.problem is not None:
-            row["kind"] = step.problem.kind
-            row["text"] = step.problem.text(language())
-            code = code if well else exit_code(step.problem.kind)
-        rows.append(row)
-    report = {"ok": code == OK, "base_url": url, "steps": rows}
-    sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
-    return code
+def _findings(
+    patient: Patient, server_python: str, notes: Console
+) -> Iterator[Finding]:
+    """Every finding as it is made; where no reply comes, what could explain it on this machine."""
+    for take in _FIRST:
+        with notes.status(Text(phrase("doctor_first"), "dim")):
+            finding = take(patient)
+        if finding is None:
+            continue
+        yield finding
+        if finding.mark == "failed":
+            break
+    if patient.hello is not None:
+        yield from _further(patient, patient.hello, notes)
+    yield from look_around(patient, server_python)
 
 
-def _with_status(steps: Iterable[CheckStep]) -> Iterable[CheckStep]:
-    """Show that something is going on while a step is taken, for loading a model takes a while."""
-    waiting = Console(stderr=True)
-    iterator = iter(steps)
-    while True:
-        with waiting.status(Text(phrase("waiting"), "dim")):
-            step = next(iterator, None)
-        if step is None:
-            return
-        yield step
-
-
-def _good_news(step: CheckStep, url: str) -> str:
-    if step.name == "server":
-        listed = step.fact.split(", ")
-        more = ", …" if len(listed) > _LISTED else ""
-        models = (
-            phrase("server_listed", fact=", ".join(listed[:_LISTED]) + more)
-            if step.fact
-            else ""
+def _further(patient: Patient, hello: Measured, notes: Console) -> Iterator[Finding]:
+    left = _REQUESTS - 1
+    for check in CHECKS:
+        seconds = round(left * patient.request_seconds)
+        topic = phrase(f"topic_{check.name}")
+        words = phrase(
+            "doctor_next",
+            topic=topic,
+            done=_REQUESTS - left,
+            requests=_REQUESTS,
+            seconds=seconds,
         )
-        return phrase("server_ok", url=url) + models
-    if step.name == "version" and not step.fact:
-        return phrase("version_unknown")
-    return phrase(_WORDS_OF_STEP[step.name], fact=step.fact)
-
-
-def _warning(step: CheckStep, url: str) -> str:
-    if step.problem is not None and step.problem.kind not in LIST_MISSING:
-        return step.problem.text(language())
-    return phrase("no_list", url=url)
+        with notes.status(Text(words, "dim")):
+            finding = check.run(patient, hello)
+        left -= check.requests
+        yield finding

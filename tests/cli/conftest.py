@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -28,11 +29,13 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    """English texts and no key, whatever the tests are run under."""
+def english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """English texts, no settings and no history, whatever the tests are run under."""
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("MLX_HARMONY_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("MLX_HARMONY_API_KEY", "MLX_HARMONY_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

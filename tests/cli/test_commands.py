@@ -104,7 +104,8 @@ def test_the_version_is_that_of_the_library(run: Run) -> None:
 def test_the_help_loads_no_http_library() -> None:
     program = (
         "import sys; from harmony_core.cli.app import app; "
-        "print([name for name in ('requests', 'prompt_toolkit', 'jsonschema') if name in sys.modules])"
+        "names = ('requests', 'markdown_it', 'prompt_toolkit', 'jsonschema'); "
+        "print([name for name in names if name in sys.modules])"
     )
     root = Path(__file__).parents[2]
     result = subprocess.run(
@@ -237,9 +238,9 @@ def test_the_words_on_serving_name_the_fields_as_the_hosts_do(
     root = Path(__file__).parents[2]
     form = (root / "dify_plugin_mlx" / "provider" / "mlx.yaml").read_text("utf-8")
     valves = (root / "openwebui_pipe" / "valves.py").read_text("utf-8")
-    english = phrase("serving", url="URL", port=1)
+    english = phrase("serving", url="URL", port=1, command="mlx-harmony")
     monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
-    japanese = phrase("serving", url="URL", port=1)
+    japanese = phrase("serving", url="URL", port=1, command="mlx-harmony")
     assert "en_US: Server URL\n" in form
     assert "ja_JP: サーバー URL\n" in form
     assert 'title="Base URL"' in valves

@@ -3,48 +3,276 @@
 from __future__ import annotations
 
 import json
+import string
 from pathlib import Path
 
 import pytest
 
 from harmony_core.cli.doctor import REPLY_LIMIT
+from harmony_core.compatibility import (
+    ADVISED_MLX_LM,
+    FAULTS,
+    MLX_LM,
+    TESTED_MLX_LM,
+    mlx_lm_range,
+)
 from tests.cli.conftest import Run
-from tests.server import Hang, Script, ScriptedServer, head, models, page, reply
+from tests.cli.servers import (
+    counted,
+    lossy_mlx_lm,
+    mlx_lm,
+    no_such_model,
+    patched_mlx_lm,
+    play,
+    splitting,
+)
+from tests.server import (
+    Hang,
+    Script,
+    ScriptedServer,
+    harmony,
+    head,
+    json_page,
+    models,
+    page,
+    reply,
+)
 from tests.server.certificate import own_certificate
 
-ONE_TOKEN = reply("<|channel|>", finish_reason="length")
+pytestmark = pytest.mark.usefixtures("bare_machine")
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mlx-lm and no container around, whatever the tests are run on."""
+    monkeypatch.setattr("harmony_core.cli.machine.find_python", lambda wanted: wanted)
+    monkeypatch.setattr("harmony_core.cli.machine.in_container", lambda: False)
+
+
+def lines_of(run: Run, server: ScriptedServer, *arguments: str) -> list[str]:
+    result = run("doctor", "--base-url", server.base_url, *arguments)
+    return result.stdout.splitlines()
+
+
+def report_of(run: Run, server: ScriptedServer, *arguments: str) -> dict[str, object]:
+    result = run("doctor", "--json", "--base-url", server.base_url, *arguments)
+    report = json.loads(result.stdout)
+    assert isinstance(report, dict)
+    return report
 
 
 def test_a_healthy_server_gets_a_tick_at_each_step(
     server: ScriptedServer, run: Run
 ) -> None:
-    server.models(models("a/gpt-oss-20b")).chat(ONE_TOKEN)
-    result = run("doctor", "--base-url", server.base_url)
-    assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        f"✓ The server answers at {server.base_url}; it lists a/gpt-oss-20b",
-        "✓ The model can be used: default_model",
-        "✓ The model replies",
-        "✓ Server: mlx-lm 0.32.2",
+    lines = lines_of(run, play(server, mlx_lm()))
+    assert (
+        lines[0] == f"✓ The server answers at {server.base_url}; it lists a/gpt-oss-20b"
+    )
+    assert lines[1].startswith("✓ The server's own model replies: first token after")
+    assert lines[2:] == [
+        "✓ It sends raw Harmony, control tokens one by one",
+        "✓ The reasoning effort reaches the model",
+        "✓ A second turn works",
+        "✓ A tool was called and its result answered",
+        "✓ A JSON reply is JSON",
+        "✓ Japanese and emoji arrive whole",
+        "✓ A stop word ends the answer",
+        "✓ It goes on after a client has left in the middle of a reply",
+        "✓ mlx-lm 0.32.2 with MLX 0.32.4",
         "All is well.",
     ]
 
 
-def test_another_kind_of_server_is_fine_too(server: ScriptedServer, run: Run) -> None:
-    server.models(models("a")).chat(reply("x", fingerprint=""))
-    assert (
-        "✓ The server does not tell its version"
-        in run("doctor", "--base-url", server.base_url).stdout
-    )
+def test_it_says_beforehand_how_long_it_takes(server: ScriptedServer, run: Run) -> None:
+    play(server, mlx_lm())
+    result = run("doctor", "--base-url", server.base_url)
+    assert "10 short requests: about a minute" in result.stderr
+    assert len(server.requests_to(server.CHAT)) == 10
 
 
-def test_a_list_that_is_cut_off_is_not_called_no_list(
+def test_the_second_turn_goes_out_clean(server: ScriptedServer, run: Run) -> None:
+    run("doctor", "--base-url", play(server, mlx_lm()).base_url)
+    sent = server.requests_to(server.CHAT)[3].json["messages"]
+    assert "<|channel|>" not in json.dumps(sent)
+
+
+def test_the_report_of_a_program_has_the_words_and_the_verdict_of_the_screen(
     server: ScriptedServer, run: Run
 ) -> None:
-    server.models([head(200, "application/json"), b'{"data": [{"id": "a']).chat(
-        ONE_TOKEN
+    lines = lines_of(run, play(server, mlx_lm()))
+    play(server, mlx_lm())
+    report = report_of(run, server)
+    steps = report["steps"]
+    assert isinstance(steps, list)
+    told = [step["text"] for step in steps if step["name"] != "reply"]
+    assert told == [line[2:] for line in lines[:-1] if "replies" not in line]
+    assert report["verdict"] == lines[-1] == "All is well."
+    assert report["ok"] is True
+    figures = next(step["facts"] for step in steps if step["name"] == "reply")
+    assert figures["first_token_seconds"] >= 0
+
+
+def broken(name: str, script: Script) -> dict[str, Script]:
+    return mlx_lm() | {name: script}
+
+
+SILENT = reply("<|channel|>", "analysis", "<|message|>", "hm")
+TALK = reply(*harmony("hm", "I cannot."))
+LOST = reply(
+    "<|channel|>", "analysis", completion_tokens=90, fingerprint="0.26.3-0.29.4-L"
+)
+CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
+    "no second turn": (
+        broken("second_turn", page(404, '{"error": "chat template"}')),
+        4,
+        "✗ The model's chat template refused",
+        "A chat is possible, but this does not work: the second turn.",
+    ),
+    "no answer to the tool": (
+        broken("result", SILENT),
+        1,
+        "✗ The model thought, but gave no answer",
+        "A chat is possible, but this does not work: tool calls.",
+    ),
+    "no tool wanted": (
+        {
+            name: script
+            for name, script in broken("call", TALK).items()
+            if name != "result"
+        },
+        0,
+        "· The model answered without calling the tool",
+        "All that could be measured is well; this could not: tool calls.",
+    ),
+    "no JSON": (
+        broken("json", TALK),
+        1,
+        "✗ The JSON reply is not JSON",
+        "A chat is possible, but this does not work: JSON replies.",
+    ),
+    "no Japanese": (
+        broken("japanese", TALK),
+        0,
+        "· The model did not write Japanese",
+        "All that could be measured is well; this could not: Japanese and emoji.",
+    ),
+    "broken Japanese": (
+        broken("japanese", reply(*harmony("hm", "こんに\ufffdは😊 x"))),
+        1,
+        "✗ Japanese or emoji arrive with broken",
+        "A chat is possible, but this does not work: Japanese and emoji.",
+    ),
+    "another answer": (
+        broken("stop", TALK),
+        0,
+        "· The model answered differently",
+        "All that could be measured is well; this could not: stop words.",
+    ),
+    "effort lost": (
+        broken("long", counted(70)),
+        0,
+        "! The reasoning effort does not reach the model: mlx-lm obeys it since 0.30.6",
+        "A chat is possible; look at this: reasoning effort.",
+    ),
+    "dead after a client left": (
+        broken("parting", [head()]),
+        6,
+        "✗ It does not go on after a client has left",
+        "A chat is possible, but this does not work: clients that leave.",
+    ),
+    "no JSON from a lossy server": (
+        lossy_mlx_lm() | {"json": LOST},
+        5,
+        "✗ The JSON reply is not JSON",
+        "A chat is possible, but this does not work: JSON replies, Japanese and emoji.",
+    ),
+    "lossy": (
+        lossy_mlx_lm(),
+        5,
+        "✗ The server's mlx-lm 0.26.3",
+        "A chat is possible, but this does not work: Japanese and emoji.",
+    ),
+    "patched": (
+        patched_mlx_lm(),
+        0,
+        "! Japanese and emoji arrive whole, so this mlx-lm 0.26.3 was patched",
+        "A chat is possible; look at this: reasoning effort, Japanese and emoji.",
+    ),
+    "unstable": (
+        mlx_lm("0.30.1-0.30.0-L"),
+        0,
+        "! mlx-lm 0.30.1: it can stop answering when its prompt cache fails",
+        "A chat is possible; look at this: the version of mlx-lm.",
+    ),
+    "reported": (
+        mlx_lm("0.31.3-0.31.2-L"),
+        0,
+        f"until it is started again. Upgrade it on the server to {ADVISED_MLX_LM} with",
+        "A chat is possible; look at this: the version of mlx-lm.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_finding_is_told_and_weighed_alike_on_screen_and_in_json(
+    server: ScriptedServer, run: Run, name: str
+) -> None:
+    scripts, code, words, verdict = CASES[name]
+    play(server, scripts)
+    result = run("doctor", "--base-url", server.base_url)
+    assert result.exit_code == code
+    assert words in result.stdout
+    assert result.stdout.splitlines()[-1] == verdict
+    report = report_of(run, play(server, scripts))
+    assert (report["verdict"], report["ok"]) == (verdict, code == 0)
+
+
+DEAD_ENDS: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
+    "wrong path": (
+        page(404, "Not Found"),
+        page(404, "Not Found"),
+        (),
+        4,
+        "✗ {url} answers, but",
+    ),
+    "unknown model": (models("a/b"), [], ("--model", "b"), 5, "lists: a/b."),
+    "dead": (
+        models("a"),
+        page(404, '{"error": "generation thread died"}'),
+        (),
+        6,
+        "✗ The server took",
+    ),
+    "no answer": (models("a"), SILENT, (), 1, "✗ The model thought"),
+}
+
+
+@pytest.mark.parametrize("name", DEAD_ENDS)
+def test_where_no_reply_comes_the_verdict_gives_the_reason(
+    server: ScriptedServer, run: Run, name: str
+) -> None:
+    list_script, chat_script, arguments, code, words = DEAD_ENDS[name]
+    server.models(list_script).chat(chat_script)
+    result = run("doctor", "--base-url", server.base_url, *arguments)
+    assert result.exit_code == code
+    assert words.format(url=server.base_url) in result.stdout
+    verdict = result.stdout.splitlines()[-1]
+    assert verdict.startswith("No chat is possible yet: ")
+    assert verdict.count(". ") == 0
+    assert report_of(run, server, *arguments)["verdict"] == verdict
+
+
+def test_a_list_that_is_cut_off_is_neither_no_list_nor_no_models(
+    server: ScriptedServer, run: Run
+) -> None:
+    play(server, mlx_lm()).models(
+        [head(200, "application/json"), b'{"data": [{"id": "a']
     )
-    assert "did not come whole" in run("doctor", "--base-url", server.base_url).stdout
+    lines = lines_of(run, server)
+    assert lines[0].startswith("! The list of models of ")
+    assert "did not come whole" in lines[0]
+    assert lines[-1] == "A chat is possible; look at this: the list of models."
 
 
 def test_certificates_of_ones_own_are_taken_or_not_looked_at(
@@ -54,72 +282,108 @@ def test_certificates_of_ones_own_are_taken_or_not_looked_at(
         monkeypatch.delenv(name, raising=False)
     certificate, context = own_certificate(tmp_path)
     with ScriptedServer(tls=context) as server:
-        server.models(models("a")).chat(ONE_TOKEN)
         ask = ("doctor", "--base-url", server.base_url)
-        assert run(*ask, "--ca-file", str(certificate)).exit_code == 0
-        assert run(*ask, "--insecure").exit_code == 0
+        for option in (("--ca-file", str(certificate)), ("--insecure",)):
+            play(server, mlx_lm())
+            assert run(*ask, *option).exit_code == 0
         assert "certificate" in run(*ask).stdout
 
 
-CASES: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
-    "wrong path": (
-        page(404, "Not Found"),
-        page(404, "Not Found"),
-        (),
-        4,
-        "✗ {url} answers, but",
-    ),
-    "unknown model": (models("a/b"), ONE_TOKEN, ("--model", "b"), 5, "lists: a/b."),
-    "dead": (
-        models("a"),
-        page(404, '{"error": "generation thread died"}'),
-        (),
-        6,
-        "✗ The server took",
-    ),
-    "lossy": (
-        models("a"),
-        reply("x", fingerprint="0.26.3-0.28-L"),
-        (),
-        5,
-        "✗ The server's mlx-lm 0.26.3",
-    ),
-    "unstable": (
-        models("a"),
-        reply("x", fingerprint="0.30.1-0.30-L"),
-        (),
-        0,
-        "! The server's mlx-lm 0.30.1",
-    ),
-    "no list": (
-        [],
-        ONE_TOKEN,
-        (),
-        0,
-        "! The server answers at {url}, but gives no list",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_each_finding_is_reported_with_its_exit_code(
-    server: ScriptedServer, run: Run, name: str
+def test_a_model_that_could_not_be_checked_is_not_called_well(
+    server: ScriptedServer, run: Run
 ) -> None:
-    list_script, chat_script, arguments, code, words = CASES[name]
-    server.models(list_script).chat(chat_script)
-    result = run("doctor", "--base-url", server.base_url, *arguments)
-    assert result.exit_code == code
-    assert words.format(url=server.base_url) in result.stdout
-    assert ("All is well." in result.stdout) == (code == 0)
+    server.models([]).chat(*mlx_lm().values())
+    lines = lines_of(run, server, "--model", "nosuch")
+    assert "! The server answers at" in lines[0]
+    assert lines[1].startswith("! Whether the server has nosuch was not checked")
+    assert lines[-1].startswith("A chat is possible; look at this: ")
+    assert "the model that was named" in lines[-1]
+    asked = {request.json["model"] for request in server.requests_to(server.CHAT)}
+    assert asked == {"default_model"}  # another name might start a download
+
+
+def test_ollama_is_asked_for_the_gpt_oss_that_it_lists(
+    server: ScriptedServer, run: Run
+) -> None:
+    refusal = no_such_model("model 'default_model' not found")
+    scripts = {"unnamed": refusal, **splitting("reasoning", "fp_ollama")}
+    lines = lines_of(run, play(server, scripts, "qwen3:8b", "gpt-oss:20b"))
+    assert lines[1].startswith("✓ gpt-oss:20b replies")
+    assert lines[1].endswith("(this server wants a name: use --model gpt-oss:20b)")
+    assert "✓ It separates thinking and answer itself" in lines
+    assert "✓ It is not mlx_lm.server, or does not tell its version" in lines
+    assert lines[-1].endswith("this could not: reasoning effort.")
+    later = [request.json["model"] for request in server.requests_to(server.CHAT)[1:]]
+    assert set(later) == {"gpt-oss:20b"}
+
+
+def test_where_two_gpt_oss_are_listed_nobody_chooses_for_the_user(
+    server: ScriptedServer, run: Run
+) -> None:
+    scripts = {"unnamed": no_such_model("model 'default_model' not found")}
+    lines = lines_of(run, play(server, scripts, "gpt-oss:20b", "gpt-oss:120b"))
+    assert lines[-1].startswith("No chat is possible yet: ")
+    assert len(server.requests_to(server.CHAT)) == 1
+
+
+def test_lm_studio_is_examined_under_the_name_that_it_lists(
+    server: ScriptedServer, run: Run
+) -> None:
+    play(server, splitting("reasoning", "openai/gpt-oss-20b"), "openai/gpt-oss-20b")
+    lines = lines_of(run, server, "--model", "openai/gpt-oss-20b")
+    assert lines[1] == "✓ The server has the model openai/gpt-oss-20b"
+    assert "✓ A tool was called and its result answered" in lines
+
+
+def test_llama_cpp_takes_any_name(server: ScriptedServer, run: Run) -> None:
+    scripts = splitting("reasoning_content", "b6123-deadbeef")
+    lines = lines_of(run, play(server, scripts, "gpt-oss-20b.gguf"))
+    assert lines[1].startswith("✓ The server's own model replies")
+    assert not [line for line in lines if line.startswith(("✗", "!"))]
+
+
+def test_a_server_without_thinking_is_not_taken_for_gpt_oss(
+    server: ScriptedServer, run: Run
+) -> None:
+    scripts = mlx_lm("") | {"hello": reply(HELLO_WORDS, fingerprint="")}
+    assert any(
+        line.startswith("· It sends plain text")
+        for line in lines_of(run, play(server, scripts))
+    )
+
+
+HELLO_WORDS = "Hello there, my friend."
+
+
+def test_control_tokens_that_a_proxy_has_cut_anew_are_named(
+    server: ScriptedServer, run: Run
+) -> None:
+    joined = "".join(harmony("A greeting.", "Hello! Ask me about the weather."))
+    scripts = mlx_lm() | {"hello": reply(joined[:30], joined[30:])}
+    assert "✓ It sends raw Harmony, cut anew on the way" in lines_of(
+        run, play(server, scripts)
+    )
 
 
 def test_the_names_of_models_can_neither_steer_the_terminal_nor_make_up_lines(
     server: ScriptedServer, run: Run
 ) -> None:
-    server.models(models("a\x1b[2J\x9b1m\n✓ b", "c\u2028✓ d")).chat(ONE_TOKEN)
-    lines = run("doctor", "--base-url", server.base_url).stdout.splitlines()
-    assert len(lines) == 5
+    names = ("a\x1b[2J\x9b1m\n✓ b", "c\u2028✓ d")
+    lines = lines_of(run, play(server, mlx_lm(), *names))
+    assert len(lines) == 12
     assert lines[0].endswith("it lists c ✓ d")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_no_key_is_ever_shown(
+    server: ScriptedServer, run: Run, form: tuple[str, ...]
+) -> None:
+    play(server, mlx_lm(), f"a/{KEY}", "b")
+    url = server.base_url.replace("http://", "http://u:passw0rd@")
+    result = run("doctor", "--base-url", url, "--api-key", KEY, *form)
+    assert result.exit_code == 0
+    assert KEY not in result.output
+    assert "passw0rd" not in result.output
 
 
 def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) -> None:
@@ -128,19 +392,6 @@ def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) ->
     assert result.exit_code == 6
     assert "sent no reply within 1 s" in result.stdout
     assert f"({REPLY_LIMIT:g})" in run("doctor", "--help").stdout
-
-
-def test_the_report_can_be_json(server: ScriptedServer, run: Run) -> None:
-    server.models(models("a")).chat(reply("x", fingerprint="0.30.1-0.30-L"))
-    report = json.loads(run("doctor", "--json", "--base-url", server.base_url).stdout)
-    assert report["ok"] is True
-    assert [step["name"] for step in report["steps"]] == [
-        "server",
-        "model",
-        "reply",
-        "version",
-    ]
-    assert report["steps"][-1]["kind"] == "unstable_server"
 
 
 def test_a_failure_in_json_speaks_the_language_of_the_locale(
@@ -158,7 +409,31 @@ def test_a_failure_in_json_speaks_the_language_of_the_locale(
     assert report["steps"][0]["text"].startswith(
         "The connection to http://127.0.0.1:1 was refused. Start"
     )
-    assert japanese["steps"][0]["text"].startswith(
-        "http://127.0.0.1:1 への接続が拒否されました。"
+    assert report["verdict"] == (
+        "No chat is possible yet: The connection to http://127.0.0.1:1 was refused."
+    )
+    assert japanese["verdict"] == (
+        "まだ会話できません: http://127.0.0.1:1 への接続が拒否されました。"
     )
     assert "secret" not in result.output
+
+
+def test_a_web_page_in_the_place_of_a_list_is_told(
+    server: ScriptedServer, run: Run
+) -> None:
+    server.models(json_page({"detail": "no"}, 405)).chat(page(405, "no"))
+    assert lines_of(run, server)[-1].startswith("No chat is possible yet: ")
+
+
+def test_each_tested_version_has_its_row_and_each_fault_its_sentences() -> None:
+    tested = [tuple(map(int, version.split("."))) for version in TESTED_MLX_LM]
+    rows = [mlx_lm_range((a, b, c)) for a, b, c in tested]
+    assert [row.chat for row in rows] == ["cut", "yes", "yes", "yes", "yes"]
+    assert [row.effort for row in rows] == [False, False, False, True, True]
+    assert {row.fault for row in MLX_LM} - {""} == set(FAULTS)
+    assert [row.first for row in MLX_LM] == sorted(row.first for row in MLX_LM)
+    for fault in FAULTS.values():
+        assert not list(
+            filter(lambda field: field[1], string.Formatter().parse(fault.en))
+        )
+        assert fault.ja

@@ -1,0 +1,63 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class EffortChoice(StrEnum):
+    """How long the model may think."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+class ThinkingChoice(StrEnum):
+    """How thinking is shown."""
+
+    fold = "fold"
+    hide = "hide"
+    show = "show"
+
+
+BaseUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="MLX_HARMONY_BASE_URL",
+        help="Address of the server, with or without /v1.",
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(help="Model to use; empty for the one that the server has loaded."),
+]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        envvar="MLX_HARMONY_API_KEY",
+        show_default=False,
+        help="Key for a proxy before the server.",
+    ),
+]
+UseProxies = Annotated[
+    bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
+]
+CaFile = Annotated[
+    str,
+    typer.Option(
+        show_default="REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+        metavar="PATH",
+        help="For https: the certificate of an authority of your own.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Do not check certificates: anybody on the way can read along and take the key.",
+    ),
+]

@@ -1,0 +1,45 @@
+"""A problem in the command line's own words: settings by the names of its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..problems import Language, Problem
+from .phrases import language
+
+# What the table of problems calls a setting, for hosts with forms; the longer names first.
+_OPTION_OF_SETTING: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "The base URL": "--base-url",
+        "the base URL": "--base-url",
+        "the first-byte timeout": "--timeout",
+        "the idle timeout": "--timeout",
+        "the reasoning effort": "--effort",
+        "max_tokens": "--max-tokens",
+        "switch the use of proxies off": "leave --use-proxies out",
+        "Enter the API key": "Give with --api-key the key",
+        "Set the file of the authority that signed it (CA file,": (
+            "Name the file of the authority that signed it (--ca-file,"
+        ),
+        "Correct its path (CA file,": "Correct its path (--ca-file,",
+    },
+    "ja": {
+        "ベース URL": "--base-url",
+        "最初の応答までの制限時間": "--timeout の秒数",
+        "無通信の制限時間": "--timeout の秒数",
+        "推論の深さ（reasoning effort）": "推論の深さ（--effort）",
+        "推論の強さ(reasoning effort)": "推論の深さ（--effort）",
+        "最大トークン数（max_tokens）": "--max-tokens",
+        "max_tokens": "--max-tokens",
+        "プロキシの使用をやめて": "--use-proxies を外して",
+        "（CA ファイル、": "（--ca-file、",
+    },
+}
+
+
+def problem_text(problem: Problem) -> str:
+    """What happened and what to do, in the language of the locale."""
+    text = problem.text(language())
+    for setting, option in _OPTION_OF_SETTING[language()].items():
+        text = text.replace(setting, option)
+    return text
