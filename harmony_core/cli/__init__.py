@@ -9,6 +9,7 @@ from contextlib import suppress
 
 _LIBRARIES = {  # as they are imported; the extra `cli` of pyproject.toml installs them
     "jsonschema",
+    "markdown_it",
     "prompt_toolkit",
     "referencing",
     "requests",

@@ -1,29 +1,29 @@
-"""`chat`: one message, or a conversation in the terminal."""
+"""`chat`: a conversation's requests and replies, and what to say about each reply."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-
-from prompt_toolkit import PromptSession
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.output import create_output
+from dataclasses import dataclass, replace
 
 from ..client import Client, ReplyStream, ServerError
 from ..events import Reply
+from ..gpt_oss import DEFAULT_MAX_TOKENS
 from ..json_schema import response_format_of
 from ..jsontext import JsonObject
+from ..problems import Problem
 from ..render import Thinking
-from ..request import ChatRequest
+from ..request import DEFAULT_MODEL, ChatRequest
 from .exit_codes import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
-from .phrases import language, phrase
+from .model_choice import NEEDS_NAME, NO_WHOLE_LIST, listed_gpt_oss, not_listed
+from .phrases import phrase
+from .problem_words import problem_text
 from .schema import misfit
 from .terminal import ReplyScreen, without_controls
 
 
 @dataclass(frozen=True)
 class ChatOptions:
-    """What stays the same during a conversation; None and "" leave a setting to the defaults."""
+    """How to ask; None and "" leave a setting to the defaults."""
 
     model: str = ""
     system: str = ""
@@ -34,37 +34,58 @@ class ChatOptions:
     top_p: float | None = None
     schema: JsonObject | None = None
 
+    @property
+    def limit(self) -> int:
+        """Tokens that thinking and answer may have together."""
+        return self.max_tokens or DEFAULT_MAX_TOKENS
+
 
 class Conversation:
     """Asks, shows the replies, and remembers both."""
 
     def __init__(self, client: Client, options: ChatOptions) -> None:
+        self.options = options
+        self.turns: list[JsonObject] = []
+        self.last_thinking = ""
         self._client = client
-        self._options = options
-        self._messages: list[JsonObject] = []
-        self.clear()
 
     def clear(self) -> None:
-        """Forget all but the system prompt."""
-        system = self._options.system
-        self._messages = [{"role": "system", "content": system}] if system else []
+        """Forget all but the settings."""
+        self.turns = []
+        self.last_thinking = ""
+
+    def change(self, *, effort: str | None = None, system: str | None = None) -> None:
+        """Ask otherwise from now on."""
+        if effort is not None:
+            self.options = replace(self.options, effort=effort)
+        if system is not None:
+            self.options = replace(self.options, system=system)
+
+    def look_at_server(self) -> Problem | None:
+        """What would stand in the way of a question, as far as the list of models tells."""
+        wanted = self.options.model
+        try:
+            models = self._client.models()
+        except ServerError as error:
+            return None if error.problem.kind in NO_WHOLE_LIST else error.problem
+        if not wanted or wanted in (*models, DEFAULT_MODEL):
+            return None
+        return not_listed(self._client.base_url, wanted, models)
 
     def ask(self, text: str) -> int:
         """Send a message and show the reply; returns an exit code. Ctrl-C stops the reply only."""
-        self._messages.append({"role": "user", "content": text})
+        self.turns.append({"role": "user", "content": text})
         stream: ReplyStream | None = None
         note, code = "", OK
-        with ReplyScreen(self._options.thinking) as screen:
+        with ReplyScreen(self.options.thinking) as screen:
             try:
-                with self._client.open(self._request()) as stream:
+                with self._open() as stream:
                     for event in stream:
                         screen.show(event)
-                note, code = self._verdict(stream)
+                note, code = verdict_of(stream, self.options)
             except ServerError as error:
-                note, code = (
-                    error.problem.text(language()),
-                    exit_code(error.problem.kind),
-                )
+                note = problem_text(error.problem)
+                code = exit_code(error.problem.kind)
             except KeyboardInterrupt:
                 note, code = phrase("stopped"), INTERRUPTED_BY_USER
         if note:
@@ -72,11 +93,33 @@ class Conversation:
         self._remember(stream.reply if stream else Reply())
         return code
 
+    def _open(self) -> ReplyStream:
+        """Send the request; where the server wants a name, once more with that of its one gpt-oss."""
+        try:
+            return self._client.open(self._request())
+        except ServerError as error:
+            if self.options.model or error.problem.kind not in NEEDS_NAME:
+                raise
+            model = self._listed_gpt_oss()
+            if not model:
+                raise
+        self.options = replace(self.options, model=model)
+        words = phrase("model_taken", model=model)
+        print(without_controls(words), file=sys.stderr)
+        return self._client.open(self._request())
+
+    def _listed_gpt_oss(self) -> str:
+        try:
+            return listed_gpt_oss(self._client.models())
+        except ServerError:
+            return ""
+
     def _request(self) -> ChatRequest:
-        options = self._options
+        options = self.options
+        system = [{"role": "system", "content": options.system}]
         schema = options.schema
         return ChatRequest(
-            self._messages,
+            [*(system if options.system else ()), *self.turns],
             model=options.model,
             effort=options.effort,
             max_tokens=options.max_tokens,
@@ -85,77 +128,34 @@ class Conversation:
             response_format=None if schema is None else response_format_of(schema),
         )
 
-    def _verdict(self, stream: ReplyStream) -> tuple[str, int]:
-        """What to say about a complete reply, and the exit code."""
-        if stream.problem is not None:
-            return stream.problem.text(language()), exit_code(stream.problem.kind)
-        if stream.reply.outcome == "cut":
-            return phrase("cut"), UNEXPECTED_REPLY
-        if stream.reply.json_valid is False:
-            return phrase("no_json"), UNEXPECTED_REPLY
-        if self._options.schema is not None and (
-            reason := misfit(stream.reply.answer, self._options.schema)
-        ):
-            return phrase("no_fit", reason=reason), UNEXPECTED_REPLY
-        return "", OK
-
     def _remember(self, reply: Reply) -> None:
         """Keep what was answered, also half an answer; without one the question is taken back."""
+        self.last_thinking = reply.reasoning or self.last_thinking
         if reply.answer.strip():
-            self._messages.append({"role": "assistant", "content": reply.answer})
+            self.turns.append({"role": "assistant", "content": reply.answer})
         else:
-            self._messages.pop()
+            self.turns.pop()
 
 
-def talk(conversation: Conversation, base_url: str) -> None:
-    """Chat until the user leaves."""
-    prompt = _prompt()
-    print(phrase("welcome", url=base_url), file=sys.stderr)
-    text = ""
-    while text != "/exit":
-        try:
-            text = prompt.prompt("> ").strip()
-            if text.startswith("/") and "\n" not in text:
-                _obey(text, conversation)
-            elif text:
-                conversation.ask(text)
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
-
-
-def _obey(command: str, conversation: Conversation) -> None:
-    if command == "/exit":
-        return
-    if command == "/clear":
-        conversation.clear()
-        words = phrase("cleared")
-    else:
-        words = (
-            phrase("help") if command == "/help" else phrase("no_command", name=command)
-        )
-    print(words, file=sys.stderr)
-
-
-def _prompt() -> PromptSession[str]:
-    """Enter sends; Alt-Enter, which terminals send as Esc Enter, begins a new line."""
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _send(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
-
-    @keys.add("escape", "enter")
-    def _new_line(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    return PromptSession(
-        multiline=True,
-        key_bindings=keys,
-        bottom_toolbar=phrase("toolbar"),
-        output=create_output(always_prefer_tty=True),  # the answers may go into a file
-    )
+def verdict_of(stream: ReplyStream, options: ChatOptions) -> tuple[str, int]:
+    """What to say about a complete reply, and the exit code."""
+    reply = stream.reply
+    if reply.finish_reason == "content_filter":
+        return phrase("filtered"), UNEXPECTED_REPLY
+    if (problem := stream.problem) is not None:
+        if problem.kind == "cut_in_reasoning":
+            return phrase(problem.kind, limit=options.limit), exit_code(problem.kind)
+        return problem_text(problem), exit_code(problem.kind)
+    if reply.outcome == "cut":
+        return phrase("cut", limit=options.limit), UNEXPECTED_REPLY
+    if reply.outcome == "called":
+        calls = [f"{call.name}({call.arguments})" for call in reply.tool_calls]
+        return phrase("called", calls=", ".join(calls)), UNEXPECTED_REPLY
+    if reply.json_valid is False:
+        return phrase("no_json"), UNEXPECTED_REPLY
+    if options.schema is not None and (reason := misfit(reply.answer, options.schema)):
+        return phrase("no_fit", reason=reason), UNEXPECTED_REPLY
+    return "", OK
 
 
 def message_from_stdin() -> str:

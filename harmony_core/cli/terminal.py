@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..events import AnswerDelta, Event, Progress, ReasoningDelta
 from ..render import Thinking
+from .markdown import AnswerMarkdown
 from .phrases import phrase
 
 # A model's text must not steer the terminal: control characters but tab and line break are left out.
@@ -30,8 +31,9 @@ def without_controls(text: str) -> str:
 class ReplyScreen:
     """Shows the events of one reply as they come; a context manager.
 
-    Piped output holds the answer alone, its text unchanged. On a terminal one live line on stderr tells
-    what the server is doing, and how long the model has been thinking.
+    Piped output holds the answer alone, its text unchanged. On a terminal the answer becomes Markdown when
+    it is complete, and one live line on stderr tells what the server is doing, and how long the model has
+    been thinking.
     """
 
     def __init__(self, thinking: Thinking) -> None:
@@ -40,7 +42,7 @@ class ReplyScreen:
         self._line = _LiveLine()
         self._live: Live | None = None
         self._thinking_since: float | None = None
-        self._answer_end = ""
+        self._answer = _AnswerView() if sys.stdout.isatty() else _PlainAnswer()
 
     def __enter__(self) -> ReplyScreen:
         self._status(lambda: phrase("waiting"))
@@ -53,8 +55,7 @@ class ReplyScreen:
         trace: TracebackType | None,
     ) -> None:
         self._end_thinking()
-        if self._answer_end not in ("", "\n"):
-            self._write("\n")
+        self._answer.end()
 
     def show(self, event: Event) -> None:
         """Show what came next."""
@@ -67,7 +68,7 @@ class ReplyScreen:
                 self._show_thought(text)
             case AnswerDelta(text):
                 self._end_thinking()
-                self._write(text)
+                self._answer.add(text)
             case _:
                 pass
 
@@ -79,7 +80,7 @@ class ReplyScreen:
             self._notes.print(Text(without_controls(text), "dim"), end="")
 
     def _begin_thinking(self) -> None:
-        self._end_line()
+        self._answer.pause()
         match self._thinking:
             case "fold":
                 self._status(lambda: phrase("thinking", seconds=self._seconds()))
@@ -95,40 +96,74 @@ class ReplyScreen:
         if self._thinking == "show":
             self._notes.print("\n")
         if self._thinking == "fold" and self._notes.is_terminal:
-            self._notes.print(Text(phrase("thought", seconds=self._seconds()), "dim"))
+            seconds = self._seconds()
+            key = "thought" if seconds else "thought_briefly"
+            self._notes.print(Text(phrase(key, seconds=seconds), "dim"))
         self._thinking_since = None
 
-    def _end_line(self) -> None:
-        """On a terminal, keep what comes on stderr off the line of an answer that has begun."""
-        if self._answer_end not in ("", "\n") and sys.stdout.isatty():
-            self._write("\n")
-
     def _seconds(self) -> int:
-        return round(time.monotonic() - (self._thinking_since or 0))
-
-    def _write(self, text: str) -> None:
-        if sys.stdout.isatty():
-            text = without_controls(text)
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        self._answer_end = text[-1:] or self._answer_end
+        return int(time.monotonic() - (self._thinking_since or 0))
 
     def _status(self, words: Callable[[], str]) -> None:
         self._line.words = words
         if self._live is None and self._notes.is_terminal:
-            self._live = Live(
-                self._line,
-                console=self._notes,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start()
+            self._live = _live(self._line, self._notes)
 
     def _hide_status(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+class _PlainAnswer:
+    """The answer as it comes, for a pipe or a file."""
+
+    def __init__(self) -> None:
+        self._end = ""
+
+    def add(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self._end = text[-1:] or self._end
+
+    def pause(self) -> None:
+        """Nothing: what comes on stderr does not stand in the way."""
+
+    def end(self) -> None:
+        if self._end not in ("", "\n"):
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+
+class _AnswerView:
+    """The answer on a terminal: its last lines while it grows, then all of it as Markdown."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._text = ""
+        self._live: Live | None = None
+
+    def add(self, text: str) -> None:
+        self._text += without_controls(text)
+        if self._live is None:
+            self._live = _live(self, self._console)
+
+    def pause(self) -> None:
+        """Finish what is there, before something else is shown below it."""
+        self.end()
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._text.strip():
+            self._console.print(AnswerMarkdown(self._text))
+        self._text = ""
+
+    def __rich__(self) -> Text:
+        width, height = self._console.width, max(1, self._console.height - 2)
+        recent = Text(self._text[-width * height :])
+        return Text("\n").join(recent.wrap(self._console, width)[-height:])
 
 
 class _LiveLine:
@@ -141,3 +176,16 @@ class _LiveLine:
     def __rich__(self) -> Spinner:
         self._spinner.update(text=Text(self.words(), "dim"))
         return self._spinner
+
+
+def _live(content: _LiveLine | _AnswerView, console: Console) -> Live:
+    """Show what changes until it is stopped; then nothing of it stays."""
+    live = Live(
+        content,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    live.start()
+    return live

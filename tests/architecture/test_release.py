@@ -38,9 +38,13 @@ def test_the_project_and_the_manifest_name_the_same_repository_and_author() -> N
     assert PROJECT["authors"] == [author]
 
 
+IMPORTED_AS = {"markdown_it_py": "markdown_it"}
+
+
 def names_of(requirements: list[str]) -> set[str]:
     """The packages of requirements, as they are imported; an extra of our own stands for its packages."""
     names = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in requirements}
+    names = {IMPORTED_AS.get(name, name) for name in names}
     return names - {"mlx_harmony"}
 
 

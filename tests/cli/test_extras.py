@@ -34,7 +34,7 @@ def run_without(
     [
         ("typer", ["--help"]),
         ("requests", ["chat", "Hello!"]),
-        ("prompt_toolkit", ["chat", "Hello!"]),
+        ("markdown_it.token", ["chat", "Hello!"]),
         ("rich.table", ["demo"]),
     ],
 )

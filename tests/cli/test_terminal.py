@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pexpect
 import pytest
 
+from tests.cli.servers import mlx_lm, play
 from tests.cli.terminals import in_terminal
 from tests.server import (
     DONE,
@@ -17,6 +20,7 @@ from tests.server import (
     harmony,
     head,
     keepalive,
+    models,
     reply,
     text,
 )
@@ -49,6 +53,11 @@ def phrase(terminal: pexpect.spawn, line: str) -> None:
     terminal.send(line + "\r")
 
 
+def messages_to(server: ScriptedServer) -> list[object]:
+    """The messages of each chat request; the look at the list of models before them is none."""
+    return [request.json["messages"] for request in server.requests_to(server.CHAT)]
+
+
 def test_the_prompt_being_read_and_the_thinking_are_shown_live(
     server: ScriptedServer,
 ) -> None:
@@ -67,7 +76,7 @@ def test_the_prompt_being_read_and_the_thinking_are_shown_live(
     gates[0].open()
     child.expect(r"Thinking… \d+ s")
     gates[1].open()
-    child.expect(r"Thought for \d+ s")
+    child.expect(r"Thought for (\d+ s|less than a second)")
     child.expect("Hello.")
     child.expect(pexpect.EOF)
     child.close()
@@ -90,7 +99,7 @@ def test_thinking_between_two_answers_leaves_the_first_one_alone(
     server.chat(reply(*preamble, *harmony("The user greets me.", "Hello.")))
     child = spawn(server, "Hi")
     child.expect(r"One moment\.\r\n")
-    child.expect(r"Thought for \d+ s")
+    child.expect(r"Thought for (\d+ s|less than a second)")
     child.expect("Hello.")
     child.expect(pexpect.EOF)
 
@@ -112,7 +121,7 @@ def test_a_conversation_remembers_its_turns(
     terminal.expect_exact("First.")
     phrase(terminal, "Two")
     terminal.expect_exact("Second.")
-    assert server.requests[1].json["messages"] == [
+    assert messages_to(server)[1] == [
         {"role": "user", "content": "One"},
         {"role": "assistant", "content": "First."},
         {"role": "user", "content": "Two"},
@@ -132,11 +141,11 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_chat(
     phrase(terminal, "One")
     terminal.expect_exact("Half an")
     terminal.send(CTRL_C)
-    assert server.requests[0].was_closed_by_client()
+    assert server.requests_to(server.CHAT)[0].was_closed_by_client()
     terminal.expect_exact("(stopped)")
     phrase(terminal, "Two")
     terminal.expect_exact("Whole.")
-    assert [message["content"] for message in server.requests[1].json["messages"]] == [
+    assert [message["content"] for message in messages_to(server)[1]] == [
         "One",
         "Half an",
         "Two",
@@ -151,7 +160,7 @@ def test_a_failed_turn_is_told_and_forgotten(
     terminal.expect_exact("closed the connection without a reply")
     phrase(terminal, "Two")
     terminal.expect_exact("Better.")
-    assert server.requests[1].json["messages"] == [{"role": "user", "content": "Two"}]
+    assert messages_to(server)[1] == [{"role": "user", "content": "Two"}]
 
 
 def test_a_message_may_have_several_lines(
@@ -160,9 +169,7 @@ def test_a_message_may_have_several_lines(
     server.chat(reply(*harmony("hm", "Good.")))
     phrase(terminal, "first" + ESCAPE + "\rsecond")
     terminal.expect_exact("Good.")
-    assert server.requests[0].json["messages"] == [
-        {"role": "user", "content": "first\nsecond"}
-    ]
+    assert messages_to(server)[0] == [{"role": "user", "content": "first\nsecond"}]
 
 
 def test_commands_are_obeyed_and_not_sent(
@@ -183,7 +190,160 @@ def test_commands_are_obeyed_and_not_sent(
     terminal.expect_exact("Good.")
     phrase(terminal, "/exit")
     terminal.expect(pexpect.EOF)
-    assert [request.json["messages"] for request in server.requests] == [
+    assert messages_to(server) == [
         [{"role": "user", "content": "One"}],
         [{"role": "user", "content": "Two"}],
     ]
+
+
+def leave(terminal: pexpect.spawn) -> None:
+    terminal.send(CTRL_D)
+    terminal.expect(pexpect.EOF)
+
+
+def test_a_complete_answer_becomes_markdown(server: ScriptedServer) -> None:
+    server.chat(reply(*harmony("hm", "Some **bold** words.\n\n- a point")))
+    child = spawn(server, "Hi", "--thinking", "hide")
+    child.expect(r"Some \x1b\[1mbold\x1b\[0m words\.")
+    child.expect_exact("• ")
+    child.expect(pexpect.EOF)
+
+
+def test_words_are_not_broken_at_the_edge(server: ScriptedServer) -> None:
+    words = " ".join(["wonderful"] * 15)
+    server.chat(reply(*harmony("hm", words)))
+    child = spawn(server, "Hi", "--thinking", "hide")
+    child.expect(pexpect.EOF)
+    assert child.before.count("wonderful") >= 15
+    assert not re.search(r"wonderf?u?\r\n|wonderful\r\nful", child.before)
+
+
+def test_a_long_answer_shows_its_end_while_it_grows(server: ScriptedServer) -> None:
+    gate = Gate()
+    lines = [text(f"line {number}\n") for number in range(100)]
+    start = [text(token) for token in ("<|channel|>", "final", "<|message|>")]
+    server.chat([head(), *start, *lines, gate, chunk({}, "stop"), DONE])
+    child = spawn(server, "Hi")
+    child.expect_exact("line 99")
+    assert "line 5\r\n" not in child.before
+    gate.open()
+    child.expect_exact("line 5\r\n")
+    child.expect(pexpect.EOF)
+
+
+def test_thinking_can_be_shown_again(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
+    server.chat(reply(*harmony("The user greets me.", "Good.")))
+    phrase(terminal, "/thinking")
+    terminal.expect_exact("There is no thinking to show yet.")
+    phrase(terminal, "One")
+    terminal.expect_exact("Good.")
+    phrase(terminal, "/thinking")
+    terminal.expect_exact("The user greets me.")
+
+
+def test_effort_and_system_prompt_can_be_changed_on_the_way(
+    server: ScriptedServer, terminal: pexpect.spawn
+) -> None:
+    server.chat(reply(*harmony("hm", "Good.")))
+    phrase(terminal, "/effort")
+    terminal.expect_exact("Reasoning effort: the server's own")
+    phrase(terminal, "/effort much")
+    terminal.expect_exact("There is no effort “much”.")
+    phrase(terminal, "/effort HIGH")
+    terminal.expect_exact("Reasoning effort: high")
+    phrase(terminal, "/system")
+    terminal.expect_exact("System prompt: none")
+    phrase(terminal, "/system Be brief.")
+    terminal.expect_exact("System prompt: Be brief.")
+    phrase(terminal, "One")
+    terminal.expect_exact("Good.")
+    (request,) = server.requests_to(server.CHAT)
+    assert request.json["chat_template_kwargs"] == {"reasoning_effort": "high"}
+    assert request.json["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One"},
+    ]
+
+
+def test_a_conversation_can_be_saved_once_under_a_name(
+    server: ScriptedServer, terminal: pexpect.spawn, tmp_path: Path
+) -> None:
+    server.chat(reply(*harmony("hm", "Good.")))
+    phrase(terminal, "One")
+    terminal.expect_exact("Good.")
+    path = tmp_path / "c.md"
+    phrase(terminal, "/save")
+    terminal.expect_exact("Name a file: /save chat.md")
+    phrase(terminal, f"/save {path}")
+    terminal.expect_exact("The conversation is in")
+    phrase(terminal, f"/save {path}")
+    terminal.expect_exact("could not be")
+    assert path.read_text() == "## User\n\nOne\n\n## Assistant\n\nGood.\n"
+
+
+@pytest.mark.parametrize("command", ["/quit", "/exit"])
+def test_two_commands_leave(terminal: pexpect.spawn, command: str) -> None:
+    phrase(terminal, command)
+    terminal.expect(pexpect.EOF)
+
+
+def test_what_was_typed_is_there_in_the_next_conversation(
+    server: ScriptedServer, terminal: pexpect.spawn, tmp_path: Path
+) -> None:
+    server.chat(reply(*harmony("hm", "Good.")))
+    phrase(terminal, "One of many")
+    terminal.expect_exact("Good.")
+    leave(terminal)
+    history = tmp_path / "state" / "mlx-harmony" / "history"
+    assert "+One of many" in history.read_text()
+    assert history.stat().st_mode & 0o077 == 0
+    again = spawn(server)
+    again.expect_exact(">")
+    again.send("\x1b[A")
+    again.expect_exact("One of many")
+    again.close()
+
+
+def test_a_history_that_cannot_be_written_is_no_reason_not_to_chat(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file in the place of the folder")
+    server.chat(reply(*harmony("hm", "Good.")))
+    child = spawn(server)
+    child.expect_exact(">")
+    phrase(child, "One")
+    child.expect_exact("Good.")
+    leave(child)
+
+
+def test_a_server_that_is_not_there_is_told_before_the_first_question() -> None:
+    child = in_terminal(
+        "-m", "harmony_core", "chat", "--base-url", "http://127.0.0.1:1"
+    )
+    child.expect_exact("was refused.")
+    child.expect_exact(">")
+    leave(child)
+
+
+def test_a_model_that_is_not_listed_is_told_before_the_first_question(
+    server: ScriptedServer,
+) -> None:
+    child = spawn(server.models(models("a/b")), "--model", "nosuch")
+    child.expect_exact("nosuch")
+    child.expect_exact("lists: a/b")
+    leave(child)
+
+
+def test_doctor_shows_how_far_it_is(server: ScriptedServer) -> None:
+    gate = Gate()
+    scripts = mlx_lm()
+    held = [gate, *scripts["second_turn"]]
+    play(server, scripts | {"second_turn": held})
+    child = in_terminal("-m", "harmony_core", "doctor", "--base-url", server.base_url)
+    child.expect_exact("short requests: about a minute")
+    child.expect(r"3 of 10: the second turn… about \d+ s left")
+    gate.open()
+    child.expect_exact("A second turn works")
+    child.expect(pexpect.EOF)
