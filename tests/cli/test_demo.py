@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -9,16 +10,29 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pexpect
 import pytest
+from rich.console import Console
 
 from harmony_core.cli import demo, toy_server
+from harmony_core.cli.demo_scenes import play
 from harmony_core.cli.toy_server import ToyServerError
+from harmony_core.client import Client
 from harmony_core.markers import CONTROL_TOKENS
 from tests.cli.conftest import Run
 from tests.cli.terminals import in_terminal
-from tests.server import ScriptedServer
+from tests.server import (
+    DONE,
+    Gate,
+    ScriptedServer,
+    chunk,
+    harmony,
+    head,
+    reply,
+    text,
+)
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = [str(ROOT / "tests" / "cli" / "stand_in"), str(ROOT)]
@@ -54,17 +68,89 @@ def run_demo(run: Run) -> tuple[int, str, str]:
 def test_the_demo_shows_both_sides_and_checks_itself(run: Run) -> None:
     code, shown, _ = run_demo(run)
     assert code == 0
-    assert shown.count("✓") == 5
-    for text in (
+    assert shown.count("✓") == 6
+    for part in (
         "<|channel|>analysis<|message|>",
         "Bonjour !",
         "こんにちは！😊",
         'get_weather({"city": "Tokyo"})',
     ):
-        assert text in shown
+        assert part in shown
     right = [line.split("│")[2] for line in shown.splitlines() if line.count("│") == 3]
     assert any("It is 21 °C." in cell for cell in right)
     assert not any(token in cell for token in CONTROL_TOKENS for cell in right)
+
+
+def test_the_demo_tells_its_story_in_order_and_ends_in_what_comes_next(
+    run: Run,
+) -> None:
+    _, shown, _ = run_demo(run)
+    story = (
+        "1 · A first turn",
+        "2 · The second turn without mlx-harmony",
+        "status 404: You have passed a message with",
+        "✗ an error instead of an answer",
+        "3 · The second turn with mlx-harmony",
+        "Bonjour !",
+        "4 · A tool call",
+        "5 · Japanese",
+        "✓ Without mlx-harmony the second turn fails",
+        "Next: ",
+        "demo --serve keeps this server up",
+    )
+    places = [shown.find(part) for part in story]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_the_turn_without_us_sends_back_the_raw_reply(server: ScriptedServer) -> None:
+    server.chat(
+        reply(*harmony("A greeting.", "Hello!")),
+        [],  # before 0.28 the connection closes
+        reply(*harmony("Talk.", "No tool, no Japanese.")),
+    )
+    console = Console(file=io.StringIO(), width=100)
+    assert not play(Client(server.base_url), console, "mlx-harmony")
+    plain, ours = (r.json["messages"] for r in server.requests_to(server.CHAT)[1:3])
+    assert "<|channel|>analysis" in str(plain)
+    assert "<|channel|>" not in str(ours)
+    assert "the connection closes without a reply" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_server_that_bears_raw_replies_is_not_made_worse_than_it_is(
+    server: ScriptedServer,
+) -> None:
+    server.chat(reply(*harmony("A greeting.", "Hello!")))
+    console = Console(file=io.StringIO(), width=100)
+    assert not play(Client(server.base_url), console, "mlx-harmony")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "✗ Without mlx-harmony the second turn fails" in shown
+
+
+def test_a_scene_grows_while_the_reply_comes(server: ScriptedServer) -> None:
+    gate = Gate()
+    start = [text(token) for token in ("<|channel|>", "final", "<|message|>", "Hel")]
+    end = [text("lo!"), chunk({}, "stop"), DONE]
+    server.chat([head(), *start, gate, *end])
+    program = (
+        "from rich.console import Console; from harmony_core.client import Client; "
+        "from harmony_core.cli.demo_scenes import play; "
+        f"play(Client({server.base_url!r}), Console(), 'mlx-harmony')"
+    )
+    child = in_terminal("-c", program)
+    child.expect(r"<\|message\|>.*Hel ")
+    gate.open()
+    child.expect_exact("Hello!")
+    child.expect_exact("Next: ")
+    child.expect(pexpect.EOF)
+
+
+def test_the_picture_of_the_demo_is_whole_and_fetches_nothing() -> None:
+    picture = (ROOT / "docs" / "images" / "demo.svg").read_text("utf-8")
+    words = " ".join("".join(ElementTree.fromstring(picture).itertext()).split())
+    assert "5 · Japanese with emoji" in words
+    assert "url(http" not in picture
+    assert "@import" not in picture
 
 
 def test_the_demo_tells_which_of_its_checks_failed(
@@ -73,7 +159,7 @@ def test_the_demo_tells_which_of_its_checks_failed(
     monkeypatch.setenv("STAND_IN", "talks")
     code, shown, _ = run_demo(run)
     assert code == 1
-    assert shown.count("✓") == 3
+    assert shown.count("✓") == 4
     assert "✗ Thinking and answer" in shown
     assert "✗ The tool was called" in shown
 

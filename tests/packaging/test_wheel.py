@@ -141,7 +141,7 @@ def test_the_demo_runs_without_a_checkout(full: Path, tmp_path: Path) -> None:
     demo = [full / "mlx-harmony", "demo", "--server-python", MLX_PYTHON]
     done = call(tmp_path, *demo)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("✓") == 5
+    assert done.stdout.count("✓") == 6
 
 
 def test_the_package_command_says_that_it_needs_a_checkout(

@@ -12,19 +12,20 @@ import signal
 import sys
 import threading
 
-from tests.server import ScriptedServer, harmony, models, reply
+from tests.server import ScriptedServer, harmony, json_page, models, reply
 from tests.support.weather import weather_call
 
 REPLIES = (
     reply(*harmony("A greeting.", "Hello!")),
+    json_page({"error": "You have passed a message with channel tags."}, 404),
     reply(*harmony("In French.", "Bonjour !")),
-    reply(*harmony("Japanese.", "こんにちは！😊 お元気ですか。")),
     reply(*weather_call("Tokyo")),
     reply(*harmony("The tool knows.", "It is 21 °C.")),
+    reply(*harmony("Japanese.", "こんにちは！😊 お元気ですか。")),
 )
 
 TALK = [
-    *REPLIES[:2],
+    *REPLIES[:3],
     reply("<|channel|>", "final", "<|message|>", "こんにちは！😊 はい。"),
 ]
 
