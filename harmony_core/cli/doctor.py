@@ -43,7 +43,7 @@ CHECKS = (
     Check("json", checks.json),
     Check("japanese", checks.japanese),
     Check("stop", checks.stop),
-    Check("parting", checks.parting),
+    Check("parting", checks.parting, 2),
     Check("version", checks.version, 0),
 )
 _REQUESTS = 1 + sum(check.requests for check in CHECKS)

@@ -18,6 +18,7 @@ _FRENCH = "How do you say that in French?"
 # The family is written in several tokens, and what follows it is what a lossy server loses.
 _JAPANESE_SYSTEM = "Answer in Japanese. Begin with 👩‍👩‍👧 and end with the word OK."
 _JAPANESE = "こんにちは！"
+_STORY = "Tell me a long story about a lighthouse."
 _PARIS = "Describe Paris as JSON."
 _LONG_EFFORT = "low low low low low low low low"
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
@@ -112,7 +113,7 @@ def stop(patient: Patient, hello: Measured) -> Finding:
     answer = hello.reply.answer
     words = re.findall(r"\w+", answer)
     if len(words) < 3:
-        return unknown("stop", "stop_unused")
+        return unknown("stop", "stop_short")
     word = words[len(words) // 2]
     stopped = patient.ask(ChatRequest([user(HELLO)], stop=[word]))
     if stopped.problem is not None and not works(stopped):
@@ -123,7 +124,8 @@ def stop(patient: Patient, hello: Measured) -> Finding:
 
 
 def parting(patient: Patient, _: Measured) -> Finding:
-    """Whether the server goes on, now that the stop word has closed a connection in the middle of a reply."""
+    """Whether the server goes on after a connection was closed in the middle of a reply, as Stop does it."""
+    patient.leave(ChatRequest([user(_STORY)]))
     after = patient.ask(ChatRequest([user(HELLO)], max_tokens=1))
     problem = after.problem
     if problem is not None and problem.stage in ("connection", "generation"):

@@ -24,6 +24,7 @@ _SIGNS: dict[Mark, tuple[str, str]] = {
     "failed": ("✗", "red"),
 }
 _BEFORE_ALL = ("server", "model", "reply")  # without these there is no chat
+_CAUSES = ("container", "installation", "memory")  # why there may be none
 _SHORTEST_SECRET = 4  # characters: a shorter key would blot out half of the words
 
 
@@ -60,8 +61,7 @@ class Report:
         broken, odd = self._with("failed"), self._with("warning")
         for finding in broken:
             if finding.name in _BEFORE_ALL:
-                reason = _first_sentence(finding.text)
-                return self.shown(phrase("verdict_no_chat", reason=reason))
+                return self.shown(self._no_chat(_first_sentence(finding.text)))
         if broken:
             return phrase("verdict_broken", topics=_topics(broken))
         if odd:
@@ -69,6 +69,12 @@ class Report:
         if unmeasured := self._with("unknown"):
             return phrase("verdict_unmeasured", topics=_topics(unmeasured))
         return phrase("all_well")
+
+    def _no_chat(self, reason: str) -> str:
+        causes = [found for found in self._with("warning") if found.name in _CAUSES]
+        if not causes:
+            return phrase("verdict_no_chat", reason=reason)
+        return phrase("verdict_cause", reason=reason, topics=_topics(causes))
 
     def as_json(self) -> Json:
         """The whole report, with the words of the screen."""

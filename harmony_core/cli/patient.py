@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..client import Client, ServerError
 from ..diagnosis import visible_url
+from ..events import AnswerDelta, ReasoningDelta
 from ..jsontext import JsonObject
 from ..problems import Problem
 from ..request import DEFAULT_MODEL, ChatRequest
@@ -56,6 +58,14 @@ class Patient:
         limit = request.max_tokens or MAX_TOKENS
         asked = replace(request, model=self.model, max_tokens=limit, temperature=0)
         return measure(self.client, asked)
+
+    def leave(self, request: ChatRequest) -> None:
+        """Send a request and close the connection as soon as the reply has begun."""
+        asked = replace(request, model=self.model, temperature=0)
+        with suppress(ServerError), self.client.open(asked) as stream:
+            for event in stream:
+                if isinstance(event, ReasoningDelta | AnswerDelta):
+                    return
 
 
 def user(text: str) -> JsonObject:

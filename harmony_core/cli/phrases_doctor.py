@@ -134,6 +134,10 @@ DOCTOR_PHRASES = {
         "The model answered differently the second time, so stop words were not measured",
         "同じ質問への回答が変わったため、停止語は確認できませんでした",
     ),
+    "stop_short": (
+        "The first answer is too short for a stop word, so stop words were not measured",
+        "最初の回答が短すぎるため、停止語は確認できませんでした",
+    ),
     "parting_ok": (
         "It goes on after a client has left in the middle of a reply",
         "応答の途中でクライアントが切断しても動作を続けます",
@@ -212,6 +216,10 @@ DOCTOR_PHRASES = {
     "verdict_no_chat": (
         "No chat is possible yet: {reason}.",
         "まだ会話できません: {reason}。",
+    ),
+    "verdict_cause": (
+        "No chat is possible yet: {reason}, perhaps because of this: {topics}.",
+        "まだ会話できません: {reason}（考えられる原因: {topics}）。",
     ),
     "verdict_broken": (
         "A chat is possible, but this does not work: {topics}.",

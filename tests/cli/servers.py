@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from tests.server import (
     DONE,
     FINGERPRINT,
+    Hang,
     Script,
     ScriptedServer,
     chunk,
@@ -51,6 +52,7 @@ def mlx_lm(fingerprint: str = FINGERPRINT) -> dict[str, Script]:
         "json": said(*harmony("JSON.", '{"city": "Paris"}')),
         "japanese": said(*harmony("Japanese.", JAPANESE)),
         "stop": said(*harmony("A greeting.", HELLO)),
+        "left": [*said(*harmony("A story.", "Once upon a time")), Hang()],
         "parting": counted(70, fingerprint),
     }
 
@@ -93,6 +95,7 @@ def splitting(field: str, fingerprint: str) -> dict[str, Script]:
         "json": said("JSON.", content='{"city": "Paris"}'),
         "japanese": said("Japanese.", content=JAPANESE),
         "stop": said("A greeting.", content=HELLO),
+        "left": said("A story.", content="Once upon a time"),
         "parting": said("A greeting.", content="Hello"),
     }
 

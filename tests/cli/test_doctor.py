@@ -87,8 +87,15 @@ def test_a_healthy_server_gets_a_tick_at_each_step(
 def test_it_says_beforehand_how_long_it_takes(server: ScriptedServer, run: Run) -> None:
     play(server, mlx_lm())
     result = run("doctor", "--base-url", server.base_url)
-    assert "10 short requests: about a minute" in result.stderr
-    assert len(server.requests_to(server.CHAT)) == 10
+    assert "11 short requests: about a minute" in result.stderr
+    assert len(server.requests_to(server.CHAT)) == 11
+
+
+def test_a_client_really_leaves_in_the_middle_of_a_reply(
+    server: ScriptedServer, run: Run
+) -> None:
+    run("doctor", "--base-url", play(server, mlx_lm()).base_url)
+    assert server.requests_to(server.CHAT)[-2].was_closed_by_client()
 
 
 def test_the_second_turn_goes_out_clean(server: ScriptedServer, run: Run) -> None:
@@ -117,6 +124,12 @@ def broken(name: str, script: Script) -> dict[str, Script]:
     return mlx_lm() | {name: script}
 
 
+def without_result(scripts: dict[str, Script]) -> dict[str, Script]:
+    """Where no tool is called, there is no result to answer."""
+    return {name: script for name, script in scripts.items() if name != "result"}
+
+
+SHORT = broken("hello", reply(*harmony("A greeting.", "Hi!")))
 SILENT = reply("<|channel|>", "analysis", "<|message|>", "hm")
 TALK = reply(*harmony("hm", "I cannot."))
 LOST = reply(
@@ -135,12 +148,26 @@ CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
         "✗ The model thought, but gave no answer",
         "A chat is possible, but this does not work: tool calls.",
     ),
+    "no tool call": (
+        without_result(broken("call", page(500, "no"))),
+        4,
+        "✗ The server failed (status 500)",
+        "A chat is possible, but this does not work: tool calls.",
+    ),
+    "no reply to a stop word": (
+        broken("stop", page(500, "no")),
+        4,
+        "✗ The server failed (status 500)",
+        "A chat is possible, but this does not work: stop words.",
+    ),
+    "too short for a stop word": (
+        {name: script for name, script in SHORT.items() if name != "stop"},
+        0,
+        "· The first answer is too short",
+        "All that could be measured is well; this could not: stop words.",
+    ),
     "no tool wanted": (
-        {
-            name: script
-            for name, script in broken("call", TALK).items()
-            if name != "result"
-        },
+        without_result(broken("call", TALK)),
         0,
         "· The model answered without calling the tool",
         "All that could be measured is well; this could not: tool calls.",

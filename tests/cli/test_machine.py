@@ -163,6 +163,9 @@ def test_what_a_refusal_means_in_a_container_is_told(
         "! This runs in a container, where http://127.0.0.1:1 is the container itself: "
         "use http://host.docker.internal:1, and" in result.stdout
     )
+    assert result.stdout.endswith(
+        "was refused, perhaps because of this: the container.\n"
+    )
 
 
 def test_a_mac_says_whether_the_model_fits(

@@ -343,7 +343,7 @@ def test_doctor_shows_how_far_it_is(server: ScriptedServer) -> None:
     play(server, scripts | {"second_turn": held})
     child = in_terminal("-m", "harmony_core", "doctor", "--base-url", server.base_url)
     child.expect_exact("short requests: about a minute")
-    child.expect(r"3 of 10: the second turn… about \d+ s left")
+    child.expect(r"3 of 11: the second turn… about \d+ s left")
     gate.open()
     child.expect_exact("A second turn works")
     child.expect(pexpect.EOF)
