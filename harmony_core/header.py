@@ -1,9 +1,9 @@
 """One message header in a tolerant grammar: from a first marker up to `<|message|>`.
 
-The model garbles headers in every way that harmony.md lists: the recipient in the role
-part, in the channel part, behind the type or twice, a channel twice or behind the role,
-a type without `<|constrain|>` or without the blank. So a header is cut at its markers
-into parts, and each part is searched for what it may hold.
+The model garbles headers in every way that harmony.md lists. The recipient stands in the
+role part, in the channel part, after the type or twice. The channel stands twice or
+after the role. The type lacks its `<|constrain|>` or its blank. So a header is cut at its
+markers into parts, and each part is searched for what it may hold.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .recipients import NAMESPACE, READERS, read_recipient
 Audience = Literal["user", "hidden", "tool"]
 
 BARE_WAIT = 64
-"""Characters behind a channel or a recipient that make a body without `<|message|>`."""
+"""So many characters after a channel or a recipient are a body without `<|message|>`."""
 
 LONGEST_ROLE = 32
-"""Characters of a header in which it shows whose message it begins."""
+"""The first characters of a header, which show whose message it begins."""
 
 _HIDDEN_ROLES = ("user", "system", "developer")
 _TOOL_ROLES = ("tool", "python")
 _GLUED = (*CHANNELS, "assistant", "json", "code")
-"""Words that may touch the `to=` or the channel behind them."""
+"""Words that may touch the `to=` or the channel after them."""
 
 _PART = re.compile(r"<\|(start|channel|constrain)\|>")
 _CHANNEL = re.compile(
@@ -37,7 +37,7 @@ _CHANNEL = re.compile(
 _ASSISTANT = re.compile(r"\s*+(?:assistant\s*+)*+")
 _NAME = re.compile(r"\s*+[^\s<{]*+")
 _CHANNEL_THEN_BLANK = re.compile(r"<\|channel\|>\s")
-# What stands between a channel or a name and its body, where `<|message|>` is missing.
+# What may stand between a channel or a name and its body if `<|message|>` is missing.
 _CONSTRAIN = r"<\|constrain\|>\s*+[A-Za-z0-9_./+-]*+"
 _BEHIND_CHANNEL = re.compile(
     rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?=\s*+(?:[{{\[\"]|\Z))|)\s*+"
@@ -49,7 +49,7 @@ _TYPE_AND_VALUE = re.compile(
     r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
 )
 _VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
-# How a header begins that counts inside an open body: a role and what follows it.
+# Inside an open body a header counts if it begins like this: a role and what follows it.
 _ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
 _ROLE = rf"\s*+(?:(?:assistant)++|{any_of(_ROLES)}|(?:functions\.|browser)[^\s<]*+)"
 _THEN = ("to=", *CHANNELS)
@@ -70,7 +70,7 @@ _CHANNEL_MAY_BEGIN = re.compile(
     rf"|(?:{any_of(CHANNELS)})(?:{any_of(beginnings('to=', *_GLUED))}|)|)",
     re.IGNORECASE,
 )
-_OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
+_OURS = ("assistant", "to=", "<|")  # how a header of the assistant may begin
 _DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
 _KNOWN_PART = re.compile(
     rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
@@ -79,12 +79,12 @@ _KNOWN_PART = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says; channel (if known) and recipient are "" where there is none.
+    """What a header says. A channel that is unknown or missing is "", and so is a recipient.
 
-    `audience` is whom the message is for: "user" (shown), "tool" (a tool's own message),
-    "hidden" (of the user, system or developer, or to the assistant itself).
-    `blank_first`: a blank follows `<|channel|>`, so one behind `<|message|>` is dropped
-    (LLM-jp-4 writes one after each control token).
+    `audience`: whom the message is for. "user" is shown, "tool" is a tool's own message,
+    and "hidden" comes from the user, the system or the developer, or goes to the
+    assistant itself. `blank_first`: a blank follows `<|channel|>`, so one after
+    `<|message|>` is dropped (LLM-jp-4 writes one after each control token).
     """
 
     audience: Audience
@@ -96,7 +96,7 @@ class Header:
 def parse_header(
     raw: str, tools: Collection[str] = (), called: Collection[str] = ()
 ) -> Header:
-    """Read a header; `tools` come longest first, `called` are those called so far."""
+    """Read a header; `tools` come longest first, `called` are the tools called so far."""
     raw = raw.replace("\ufffd", " ")  # an unfinished character in front of a marker
     audience: Audience = "user"
     channel = recipient = addressed_in = speaker = ""
@@ -119,8 +119,8 @@ def parse_header(
     return _addressed(audience, channel, recipient, raw, tools)
 
 
-# Where a tool's name stands for the role or the channel, these leave it a call: results
-# are addressed to the assistant behind the role.
+# By the part that has the `to=`: the recipients with which a tool's name in place of the
+# role or the channel is still a call. After the role, `to=assistant` marks a result.
 _NOBODY = {"": ("",), "start": ("",), "channel": ("", "assistant"), "constrain": ("",)}
 
 
@@ -141,7 +141,7 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
-    """Where a `to=` stands that is no part of a longer word; -1 where there is none."""
+    """Where a `to=` stands that is not part of a longer word; -1 if there is none."""
     at = text.find("to=", start, end)
     while at > start and (before := text[start:at])[-1:].isidentifier():
         if before.endswith(_GLUED):
@@ -179,9 +179,9 @@ def _offered(name: str, tools: Collection[str]) -> str:
 
 
 def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
-    """Cut a header without `<|message|>` from its body (rule 5).
+    """Split a header without `<|message|>` from its body (rule 5).
 
-    None where it has neither a known channel nor a recipient.
+    None if it has neither a known channel nor a recipient.
     """
     read = raw.replace("\ufffd", " ")
     at = _last_part(read)
@@ -198,11 +198,11 @@ def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
 
 
 def bare_body_at(raw: str) -> int:
-    """How much of a header without `<|message|>` tells that its body has begun (rule 5).
+    """How much of a header without `<|message|>` shows that its body has begun (rule 5).
 
-    That is up to a call's `{`, or BARE_WAIT characters behind the channel or the name.
-    The answer is the same whatever follows; it may lie behind the end of `raw`. 0 where
-    neither a channel nor a recipient has come.
+    For a call that is up to its `{`, otherwise BARE_WAIT characters after the channel or
+    the name. Later text does not change the result, which may lie past the end of `raw`.
+    0 if neither a channel nor a recipient has come.
     """
     at = _last_part(raw)
     known = _CHANNEL.match(raw, at)
@@ -227,10 +227,10 @@ def _last_part(raw: str) -> int:
 
 
 def is_plain_call(raw: str, tools: Collection[str]) -> bool:
-    """Whether a header without a marker is a call, not prose that holds a `to=`.
+    """Whether a header without a marker is a call, and not prose with a `to=` in it.
 
-    An offered name, one in the namespace or a reader's is enough before a value or the
-    end; any other needs its type as well.
+    Before a value or the end, an offered name, one in the namespace or a reader's is
+    enough. Any other name needs its type as well.
     """
     to = _recipient_at(raw)
     if to < 0:
@@ -247,18 +247,18 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
 
 
 def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool | None:
-    """Whether what stands in an open body begins like a header (rule 4); None: not yet.
+    """Whether text in an open body begins like a header (rule 4); None: undecided.
 
-    It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
-    channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
+    It needs a role that is directly followed by a marker, by `to=` or by a channel; or a
+    known channel, `to=` or `functions.` after `<|channel|>`. `marker` follows the text.
     """
     raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
     if marker in (START, CHANNEL) and not names.strip():
-        return None  # a role left out: what follows decides
-    for tool in tools:  # a tool's name is a role
+        return None  # the role is missing: what follows decides
+    for tool in tools:  # a tool's name can be the role
         words = names.lstrip()
         if words.startswith(tool):
             names = "tool" + words[len(tool) :]
@@ -276,7 +276,7 @@ def _channel_begins(names: str, closed: bool) -> bool | None:
 
 
 def implied_header(lead: str) -> str:
-    """The header that stands for what precedes a `to=` without markers."""
+    """The header that stands in for the text before a `to=` without markers."""
     words = lead.strip().removeprefix("assistant").split()
     return f"{CHANNEL}{words[0]} " if words else f"{START}assistant "
 
@@ -287,16 +287,16 @@ def is_only_role(raw: str) -> bool:
 
 
 def may_be_assistants(raw: str) -> bool:
-    """Whether a header may become that of a further message of the assistant."""
+    """Whether a header may still begin a further message of the assistant."""
     role = raw.removeprefix(START).lstrip()[: len(_OURS[0])]
     return role.startswith(_OURS) or any(word.startswith(role) for word in _OURS)
 
 
 def text_of(raw: str) -> str:
-    """The text of a header that came to nothing, "" where it is markup (rule 5).
+    """The text of a failed header, or "" if it is markup (rule 5).
 
-    It is text if no part begins like a role, a channel or a recipient, and if it has two
-    words or more.
+    It is text if no part begins like a role, a channel or a recipient, and if it has at
+    least two words.
     """
     parts = _PART.split(raw)[2::2]
     if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):

@@ -1,6 +1,6 @@
-"""JSON schemas: reading one, and checking a reply against it. Nothing that a schema refers to is fetched.
+"""Reads JSON schemas, and checks replies against them. A reference to another machine is not fetched.
 
-What is wrong is told as a `SchemaFault`; each host puts it into words of its own.
+Faults are raised as `SchemaFault`; each host words them for its users.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ Reason = Literal["not_json", "not_an_object", "invalid", "unresolvable", "unusab
 
 
 class SchemaFault(ValueError):
-    """A schema is no good, or a reply does not fit it.
+    """A schema cannot be used, or a reply does not fit it.
 
-    `reason` "not_json" and "not_an_object" speak of a text that should be a schema; "invalid" of a value, the
-    schema or the reply, that breaks a rule at `path` ("$" is its top), as `message` says; "unresolvable" of a
-    reference, the `message`, that leads out of the schema; "unusable" of all else that validators choke on.
+    `reason` tells which:
+
+    - "not_json", "not_an_object": the text is not a schema.
+    - "invalid": the schema or the reply breaks a rule at `path` ("$" is its top), as `message` says.
+    - "unresolvable": the reference in `message` leads out of the schema.
+    - "unusable": the validator chokes on anything else.
     """
 
     def __init__(self, reason: Reason, path: str = "$", message: str = "") -> None:
@@ -38,8 +41,8 @@ class SchemaFault(ValueError):
 def parse_schema(text: str | bytes) -> JsonObject:
     """Read a JSON schema; raises SchemaFault.
 
-    Takes it out of its wrappers: Dify's structured output hands over `{"name": …, "schema": …}`, and people
-    paste what OpenAI's API takes, `{"type": "json_schema", "json_schema": {"name": …, "schema": …}}`.
+    It takes the schema out of its wrappers: Dify's structured output sends `{"name": …, "schema": …}`, and
+    people paste OpenAI's `{"type": "json_schema", "json_schema": {"name": …, "schema": …}}`.
     """
     try:
         schema = load_json(text)
@@ -56,9 +59,9 @@ def parse_schema(text: str | bytes) -> JsonObject:
 
 
 def check_reply(answer: str, schema: JsonObject) -> None:
-    """Check that an answer, which is JSON, fits a schema; raises SchemaFault."""
+    """Check a JSON answer against a schema; raises SchemaFault."""
     with _schema_faults():
-        # An empty registry: a `$ref` to another machine would be a request to it.
+        # The registry is empty, so a `$ref` to another machine sends no request.
         validator = _validator_class(schema)(schema, registry=Registry())
         if error := best_match(validator.iter_errors(load_json(answer))):
             raise error
@@ -76,7 +79,7 @@ def _validator_class(schema: JsonObject) -> type[Validator]:
 
 @contextmanager
 def _schema_faults() -> Iterator[None]:
-    """Turn all that the validators raise into SchemaFault."""
+    """Turn everything that the validators raise into SchemaFault."""
     try:
         yield
     except (SchemaError, ValidationError) as error:
