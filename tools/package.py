@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_package(source: Path, target: Path) -> int:
-    """Write every file of `source` that `.difyignore` leaves over and return their number.
+    """Write every file of `source` that `.difyignore` leaves, and return their number.
 
-    The target itself is left out: it may hold the package of the last time.
+    The target itself is left out: it may be an earlier package.
 
-    The same tree gives the same bytes: sorted names, one date, one mode, and no compression, whose
-    result would depend on the zlib at hand.
+    The same tree gives the same bytes: sorted names, one date, one mode, and no compression, because its
+    result depends on the version of zlib.
     """
     itself = os.path.realpath(target)
     names = sorted(
@@ -60,7 +60,7 @@ def write_package(source: Path, target: Path) -> int:
 
 
 def _files(source: Path) -> Iterator[str]:
-    """Name the files to pack; like Dify's own packager, an ignored folder is not looked into."""
+    """Name the files to pack; like Dify's own packager, this does not look into an ignored folder."""
     ignored = _ignored(source)
     for folder, folders, files in os.walk(source):
         inside = Path(folder).relative_to(source)
@@ -76,7 +76,7 @@ def _files(source: Path) -> Iterator[str]:
 
 
 def _ignored(source: Path) -> pathspec.GitIgnoreSpec:
-    """Read `.difyignore` as Dify's packager does: gitignore patterns, re-includes (`!`) without effect."""
+    """Read `.difyignore` as Dify's packager does: as gitignore patterns, but `!` has no effect."""
     lines = (source / ".difyignore").read_text("utf-8").splitlines()
     return pathspec.GitIgnoreSpec.from_lines(
         line.strip() for line in lines if not line.startswith("!")
