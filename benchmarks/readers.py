@@ -67,7 +67,7 @@ def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
 
 
 def _from_messages(messages: Sequence[peers.Message], case: Case) -> Reading:
-    """Tell messages apart by recipient and channel; a recipient without `functions.` is often a misread type."""
+    """Tell messages apart by recipient and channel; a name without `functions.` is often a misread type."""
     reasoning, answer = "", ""
     calls: list[tuple[str, str]] = []
     for message in messages:

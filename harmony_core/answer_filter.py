@@ -29,7 +29,7 @@ class AnswerFilter:
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
-        self.json_valid: bool | None = None  # None: not asked for, or a call came instead
+        self.json_valid: bool | None = None  # None: not asked for, or a call instead
         self.thought = False  # whether thinking was left out
         self._stop = UntilWord(stop)
         self._json: list[str] | None = [] if json_reply else None

@@ -217,7 +217,7 @@ def _json_or_nothing(value: Json) -> str:
 def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
     """The messages worth sending, each with its results; the first one is a stand-in for early results."""
     spoken = [PastMessage("assistant", "")]
-    callers: dict[str, PastMessage] = {}  # by id: who made each call since somebody spoke
+    callers: dict[str, PastMessage] = {}  # by id of a call since somebody spoke
     for message in past:
         if message.role == "tool":
             callers.get(message.calls[0].id, spoken[-1]).results.append(message)

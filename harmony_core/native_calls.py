@@ -55,7 +55,7 @@ class NativeCalls:
     def __init__(self, tools: Iterable[str] = ()) -> None:
         self._tools = tuple(sorted(tools, key=len, reverse=True))  # for find_tool
         self._calls: list[_NativeCall] = []
-        self._latest: dict[int | None, _NativeCall] = {}  # by index; under None the latest of all
+        self._latest: dict[int | None, _NativeCall] = {}  # by index; of all: None
 
     def add(self, pieces: Json) -> list[Event]:
         """Take one delta's `tool_calls`; returns the part that belongs to the answer."""

@@ -109,7 +109,7 @@ class Endpoint:
         """Headers for either URL."""
         accept = "text/event-stream, application/json"
         headers = {"Content-Type": "application/json", "Accept": accept}
-        if key := "".join(self.api_key.split()):  # a line break would begin another header
+        if key := "".join(self.api_key.split()):  # a line break would begin a header
             headers["Authorization"] = "Bearer " + key
         elif user := _USER_INFO.search(self._address):
             pair = base64.b64encode(unquote(user[1]).encode()).decode()

@@ -78,7 +78,7 @@ class BetweenMessages:
         self._held += text
         if more_blanks and len(self._held) <= MAX_HEADER:  # it still waits
             return self, ""
-        start = self._held[:MAX_HEADER]  # this alone decides, so chunking is all the same
+        start = self._held[:MAX_HEADER]  # this alone decides, in every chunking
         waits = FILLERS_SO_FAR.fullmatch(start)
         if self._first:
             if step := self._begin_stripped(start):

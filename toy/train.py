@@ -55,7 +55,7 @@ ARCHITECTURE = ModelArgs(
     rope_theta=10000,
 )
 BATCH, LENGTH = 16, 224  # sequences and tokens per step
-SIGHT = 2 * WINDOW  # tokens that two windows can see; the rest of a prompt is never read
+SIGHT = 2 * WINDOW  # tokens that two windows can see; the rest is never read
 LEARNING_RATE = 3e-3
 # Greedy replies stay the same. At temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
 SHARPNESS = 3.0
