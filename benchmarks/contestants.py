@@ -1,7 +1,7 @@
-"""Who is measured: ours and the parsers of other projects, each fed as the server around it does.
+"""Who is measured: our parser and those of other projects, each fed as its own server feeds it.
 
-A contestant turns a text into the pieces that it takes (chunks of four characters, or tokens) and gives a
-fresh function that takes one piece, delivering what a server would send on.
+A contestant cuts a text into the pieces that it takes (chunks of four characters, or tokens). It makes a
+fresh function that takes one piece and returns what a server would send on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Contestant(Generic[Piece]):
         )
 
     def prepare(self, text: str) -> tuple[int, Callable[[int, int], None]]:
-        """Return the number of pieces, and a function that feeds those from one number to another."""
+        """Return the number of pieces, and a function that feeds the pieces in a range."""
         pieces, feed = self.pieces(text), self.start()
 
         def run(begin: int, end: int) -> None:
@@ -59,7 +59,7 @@ def ours() -> Callable[[str], object]:
 
 
 def oss_harmony() -> Callable[[int], object]:
-    """Read the delta of each token and where it belongs, as mlx-openai-server does."""
+    """Read the delta of each token, its channel and its recipient, as mlx-openai-server does."""
     parser = peers.oss_harmony_parser()
 
     def feed(token: int) -> None:
@@ -89,7 +89,7 @@ def sglang() -> Callable[[str], object]:
 
 
 def vllm_mlx() -> Callable[[str], object]:
-    """Keep the text so far, as its server does around `_extract_streaming_reasoning_delta`."""
+    """Keep the text so far; its server does so around `_extract_streaming_reasoning_delta`."""
     parser = peers.vllm_mlx_thinking()
     accumulated = ""
 

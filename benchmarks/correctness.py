@@ -23,12 +23,12 @@ class Reader:
     project: str
     whole: Read
     deltas: Read
-    takes_text: bool = True  # else tokens alone, and characters mean nothing to it
+    takes_text: bool = True  # otherwise it takes tokens only, not characters
 
 
 @dataclass(frozen=True)
 class Score:
-    """Cases read right in each way (None: it cannot be fed so), and those in which a marker showed."""
+    """Cases read right in each way (None: it cannot be fed that way), and cases that showed a marker."""
 
     name: str
     whole: int
@@ -88,7 +88,7 @@ def _score(reader: Reader) -> Score:
 
 
 class _Tally:
-    """What one reader makes of all cases, cut in one way."""
+    """How one reader reads all cases, cut in one way."""
 
     def __init__(self, read: Read, cut: Callable[[str], list[str]]) -> None:
         self.right = 0
@@ -110,7 +110,7 @@ def _reading(read: Read, pieces: list[str], case: Case) -> Reading | None:
 
 
 def endings(case: Case) -> list[str]:
-    """The text as mlx_lm.server sends it, and with the end token whose text other servers pass on."""
+    """The text as mlx_lm.server sends it, and with the end token that other servers pass on as text."""
     text = case["text"]
     ended = case["finish_reason"] != "stop" or text.endswith(TERMINATORS)
     return [text] if ended else [text, *(text + token for token in TERMINATORS)]
@@ -143,7 +143,7 @@ def _without_blanks(text: str) -> str:
 def _executable(
     calls: Sequence[tuple[str, str]], tools: Sequence[str]
 ) -> list[tuple[str, object]]:
-    """The calls of offered tools whose arguments are JSON, an array around a single object taken off."""
+    """The calls of offered tools with JSON arguments; an array around a single object is taken off."""
     found: list[tuple[str, object]] = []
     for name, arguments in calls:
         try:
@@ -158,7 +158,7 @@ def _executable(
 
 
 def token_texts(text: str) -> list[str]:
-    """The text as the server's deltas: one token each, unfinished characters held back."""
+    """The text as the server's deltas: one token each; unfinished characters are held back."""
     texts: list[str] = []
     held: list[int] = []
     for token in tokens_of(text):

@@ -122,7 +122,7 @@ def second_turn(provider: Provider) -> Reply:
 
 
 def agent(provider: Provider) -> Reply:
-    """The end of a loop with one tool call; without a call, what came instead."""
+    """The end of a loop with one tool call; if there was no call, what came instead."""
     question = UserPromptMessage(content=LINES["tool_call"].prompt)
     first = provider.invoke([question], [WEATHER])
     if not first.calls:
@@ -175,9 +175,9 @@ def table(providers: Sequence[Provider]) -> Iterator[str]:
         [ask(provider, "long_story", max_tokens=4000) for provider in providers]
         for _ in range(RUNS)
     ]
-    # The replies are the same token by token, so the server's count of one of them is that of all.
+    # The replies are the same token by token, so the server's count of one of them holds for all.
     tokens = max(reply.tokens for replies in rounds for reply in replies)
-    # Taken by turns, so that a busy machine is busy for both.
+    # By turns, so that a busy machine slows both.
     runs = list(zip(*rounds, strict=True))
     firsts = [statistics.median(reply.first_text for reply in run) for run in runs]
     speeds = [

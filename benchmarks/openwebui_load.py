@@ -1,11 +1,11 @@
-"""How Open WebUI bears many chats at once: our pipe beside its built-in OpenAI connection.
+"""How Open WebUI copes with many chats at once: our pipe beside its built-in OpenAI connection.
 
     python -m benchmarks.openwebui_load [--chats 50] [--tokens 300] [--rate 40] [--rounds 3]
 
-A real Open WebUI 0.12.4, a server in a process of its own that sends mlx_lm.server's chunks at a steady rate
-to every chat, and chats that read their streams to the end, while `/health` is asked twenty times a second.
-Idle, built-in and pipe take turns in each round, so that a busy machine is busy for all of them. CPU is that
-of the Open WebUI process alone.
+It starts a real Open WebUI 0.12.4 and, in another process, a server that sends mlx_lm.server's chunks at a
+steady rate to every chat. The chats read their streams to the end, and `/health` is asked twenty times a
+second. Idle, built-in and pipe take turns in each round, so that a busy machine slows all of them. CPU is
+that of the Open WebUI process alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Load:
 
 
 async def serve(port: int, tokens: int, rate: float) -> None:
-    """Answer every chat with so many tokens at a rate of its own."""
+    """Answer every chat with so many tokens at this rate."""
     words = " ".join(["word"] * (tokens - 20))
     chunks = [text(token) for token in harmony("I think for a moment about it.", words)]
     end = chunk({}, "stop") + usage(68, len(chunks)) + DONE
@@ -91,7 +91,7 @@ async def chat(
 
 
 def has_text(line: bytes) -> bool:
-    """Whether a line of the stream has text for a reader: the header in front is none."""
+    """Whether a line of the stream has text for a reader; the header in front does not count."""
     if not line.startswith(b"data: {"):
         return False
     choices = json.loads(line[6:]).get("choices") or [{}]
@@ -115,7 +115,7 @@ async def poll(
 async def measure(
     webui: OpenWebUi, key: str, model: str, chats: int, seconds: float, load: Load
 ) -> None:
-    """One load, with /health polled meanwhile; without a model the host is idle."""
+    """Measure one load and poll /health meanwhile; without a model the host is idle."""
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:

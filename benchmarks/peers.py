@@ -1,7 +1,7 @@
-"""Other projects' parsers: how to get at them, and what of them is used.
+"""Other projects' parsers: how they are loaded, and which parts of them are used.
 
-They stand alone, but importing them the ordinary way runs `__init__` files that ask for torch, transformers
-or huggingface_hub. So single modules are loaded, without the packages around them.
+The parsers stand alone, but an ordinary import runs `__init__` files that ask for torch, transformers or
+huggingface_hub. So single modules are loaded, without the packages around them.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class MlxOpenaiServerParser(Protocol):
 
 
 def version_of(project: str) -> str:
-    """The installed version, or nothing: not every project has a wheel for every platform."""
+    """The installed version, or "": not every project has a wheel for every platform."""
     try:
         return version(project)
     except PackageNotFoundError:
@@ -132,7 +132,7 @@ def version_of(project: str) -> str:
 
 @cache
 def encoding() -> Encoding:
-    """Load the vocabulary, once: that takes a second."""
+    """Load the vocabulary once, which takes a second."""
     harmony = importlib.import_module("openai_harmony")
     loaded: Encoding = harmony.load_harmony_encoding(
         harmony.HarmonyEncodingName.HARMONY_GPT_OSS
@@ -173,7 +173,7 @@ def vllm_mlx_thinking() -> VllmMlxThinking:
 
 
 def vllm_mlx_calls() -> VllmMlxCalls:
-    # Imported for the name of a type, nothing else.
+    # Imported only for the name of a type.
     transformers = ModuleType("transformers")
     vars(transformers)["PreTrainedTokenizerBase"] = object
     sys.modules.setdefault("transformers", transformers)
@@ -184,14 +184,14 @@ def vllm_mlx_calls() -> VllmMlxCalls:
 
 def mlx_openai_server_parser() -> MlxOpenaiServerParser:
     module = _stand_alone("mlx-openai-server", "app.parsers.harmony")
-    # It would load it anew each time.
+    # It would load it again each time.
     vars(module)["load_harmony_encoding"] = lambda name: encoding()
     parser: MlxOpenaiServerParser = module.HarmonyParser()
     return parser
 
 
 def _stand_alone(project: str, module: str) -> ModuleType:
-    """Import `a.b.module` of a project, relative imports included, but no `__init__` on the way."""
+    """Import `a.b.module` of a project with its relative imports, but without any `__init__`."""
     package, _, name = module.rpartition(".")
     folder = distribution(project).locate_file(package.replace(".", "/"))
     alias = f"{project}:{package}".replace(".", "/")

@@ -1,7 +1,7 @@
-"""What each contestant makes of a whole reply, in one shape: thinking, answer, calls.
+"""How each contestant reads a whole reply, in one shape: thinking, answer, calls.
 
-Where a project splits the work over several parts, its parts are joined in the way that is kindest to it.
-Anything that a reader raises counts as a wrong reading.
+If a project splits the work over several parts, they are joined in the way that is kindest to it. Anything
+that a reader raises counts as a wrong reading.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Case(TypedDict):
 
 
 Read = Callable[[Sequence[str], Case], Reading]
-"""Reads the pieces of a case's text; the tools and the finish reason are there for those who take them."""
+"""Reads the pieces of a case's text, and may use the case's tools and finish reason."""
 
 
 def ours(pieces: Sequence[str], case: Case) -> Reading:
@@ -62,12 +62,12 @@ def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
-    """Leave out a leading `<|start|>assistant`: the parser is told of it by the role."""
+    """Leave out a leading `<|start|>assistant`: the parser knows it from the role."""
     return peers.tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
 
 
 def _from_messages(messages: Sequence[peers.Message], case: Case) -> Reading:
-    """Tell messages apart by recipient and channel; what is no function is often a misread type."""
+    """Tell messages apart by recipient and channel; a name without `functions.` is often a misread type."""
     reasoning, answer = "", ""
     calls: list[tuple[str, str]] = []
     for message in messages:
@@ -118,7 +118,7 @@ _VLLM_MLX_THINKING = re.compile(
 
 
 def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
-    """Take the thinking out, then look for calls and, where there is none yet, the answer."""
+    """Take the thinking out, then look for calls and, if there is no answer yet, for the answer."""
     text = "".join(pieces)
     reasoning, content = peers.vllm_mlx_thinking().extract_reasoning(text)
     found = peers.vllm_mlx_calls().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
@@ -127,7 +127,7 @@ def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
-    """Give both of its parsers every delta; its server gives the second only what the first let through."""
+    """Give both of its parsers every delta; its server gives the second only what the first lets through."""
     thinker, caller = peers.vllm_mlx_thinking(), peers.vllm_mlx_calls()
     reasoning, answer, text = "", "", ""
     calls: list[peers.Call] = []

@@ -22,7 +22,7 @@ _BEGIN, _END = (
 
 
 def write(figures: str) -> None:
-    """Put the figures between the two marks in README.md; raises ValueError where a mark is missing."""
+    """Put the figures between the two marks in README.md; raises ValueError if a mark is missing."""
     text = README.read_text("utf-8")
     begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
     README.write_text(f"{text[:begin]}\n\n{figures.strip()}\n\n{text[end:]}", "utf-8")
@@ -41,7 +41,7 @@ def about() -> str:
 
 
 def speed_tables(rows: Sequence[Row]) -> str:
-    """Ours against the goal; then each peer in multiples of ours; then what those are made of."""
+    """Ours against the goal; then each peer in multiples of ours; then the costs behind those."""
     labels = {peer.name: peer.label for peer in PEERS if peer.installed}
     sizes = [f"{size >> 10}K" for size in SIZES]
     ours = (_own_row(row) for row in rows)
@@ -137,7 +137,7 @@ def _cost(run: Run) -> str:
 
 
 def _growth(runs: tuple[Run, Run]) -> str:
-    """How many times dearer a chunk of the long text was; unknown where the short one was not finished."""
+    """How many times more a chunk of the long text costs; unknown if the short text was not finished."""
     if runs[0].stopped:
         return "?"
     growth = runs[1].cost / runs[0].cost

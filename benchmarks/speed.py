@@ -11,9 +11,9 @@ from benchmarks.contestants import OURS, PEERS, AnyContestant
 from harmony_core.cli.bench import CHUNK, REPEATS, SIZES, STATES, State
 
 LIMIT = 4.0
-"""Seconds of one run after which it is stopped and reported as stopped."""
+"""Seconds after which a run is stopped, and reported as stopped."""
 WARM_UP = 0.05
-"""Seconds for which a short text is read anew."""
+"""Seconds for which a short text is read again and again."""
 
 _LOOK = 256  # pieces between two looks at the clock
 
@@ -23,13 +23,13 @@ class Run:
     """One text, or as much of it as was read before the limit; `failure` names the error that ended it."""
 
     seconds: float
-    read: float  # of the text's characters, those that were read
+    read: float  # characters of the text that were read
     stopped: bool = False
     failure: str = ""
 
     @property
     def cost(self) -> float:
-        """µs per four characters of text: one unit for those that take chunks and those that take tokens."""
+        """µs per four characters of text: the same unit for parsers of chunks and of tokens."""
         return self.seconds / (self.read / CHUNK) * 1e6
 
 
@@ -57,7 +57,7 @@ def measure() -> Iterator[Row]:
 
 
 def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]:
-    """Take turns, so that a disturbance meets all; keep the best of each. Who was stopped runs only once."""
+    """Take turns, so that a disturbance hits all; keep the best of each. A stopped run is not repeated."""
     best: dict[str, Run] = {}
     for _ in range(REPEATS):
         for contestant in contestants:
@@ -73,7 +73,7 @@ def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]
 
 
 def _run(contestant: AnyContestant, text: str) -> Run:
-    """Read the text once, a short one again and again: its first reading would measure cold caches."""
+    """Read the text once, or a short one again and again: its first reading would measure cold caches."""
     gc.collect()
     runs = [_read(contestant, text)]
     while (

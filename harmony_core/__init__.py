@@ -1,6 +1,6 @@
-"""The Harmony client core: what both hosts share, without any I/O of its own.
+"""The Harmony core that both hosts share.
 
-`Client` alone does I/O, and alone needs `requests`: it is imported when it is first asked for.
+Only `Client` does I/O and needs `requests`, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .request import ChatRequest, Endpoint
 if TYPE_CHECKING:
     from .client import Client
 
-__version__ = "0.1.0"  # that of pyproject.toml; a test holds them together
+__version__ = "0.1.0"  # as in pyproject.toml; a test compares them
 
 __all__ = [
     "AnswerDelta",

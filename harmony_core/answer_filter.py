@@ -1,4 +1,4 @@
-"""What the caller asked of the answer alone: stop words, and JSON with nothing around."""
+"""What callers ask of the answer: to end at a stop word, or to be bare JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .jsontext import load_json
 from .mender import mend_json
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
-"""Names under which the model calls no tool, but gives the JSON that was asked for."""
+"""The model sometimes calls one of these instead of writing the JSON it was asked for."""
 
 
 class AnswerFilter:
-    """Events on their way to a caller who asked for stop words or for JSON.
+    """Filters events for a caller who asked for stop words or for JSON.
 
-    The answer ends before the first stop word; servers match them in the raw text,
-    thinking included (mlx_server.md, Requests). A JSON answer comes once, at the end,
-    without code fence, and its thinking not at all.
+    The answer ends before its first stop word. Servers do not do that well: they search
+    the raw text, thinking included (mlx_server.md, Requests). A JSON answer comes once,
+    at the end, without a code fence and without the thinking.
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
@@ -37,11 +37,11 @@ class AnswerFilter:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop word came: whatever follows is nothing."""
+        """Whether a stop word came; everything after it is dropped."""
         return self._stop.found
 
     def apply(self, events: Iterable[Event]) -> list[Event]:
-        """Return what of these events the caller gets now."""
+        """Return the part of these events that the caller gets now."""
         kept: list[Event] = []
         for event in events:
             if self.stopped:
@@ -49,7 +49,7 @@ class AnswerFilter:
             if isinstance(event, AnswerDelta):
                 kept += self._show(self._stop.feed(event.text))
                 continue
-            kept += self._show(self._stop.flush())  # no stop word reaches across a call
+            kept += self._show(self._stop.flush())  # a stop word cannot span a call
             if isinstance(event, ToolCall) and not event.declared:
                 self._note_json_call(event)
             if self._json is None or not isinstance(event, ReasoningDelta):
@@ -61,9 +61,9 @@ class AnswerFilter:
     def close(
         self, events: Iterable[Event], called: bool, cut: bool = False
     ) -> list[Event]:
-        """Return what of the last events the caller gets, and what was held.
+        """Return the caller's part of the last events, and what was held.
 
-        `called`: a call that may be executed went by, which can stand for the JSON.
+        `called`: an executable call came before; it may stand in for the JSON.
         `cut`: the reply did not end by itself, so its JSON is not mended.
         """
         kept = self.apply(events) + self._show(self._stop.flush())
@@ -86,7 +86,7 @@ class AnswerFilter:
 
 
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
-    """The JSON that an answer holds, mended unless it was cut; and whether it is JSON."""
+    """The JSON in an answer, mended unless it was cut; and whether it is valid."""
     answer = answer.strip()
     if not cut:
         mended = mend_json(answer, closed=True)

@@ -24,7 +24,7 @@ PARALLEL = "multi_tool_use.parallel"
 
 _WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
 _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
-_LONGEST_ROLE = 128  # characters behind a marker in which a header shows itself
+_LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -44,7 +44,7 @@ class Arguments:
         self._begins_like_json: bool | None = None  # None: only blanks so far
 
     def append(self, text: str) -> None:
-        """Add text; past MAX_ARGUMENTS none is kept, as the call will be dropped."""
+        """Add text. Past MAX_ARGUMENTS nothing is kept: the call will be dropped."""
         self._size += len(text)
         if self._size <= MAX_ARGUMENTS:
             self._pieces.append(text)
@@ -65,7 +65,7 @@ class Arguments:
         return self._in_string
 
     def quoted_header(self, tools: Collection[str]) -> str:
-        """The text from the first header on that stands in a JSON string, else ""."""
+        """The text from the first header in the arguments to their end, or ""."""
         raw = "".join(self._pieces)
         for start in _HEADER_START.finditer(raw):
             behind = MARKER.search(raw, start.end(), start.end() + _LONGEST_ROLE)
@@ -78,10 +78,10 @@ class Arguments:
     def settle(
         self, name: str, tools: Collection[str], closed: Closed
     ) -> list[SettledCall]:
-        """Return the calls that they make, none if they are incomplete (rule 6).
+        """Return the calls that the arguments make; none if they are incomplete (rule 6).
 
-        It is one call to `name` but where it wraps others. Arguments that were cut are
-        not mended: half a call could be another one.
+        Mostly that is one call to `name`; some arguments wrap other calls. Cut arguments
+        are not mended: half a call could be a different call.
         """
         if self._size > MAX_ARGUMENTS:
             return []
@@ -96,14 +96,14 @@ class Arguments:
         return [SettledCall(name, raw, valid=False)]
 
     def _is_unfinished(self) -> bool:
-        """Whether JSON just stops: in a string, or with brackets open."""
+        """Whether the JSON stops inside a string or with open brackets."""
         text = _STRINGS.sub("", "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
         return self._begins_like_json is True and (depth > 0 or '"' in text)
 
 
 class SettledCall(NamedTuple):
-    """A call with its arguments, which are a JSON object where `valid`."""
+    """A call with its arguments, which are a JSON object if `valid`."""
 
     name: str
     arguments: str
@@ -118,7 +118,7 @@ def _is_object(text: str) -> bool:
 
 
 def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall]:
-    """The calls that one message makes: some wrap a call, or several, in its arguments."""
+    """The calls that one message makes; its arguments may wrap one or several."""
     call = SettledCall(name, text.strip(), valid=True)
     if name in tools and '"name"' not in text:
         return [call]
@@ -131,7 +131,7 @@ def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall
 
 
 def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
-    """The call to an offered tool that an object spells out."""
+    """The call that an object spells out, if its tool is offered."""
     given = value.get("recipient_name", value.get("name"))
     name = find_tool(given, tools) if isinstance(given, str) else ""
     inner = value.get("parameters", value.get("arguments", {}))

@@ -1,4 +1,4 @@
-"""What the parser's states write: events, and the body of the message that is open.
+"""What the parser's states write to: the events, and the body of the open message.
 
 The rules are those of harmony.md.
 """
@@ -14,7 +14,7 @@ Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
 
 class Output:
-    """The events so far, and what the calls among them mean for the rest."""
+    """The events so far, and what their calls mean for the rest of the reply."""
 
     __slots__ = (
         "aligned", "call_prefix", "called", "calls", "events", "executable",
@@ -27,15 +27,15 @@ class Output:
         self.call_prefix = "call"
         self.events: list[Event] = []
         self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, also of calls that were dropped
+        self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
         self.incomplete = False  # a call was dropped
-        self.over = False  # behind an executable call comes no further message
+        self.over = False  # a call is executable, and no message follows it
         self.thought = False  # a message of thinking was begun
-        self.rereading = False  # what a string without end had swallowed
+        self.rereading = False  # rereading what an unclosed string swallowed
 
     def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Give out what a message to a tool comes to: mostly one call."""
+        """Emit the calls that a message to a tool makes, mostly one."""
         self.called.add(name)
         settled = arguments.settle(name, self.tools, closed)
         self.incomplete |= not settled
@@ -53,16 +53,16 @@ class Output:
             self.events.append(call)
 
     def no_message_follows(self) -> None:
-        """Note that the server goes on with something else than a further message."""
+        """Note that what follows is not a further message."""
         self.over = self.executable
 
     def as_text(self, text: str) -> str:
-        """Text that holds markers, as a reader sees it: real ones never."""
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
         return MARKER.sub("", text) if self.aligned else text
 
 
 class Body:
-    """The body of a message: for a `sink`, the arguments of a `call`, or for nobody."""
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
 
     __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
 
@@ -76,7 +76,7 @@ class Body:
 
     @property
     def is_answer(self) -> bool:
-        """Whether its text is for the reader, who may read about markers."""
+        """Whether a reader sees its text, which may be about markers."""
         return self.sink is AnswerDelta
 
     @property
@@ -85,7 +85,7 @@ class Body:
         return self._arguments is not None
 
     def emit(self, text: str) -> None:
-        """Take text that is certain to be text of this message."""
+        """Take text that certainly belongs to this message."""
         if not text:
             return
         if self._arguments is not None:
@@ -97,15 +97,15 @@ class Body:
             self._out.events.append(self.sink(text))
 
     def in_string(self) -> bool:
-        """Whether the arguments stop inside a JSON string."""
+        """Whether the arguments so far end inside a JSON string."""
         return self._arguments is not None and self._arguments.in_string()
 
     def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, unaligned (rule 6)."""
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
         return not (self._out.aligned or self._out.rereading) and self.in_string()
 
     def may_go_on(self, marker: str) -> bool:
-        """Whether text behind a terminator makes it a part of the text (rule 9)."""
+        """Whether text after this terminator still belongs to the message (rule 9)."""
         if self._out.aligned:
             return False
         if self.is_answer or marker not in TERMINATORS:
@@ -113,7 +113,7 @@ class Body:
         return self.sink is ReasoningDelta and marker != END
 
     def end(self, closed: Closed) -> str:
-        """Settle a call; returns what a string without end has swallowed (rule 6)."""
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
         if self._arguments is None:
             return ""
         tools = self._out.tools

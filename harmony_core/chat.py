@@ -1,4 +1,4 @@
-"""The answer to a chat request: raw bytes of whatever the server sent, as events."""
+"""ChatStream: the raw bytes of a server's reply -> events."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .record_template import RecordTemplate
 from .sse import MAX_SSE_EVENT, SseDecoder, SseField
 
 MAX_BODY: Final = 16 * 1024 * 1024
-"""Bytes of an answer that is no stream; what is longer is not read to its end."""
+"""Most bytes that are read of an answer that is not a stream."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
 
 MAX_COUNT: Final = 10**12
-"""Tokens that a server may count; what is more is no count."""
+"""Most tokens that a server may count; a larger number is ignored."""
 
 # An event stream begins with a field name or a colon; JSON and HTML with one of these.
 _BODY_STARTS: Final = (b"{", b"[", b"<")
@@ -39,11 +39,11 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
-# Some servers leave control characters in strings as they are.
+# Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
 _TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
-# Servers' own words for an end; any other word is an ordinary `stop`.
+# Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
     "length": "length",
     "max_tokens": "length",
@@ -54,19 +54,20 @@ _REASONS: Final[dict[str, FinishReason]] = {
 
 
 class ChatStream:
-    """Take the body of a reply as bytes cut anywhere and return events; never raises.
+    """Turns the body of a reply, cut anywhere, into events. Never raises.
 
-    Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
-    SGLang, and a whole JSON completion. Errors, HTML and cut streams are a `Finish` of
-    their own kind. The last event is the only `Finish`; it waits for the usage and the
-    end mark, as some servers send a finish reason with every chunk.
+    It reads the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
+    SGLang, and whole JSON completions. Errors, HTML and cut streams end in a `Finish`
+    that names them. `Finish` comes once, as the last event. It waits for the usage and
+    the end mark, because some servers send a finish reason with every chunk.
 
-    With a `call_prefix` all calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so
-    on: a new one for each reply makes them unique in a conversation. Without one the ids
-    that the server sent are kept.
+    `tools` are the offered names. `stop` lists words that end the answer; `json_reply`
+    asks for bare JSON. With a `call_prefix` the calls get the ids `{call_prefix}_1`,
+    `{call_prefix}_2` and so on; a new prefix for each reply makes them unique in a
+    conversation. Without one the server's ids are kept.
 
-    `finished` tells that nothing more will come and the connection should be closed, which
-    ends the generation where a stop word did.
+    Once `finished` is true nothing more comes. Close the connection then: after a stop
+    word that ends the generation.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class ChatStream:
         self._template = RecordTemplate()
         self._between_events = True
         self._is_stream = False  # whether an event or a comment came
-        self._head = bytearray()  # what came before that
+        self._head = bytearray()  # the bytes before that
         self._named = False
-        self._unread = ""  # data in plain words: an error, if the reply does not end
+        self._unread = ""  # plain words sent as data: an error if no end follows
         self._usage: Json = None
-        self._called = False  # a call that a host may run was given out
+        self._called = False  # an executable call was emitted
         self._reason: FinishReason | None = None  # the last one, if no text followed it
 
     @property
@@ -103,9 +104,8 @@ class ChatStream:
     def whole(self) -> bool:
         """Whether the reply is whole even if nothing more comes.
 
-        It is behind a finish reason, and behind a call that `<|call|>` has closed. If the
-        server falls silent then or the connection breaks, that is no failure: `close`
-        gives the proper `Finish`.
+        True after a finish reason, and after a call that `<|call|>` closed. A silence or
+        a broken connection is no failure then: `close` gives the proper `Finish`.
         """
         return self.finished or self._reason is not None or self._content.call_closed
 
@@ -135,7 +135,7 @@ class ChatStream:
         return events
 
     def close(self) -> list[Event]:
-        """End the reply: nothing is held back any longer, and its `Finish` comes."""
+        """End the reply: emit what is held, then its `Finish`."""
         if self.finished:
             return []
         events = self._take_fields(self._sse.close())
@@ -173,7 +173,7 @@ class ChatStream:
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
-        """Take the texts of records that bring nothing else."""
+        """Take the texts of records that carry nothing else."""
         if self._reason and any(texts):
             self._reason = None
         field = self._template.field
@@ -209,7 +209,7 @@ class ChatStream:
             if line == "[DONE]":
                 events += self._finish("stop")
             elif line.startswith("{"):
-                if line != text and line.endswith("}"):  # else it is known to be cut
+                if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
             elif not line.startswith("["):
                 self._unread = line
@@ -244,7 +244,7 @@ class ChatStream:
             self._content.name_calls(f"call_{reply_id}")
 
     def _give(self, events: list[Event]) -> list[Event]:
-        """What of these events the caller gets; ends the reply at a stop word or a call."""
+        """Return the caller's events; ends the reply at a stop word or a call."""
         for event in events:
             if isinstance(event, ToolCall):
                 events = self._with_ids(events)
@@ -266,7 +266,7 @@ class ChatStream:
         ]
 
     def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        """Give out all that is held, and the `Finish`: a reason that came before counts."""
+        """Emit what is held, then the `Finish`. A finish reason that came earlier wins."""
         if self.finished:
             return []
         self.finished = True
@@ -288,7 +288,7 @@ class ChatStream:
 
 
 def _first_of(choices: Json) -> JsonObject | None:
-    """The only choice, since no more than one is ever asked for."""
+    """The first choice: no request asks for more."""
     first = as_list(choices)[:1]
     return first[0] if first and isinstance(first[0], dict) else None
 

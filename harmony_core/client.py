@@ -1,6 +1,6 @@
-"""The synchronous client: a chat request goes out, events come in as they arrive, failures are `ServerError`.
+"""The synchronous client: send a chat request, receive events as they arrive, or get a `ServerError`.
 
-A `Client` holds no connection, so it may be shared between threads and greenlets: no thread, no lock.
+A `Client` holds no connection and starts no thread, so threads and greenlets can share it without a lock.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = [
     "Timeouts",
 ]
 
-# Where another status than 200 may mean a model that the server does not have.
+# Statuses that may mean that the server does not have the model.
 _ABOUT_A_MODEL = (400, 404)
 
 
 class Client:
     """Talks to one OpenAI-style server, mlx_lm.server above all.
 
-    `base_url` with or without `/v1`. Redirects are never followed, `.netrc` is never read, and the proxies
-    of the environment are used only with `use_proxies`. https is checked with `ca_file`, else with what
-    REQUESTS_CA_BUNDLE or SSL_CERT_FILE name, else with the usual authorities; without `verify` not at all.
+    `base_url` may end in `/v1`. Redirects are never followed, and `.netrc` is never read. The environment's
+    proxies are used only with `use_proxies`. https is checked against `ca_file`, else against the file in
+    REQUESTS_CA_BUNDLE or SSL_CERT_FILE, else against the usual authorities. `verify=False` turns that off.
 
-    Everything but a reply itself has a limit as a whole. A reply has one for each silence, since a slow
-    one is a good one; `within` gives the seconds for all of a call, whatever the server does.
+    Everything but a reply is limited as a whole. A reply is limited only in each silence, because a slow
+    reply is still a good one. `within` limits a whole call, in seconds, whatever the server does.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class Client:
         tap: Callable[[bytes], object] | None = None,
         within: float = math.inf,
     ) -> ReplyStream:
-        """Send a chat request; returns when the headers of the reply are there.
+        """Send a chat request; returns once the headers of the reply are there.
 
-        Raises ServerError when there is no reply to read. `tap` sees the bytes of the reply as they came.
+        Raises ServerError if there is no reply to read. `tap` gets the raw bytes of the reply.
         """
         body = request.payload()
-        # Servers number their calls anew in each reply; hosts want unique ids.
+        # Servers restart their numbers of calls with each reply, but hosts want unique ids.
         chat = request.chat_stream(call_prefix=f"call_{uuid4().hex}")
         exchange = self._exchange(request.model, within)
         exchange.send("POST", self._endpoint.chat_url, dump_json(body).encode())
         if exchange.status != 200:
             words = exchange.read_all(MAX_ERROR_BODY)
-            # Before 0.28 the words are the same for a wrong path and for a model that does not load.
+            # Before 0.28 a wrong path and a model that does not load get the same words.
             about_model = exchange.status in _ABOUT_A_MODEL
             models = self._models_or_none(exchange.left) if about_model else None
             raise exchange.refusal(words, models)
@@ -93,10 +93,10 @@ class Client:
         return stream.reply
 
     def models(self, within: float = math.inf) -> tuple[str, ...]:
-        """The ids of GET /v1/models; raises ServerError, also where the list is cut or too long.
+        """The ids of GET /v1/models; raises ServerError, also if the list is cut or too long.
 
-        mlx_lm.server lists the Hugging Face cache and a local `--model`; where no cache folder exists it
-        closes the connection without a reply.
+        mlx_lm.server lists the Hugging Face cache and a local `--model`. Without a cache folder it closes
+        the connection and sends no reply.
         """
         exchange = self._exchange("", min(within, self.timeouts.short_answer))
         exchange.send("GET", self._endpoint.models_url, None)
@@ -114,9 +114,9 @@ class Client:
         return ids
 
     def check(self, model: str = "", within: float = math.inf) -> ServerFacts:
-        """Find out whether the server will serve `model` ("" for the loaded one); raises ServerError.
+        """Find out whether the server can serve `model` ("" for the loaded one); raises ServerError.
 
-        Never makes mlx_lm.server download anything: a name that it does not list is not sent.
+        Never makes mlx_lm.server download anything: names that it does not list are not sent.
         """
         check = ServerCheck(self, model, within)
         for step in check.steps():
@@ -127,7 +127,7 @@ class Client:
         )
 
     def check_steps(self, model: str = "") -> Iterator[CheckStep]:
-        """The same check, step by step as it goes; ends with the first fatal problem."""
+        """The same check, step by step; ends at the first fatal problem."""
         return ServerCheck(self, model).steps()
 
     def _exchange(self, model: str, within: float) -> Exchange:
@@ -144,9 +144,9 @@ class Client:
 class ReplyStream:
     """The events of one reply, as they arrive: an iterator and a context manager.
 
-    After the last event it raises ServerError if the reply is no good as a whole: broken off, an error
-    frame, not a reply at all, or known to be lossy. `close` frees the connection at once, from any thread
-    or greenlet; iteration then simply ends.
+    After the last event it raises ServerError if the reply as a whole is bad: broken off, an error frame,
+    not a reply at all, or known to be lossy. `close` frees the connection at once, from any thread or
+    greenlet, and iteration simply ends.
     """
 
     def __init__(
@@ -167,22 +167,22 @@ class ReplyStream:
 
     @property
     def reply(self) -> Reply:
-        """What has been iterated over so far, as a reply; the whole one after the end."""
+        """The reply as far as it was iterated over; the whole reply after the end."""
         return collect(self._seen)
 
     @property
     def fingerprint(self) -> str:
-        """The server's `system_fingerprint`: begins with the version of mlx-lm."""
+        """The server's `system_fingerprint`, which begins with the version of mlx-lm."""
         return self._chat.fingerprint
 
     @property
     def server_model(self) -> str:
-        """What the server calls the model that replied."""
+        """The server's name for the model that replied."""
         return self._chat.server_model
 
     @property
     def problem(self) -> Problem | None:
-        """After the end: what is wrong with the reply, also where it is not fatal (no answer, say)."""
+        """What is wrong with the reply, known after its end. Not always fatal: it may just lack an answer."""
         return self._judge(self.reply)
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class ReplyStream:
             self._end(failure)
 
     def _end(self, failure: ServerError | None) -> None:
-        """Judge the reply; a silence or a break behind a finish reason is no failure."""
+        """Judge the reply; a silence or a break after a finish reason is no failure."""
         self._over = True
         self._exchange.close()
         self._pending.extend(self._chat.close())

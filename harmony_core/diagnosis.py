@@ -1,10 +1,10 @@
-"""From what is known of a failure to a row of the table in `problems.py`.
+"""From a failure or a reply to a row of the table in `problems.py`.
 
-Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
-of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
+It is pure, so an asyncio host, a gevent host and the command line say the same thing. The bodies are those
+of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies in front of it.
 
-No text holds an API key: addresses are shown without user name and query, and a server's own words are
-quoted only where they say what to correct, with the key blotted out.
+No text holds an API key. Addresses are shown without user name and query. A server's words are quoted only
+if they say what to correct, with the key blotted out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .server_words import (
     ROW_OF_WORDS,
 )
 
-# What an end and what a silence mean before the first byte of a reply, by the phase.
+# By phase: what it means if the connection ends, or stays silent, before the first byte of a reply.
 _KIND_OF_END = {
     "connect": "unreachable",
     "headers": "empty_reply",
@@ -48,14 +48,14 @@ _CAUSES: dict[str, Cause] = {
     "ClientSSLError": "tls",
     "gaierror": "dns",
     "ConnectionRefusedError": "refused",
-    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
+    "NewConnectionError": "",  # inherits from a timeout, but its cause is inside
     "TimeoutError": "timeout",
     "HeadTooLong": "not_a_reply",
     "LineTooLong": "not_a_reply",
-    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
+    "ValueError": "bad_url",  # of all that we send, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-# What servers and proxies say of a path that they do not have, if anything.
+# What servers and proxies say about a path that they do not have, if anything.
 _NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
 _HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
@@ -65,7 +65,7 @@ _MAX_COMPARED = 500  # ids of models that are compared with a name
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
+    """Why a connection failed, read from an exception of `requests`, `aiohttp` or the system."""
     chain = [error]
     for link in chain:  # grows on the way
         if cause := _named_cause(link):
@@ -77,7 +77,7 @@ def cause_of(error: BaseException) -> Cause:
 
 def _named_cause(error: BaseException) -> Cause:
     words = str(error)
-    if "CA certificate bundle" in words:  # of `requests`, in a plain OSError
+    if "CA certificate bundle" in words:  # `requests` raises it as a plain OSError
         return "tls/ca_file"
     names = (base.__name__ for base in type(error).__mro__)
     cause: Cause = next((_CAUSES[name] for name in names if name in _CAUSES), "")
@@ -92,13 +92,13 @@ def _named_cause(error: BaseException) -> Cause:
 
 
 def server_version(fingerprint: str) -> tuple[int, int, int] | None:
-    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
+    """The version of mlx-lm in a `system_fingerprint`, where it precedes MLX's; None for another server."""
     match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def visible_url(url: str) -> str:
-    """An address as it may be shown: without user name, password and query."""
+    """An address fit to be shown: without user name, password and query."""
     address = url.strip()
     if address and "://" not in address:
         address = f"http://{address}"
@@ -106,7 +106,7 @@ def visible_url(url: str) -> str:
 
 
 def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
-    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
+    """Name the problem of an exchange that brought no reply. Quoted words never show `api_key`."""
     return _filled(_problem_row(failure), failure, api_key)
 
 
@@ -119,9 +119,9 @@ def explain_reply(
     max_tokens: int | None = None,
     api_key: str = "",
 ) -> Problem | None:
-    """Name the problem of a reply that did arrive; None when it is what was asked for.
+    """Name the problem of a reply that did arrive; None if it is what was asked for.
 
-    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
+    `deltas` counts the deltas that carried text. If mlx-lm 0.26.3 counts more tokens, it lost some.
     """
     row = _reply_row(reply, fingerprint, deltas)
     failure = Failure("stream", base_url, body=reply.detail)
@@ -160,10 +160,10 @@ def _status_row(failure: Failure) -> str:
 
 
 def _not_found_row(failure: Failure) -> str:
-    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
+    """Any exception before the headers is a 404 (mlx_server.md): the body and the list tell which."""
     if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
-    # mlx-lm before 0.28 says "Not Found", and just that, for a model that it cannot load, too.
+    # mlx-lm before 0.28 says just "Not Found" for a model that it cannot load, too.
     if failure.models is None or failure.body.strip() != "Not Found":
         return "wrong_path"
     if failure.model in ("", *failure.models):
@@ -226,7 +226,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
 
 
 def _case_of(row: str, host: str, model: str) -> str:
-    """The row for just this host or wish, where the table has one."""
+    """The row for this very host or request, if the table has one."""
     case = "localhost" if host.lower() in _LOCAL_HOSTS else host
     if row == "unknown_model" and not model:
         case = "unnamed"
@@ -235,7 +235,7 @@ def _case_of(row: str, host: str, model: str) -> str:
 
 
 def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
-    """Up to three ids that resemble the name, by their last part: few people type the owner."""
+    """Up to three ids like the name. It compares their last parts: few people type the owner."""
     name, models = model[:_QUOTED_LENGTH] or "gpt-oss", models[:_MAX_COMPARED]
     wanted, *ends = (name.rpartition("/")[2].lower() for name in (name, *models))
     near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
@@ -244,7 +244,7 @@ def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
 
 
 def _quotable(body: str, secrets: list[str]) -> str:
-    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
+    """The message of an error body on one line, cut to length; "" if it would not help a user."""
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
@@ -253,12 +253,12 @@ def _quotable(body: str, secrets: list[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without what could steer a terminal."""
+    """The text without characters that could steer a terminal."""
     return "".join(filter(str.isprintable, text))
 
 
 def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
-    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    """The key as it was pasted and as it is sent; the same for the password of an address."""
     yield from filter(None, (api_key.strip(), "".join(api_key.split())))
     yield from (word for word in api_key.split() if len(word) > 3)
     if user := re.search(r"(?s)//(.*)@", base_url):

@@ -1,8 +1,8 @@
 """The content of one reply, delta by delta: its text, and the fields beside it.
 
-The text is Harmony, which covers text without any markup, or begins with `<think>` blocks
-(models other than gpt-oss on servers that do not split them). Behind thinking that the
-server or such a block told apart, a reply begins anew.
+The text is Harmony, and text without any markup counts as Harmony. Or it begins with
+`<think>` blocks: other models write them, and some servers do not split them off. After
+thinking that came in a field or in such a block, the rest is read like a new reply.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .parser import HarmonyParser
 from .stripped import label_at_start
 
 MAX_LEAD: Final = 64
-"""Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
+"""Characters, mostly blanks, that may come before a reply shows how it is spelled."""
 
 _LONGEST_THINK_PIECE: Final = 512
-"""Characters taken at once around `<think>` blocks, which nest the calls that read them."""
+"""Longest piece read per call. Bounds recursion: `<think>` blocks nest the readers' calls."""
 
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
 _THINK_TAGS: Final = ("<think>", "<thinking>", "<reasoning>")
 
-# LM Studio and Ollama split only the thinking off: what follows it may be Harmony, with
-# its control tokens or without (harmony.md, rule 7).
+# LM Studio and Ollama split off only the thinking. The rest may be Harmony, with or
+# without its control tokens (harmony.md, rule 7).
 _HARMONY_STARTS: Final = (
     "<|",
     "assistantfinal",
@@ -36,7 +36,8 @@ _HARMONY_STARTS: Final = (
     "commentary to=",
     "assistantcommentary to=",
 )
-# What such a start may still become; `analysis` needs one more character.
+# Whatever begins one of these may still become such a start; `analysis` needs one more
+# character.
 _UNDECIDED: Final = (
     *_HARMONY_STARTS,
     "analysis.",
@@ -47,7 +48,7 @@ _UNDECIDED: Final = (
 
 
 class UntilWord:
-    """Let text pass up to the first of some words; `rest` is what follows that word."""
+    """Lets text pass up to the first of some words; `rest` is the text after that word."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.found = False
@@ -58,10 +59,10 @@ class UntilWord:
         self._held = ""  # what could be the start of a word
 
     def feed(self, text: str) -> str:
-        """Return what is certain to stand before any of the words."""
+        """Return the text that certainly stands before any of the words."""
         text = self._held + text
         places = [(at + len(w), at) for w in self._words if (at := text.find(w)) >= 0]
-        if places:  # the word that was complete first counts, in every chunking
+        if places:  # the word that ends first wins, in every chunking
             end, start = min(places)
             self.found, self.rest, self._held = True, text[end:], ""
             return text[:start]
@@ -71,17 +72,17 @@ class UntilWord:
         return text.removesuffix(self._held)
 
     def flush(self) -> str:
-        """Return what is held, because nothing that continues it will come."""
+        """Return what is held: no more text will come."""
         held, self._held = self._held, ""
         return held
 
 
 class DeltaReader:
-    """Tell a reply's thinking, answer and calls apart, however they are spelled.
+    """Tells a reply's thinking, answer and calls apart, however they are spelled.
 
-    Fields win over markup: once a call came in a field of its own, text is the answer,
-    markers and all. Behind thinking in a field it is the answer too, unless it begins
-    like Harmony. Never raises.
+    Fields win over markup. Once a call came in a field, all text is the answer, markers
+    included. After thinking in a field, text is the answer too, unless it begins like
+    Harmony. Never raises.
     """
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
@@ -91,28 +92,28 @@ class DeltaReader:
         self._native = NativeCalls(self._tools)
         self._parser = self._new_parser()
         self._read = self._read_start
-        self._held = ""  # of the start: what does not tell yet how the reply is spelled
-        self._tags: tuple[str, ...] = _THINK_TAGS  # that may come at the start
-        self._anew = False  # whether the start is one behind thinking
+        self._held = ""  # the start, until it shows how the reply is spelled
+        self._tags: tuple[str, ...] = _THINK_TAGS  # those that may come at the start
+        self._anew = False  # whether the start follows thinking
         self._thinking = UntilWord(())
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
-        self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
+        self._at_edge = False  # at an edge of `<think>`, where blanks are dropped
         self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
-        self._tail = ""  # of the text before the first marker
+        self._tail = ""  # last characters before the first marker
 
     @property
     def over(self) -> bool:
-        """Whether an executable call is all that will come."""
+        """Whether an executable call came, and nothing more will follow it."""
         return self._parser.over
 
     @property
     def call_closed(self) -> bool:
-        """Whether an executable call is closed, and nothing else is open."""
+        """Whether an executable call is closed and nothing else is open."""
         return self._parser.call_closed
 
     def name_calls(self, prefix: str) -> None:
-        """Set what the ids of calls begin with, where the server gave none."""
+        """Set the prefix for the ids of calls that came without one."""
         self._call_prefix = self._parser.call_prefix = prefix
 
     def feed(self, delta: JsonObject) -> list[Event]:
@@ -131,7 +132,7 @@ class DeltaReader:
         return events + self._read(text) if text else events
 
     def feed_texts(self, texts: Iterable[str]) -> list[Event]:
-        """Take deltas that bring nothing but their text."""
+        """Take deltas that carry nothing but text."""
         events: list[Event] = []
         for text in texts:
             if text:
@@ -140,7 +141,7 @@ class DeltaReader:
         return events
 
     def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
-        """Give out all that is held; also whether text was cut or a call dropped."""
+        """Emit all that is held; also tells whether text was cut or a call dropped."""
         events = self._close_text(reason)
         calls, dropped = self._native.close(reason != "stop", self._call_prefix)
         return [*events, *calls], dropped or self._truncated
@@ -156,7 +157,7 @@ class DeltaReader:
         return events
 
     def _begin_anew(self) -> list[Event]:
-        """Wait for the reply behind thinking that came in a field of its own."""
+        """Wait for the reply that follows thinking in a field."""
         if self._read == self._read_start and self._anew and not self._held:
             return []
         events = self._stop_searching_markup()
@@ -202,7 +203,7 @@ class DeltaReader:
         return self._decide_start()
 
     def _decide_start(self) -> list[Event]:
-        """Read the start, and all that follows, as Harmony or as an answer in plain text."""
+        """Read the start and all that follows as Harmony, or as an answer in plain text."""
         text, self._held = self._held, ""
         lead = text[:MAX_LEAD].lstrip()
         plain = not (lead.startswith(_HARMONY_STARTS) or label_at_start(lead))
@@ -222,8 +223,8 @@ class DeltaReader:
     def _watch_alignment(self, delta: str) -> None:
         """Find out whether each delta is one token (harmony.md, rule 9).
 
-        It is if the first marker is a delta by itself, but for bytes that the server held
-        back before it, until a marker comes with other text in its delta.
+        It is if the first marker fills its delta, except for bytes that the server held
+        back before it. A later marker with other text in its delta ends that.
         """
         text = self._tail + delta
         if ">" in delta and any(token in text for token in CONTROL_TOKENS):
@@ -242,7 +243,7 @@ class DeltaReader:
         return events
 
     def _emit(self, text: str) -> list[Event]:
-        """Pass on text of the kind that is due."""
+        """Emit text as the kind that is due now."""
         if self._at_edge:
             text = text.lstrip()
             self._at_edge = not text
@@ -250,14 +251,14 @@ class DeltaReader:
 
 
 def _text_in(content: Json) -> str:
-    """A text, or the texts of a list of parts."""
+    """The text of a string, or of a list of parts."""
     if isinstance(content, list):
         return "".join(sent_text(part.get("text")) for part in objects_in(content))
     return sent_text(content)
 
 
 def _reasoning_in(delta: JsonObject) -> str:
-    """The thinking in the first field that has any: vLLM sends the same in two of them."""
+    """The thinking in the first field that has any; vLLM repeats it in a second one."""
     for name in ("reasoning_content", "reasoning"):
         if text := _text_in(delta.get(name)):
             return text

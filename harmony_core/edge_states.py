@@ -1,6 +1,7 @@
 """What every state of the parser offers, and the states at the edges of a message.
 
-Those wait for what tells where a body begins or ends, and know no other state.
+The edge states wait for the text that shows where a body begins or ends. They know no
+other states.
 The rules are those of harmony.md.
 """
 
@@ -15,7 +16,7 @@ from .markers import CHANNEL, CONSTRAIN, MESSAGE, START
 from .stripped import FILLERS, FILLERS_SO_FAR, LABEL_SO_FAR, LABEL_TO, behind_label
 
 MAX_HEADER = 512
-"""Characters of a header, or of blanks and fillers between messages; more is text."""
+"""Most characters of a header, or of blanks and fillers between messages; more is text."""
 
 
 class State(Protocol):
@@ -23,27 +24,27 @@ class State(Protocol):
 
     @property
     def plain(self) -> Sink:
-        """What text without "<" becomes as it is; None where it has to be looked at."""
+        """The event for text without "<"; None if such text has to be looked at."""
 
     def text(self, text: str) -> Step: ...
     def marker(self, marker: str) -> State: ...
     def end(self, closed: Closed) -> str:
-        """End the reply here; returns what has to be read again (rule 6), mostly ""."""
+        """End the reply here. Returns text to read again (rule 6), mostly ""."""
 
 
 Step = tuple[State, str]
-"""The next state, and the text that is left for it to read."""
+"""The next state, and the text left for it to read."""
 
 
 def read(state: State, text: str) -> State:
-    """Let the states read a text, one after another; the last one is returned."""
+    """Pass a text from state to state until all is read; returns the last state."""
     while text:
         state, text = state.text(text)
     return state
 
 
 class BeforeBody:
-    """Drops one blank at the start of a body: LLM-jp-4 writes it behind each marker."""
+    """Drops one blank at the start of a body: LLM-jp-4 writes one after each marker."""
 
     plain: Sink = None
 
@@ -63,7 +64,7 @@ class BeforeBody:
 
 
 class BehindLabel:
-    """Behind a stripped header: its colon and line breaks go, a `to=` makes it a call."""
+    """After a stripped header: drops its colon and line breaks; a `to=` makes it a call."""
 
     plain: Sink = None
 
@@ -73,7 +74,7 @@ class BehindLabel:
         self, message: State, call: Callable[[str], State] | None = None
     ) -> None:
         self._message = message
-        self._call = call  # the state for a recipient with the blanks before it
+        self._call = call  # makes the state for a recipient from the blanks before it
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -93,7 +94,7 @@ class BehindLabel:
 
 
 class AfterTerminator:
-    """A terminator ends the message, unless other text than fillers follows (rule 9)."""
+    """A terminator ends the message, unless text other than fillers follows (rule 9)."""
 
     plain: Sink = None
 
@@ -103,10 +104,10 @@ class AfterTerminator:
         self, message: State, marker: str, ended: State, stops: tuple[str, ...]
     ) -> None:
         self._message = message
-        self._ended = ended  # the state behind the message
-        self._stops = stops  # the markers behind which the message has ended
+        self._ended = ended  # the state after the message
+        self._stops = stops  # markers that show that the message has ended
         self._held = marker  # terminators and fillers
-        self._fillers = ""  # those behind the last terminator
+        self._fillers = ""  # those after the last terminator
 
     def text(self, text: str) -> Step:
         self._held += text
@@ -134,7 +135,7 @@ class AfterTerminator:
 
 
 class AfterCall:
-    """Behind `<|call|>`: text is dropped, only a whole message counts (rule 10)."""
+    """After `<|call|>`: text is dropped, and only a whole message counts (rule 10)."""
 
     plain: Sink = None
 
@@ -144,7 +145,7 @@ class AfterCall:
         self, out: Output, header: Callable[[str], State], hidden: State
     ) -> None:
         self._out = out
-        self._header = header  # the state for a header that begins with this marker
+        self._header = header  # makes the state for a header that begins with a marker
         self._hidden = hidden  # the state for a message without a header
         self._held = ""
 
@@ -167,7 +168,7 @@ class AfterCall:
 
 
 class Invented:
-    """The model speaks for a tool: this and all that follows is invented (rule 10)."""
+    """The model speaks for a tool. This and all that follows is made up (rule 10)."""
 
     plain: Sink = None
 

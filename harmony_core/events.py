@@ -33,7 +33,7 @@ class ReasoningDelta:
 class FurtherThought(ReasoningDelta):
     """The first piece of a further message of thinking.
 
-    Nothing stands between two thoughts: who shows them puts a blank line there.
+    Nothing separates two thoughts: a host that shows them puts a blank line there.
     """
 
 
@@ -48,7 +48,8 @@ class AnswerDelta:
 class ToolCall:
     """One complete tool call.
 
-    `arguments` is JSON where `valid`, else what the model wrote, unchanged.
+    `arguments` is JSON if `valid`, otherwise exactly what the model wrote. `declared`
+    tells whether the caller offered the tool. `id` is the server's, or made up here.
     """
 
     id: str
@@ -73,7 +74,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The server's token counts; `cached_tokens` of the prompt were not read again."""
+    """The server's token counts; it did not have to read `cached_tokens` of the prompt."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -84,10 +85,11 @@ class Usage:
 class Finish:
     """The end of a reply, always its last event.
 
-    `tool_calls` stands for the server's `stop` when a call may be executed. `detail`
-    holds its words after an `error` frame and where the reply was `not_a_stream`.
-    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON;
-    `thought` tells of thinking that a JSON reply leaves out.
+    `reason` is "tool_calls" instead of the server's "stop" if at least one call is
+    executable, and "interrupted" if the stream had no end. `truncated`: text was cut, or
+    a call was dropped because it was incomplete. `detail` holds the server's words after
+    an `error` frame, or the body if it was `not_a_stream`. `json_valid` is None if there
+    was no JSON to judge. `thought` tells of thinking that a JSON reply leaves out.
     """
 
     reason: FinishReason
@@ -121,11 +123,11 @@ class Reply:
 
     @property
     def outcome(self) -> Outcome:
-        """How the reply ended, in one word that a host can act on.
+        """How the reply ended, as one word that a host can act on.
 
         `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`:
         the model stopped after thinking. `broken_call`: it stopped within a tool call.
-        `cut`: not all of an answer or a call came.
+        `cut`: a part of an answer or of a call is missing.
         """
         if self.finish_reason in ("error", "not_a_stream"):
             return "failed"
@@ -147,7 +149,7 @@ class Reply:
 
 
 def collect(events: Iterable[Event]) -> Reply:
-    """Sum events up to a reply; without a `Finish` it is an interrupted one."""
+    """Sum up events as a reply; without a `Finish` it counts as interrupted."""
     finish, usage = Finish("interrupted", truncated=True), None
     seen = list(events)
     for event in seen:

@@ -1,4 +1,4 @@
-"""How an exchange with a server can fail, in the terms that every HTTP client has."""
+"""How an exchange with a server can fail, in the terms of any HTTP client."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Cause = Literal[
 class Timeouts:
     """Limits in seconds.
 
-    `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
-    other requests); `idle` is the longest silence after that, where keepalive comments count as life.
-    `short_answer` is the most for the whole of an error's body or a list of models (for the latter
-    mlx_lm.server looks through its whole cache), however it trickles.
+    `first_byte` is the longest silence before the body of the reply begins: the server may load a model or
+    answer other requests first. `idle` is the longest silence after that; keepalive comments count as life.
+    `short_answer` limits the whole body of an error or of a list of models, even if it trickles (for a list
+    mlx_lm.server searches its whole cache).
     """
 
     connect: float = 5.0
@@ -42,7 +42,7 @@ class Timeouts:
     short_answer: float = 30.0
 
     def limit(self, phase: Phase) -> float:
-        """The limit that holds in a phase."""
+        """The limit in a phase."""
         return {"connect": self.connect, "idle": self.idle}.get(phase, self.first_byte)
 
 
@@ -50,17 +50,17 @@ class Timeouts:
 class Failure:
     """What is known of an exchange that brought no reply.
 
-    `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
-    "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end, and "limit" the end of
-    what the caller allows for the whole exchange. `models` are the ids of GET
-    /v1/models, None where nobody asked or nothing came.
+    `phase` tells how far it came: "connect" (needs a `cause`), "headers" (no status line came), "status" (it
+    is not 200), "first_byte" (no body came), "idle" (a silence in the body) or "stream" (a break in it).
+    `cause="timeout"`: nothing came for `seconds`. `cause="limit"`: the caller's time for the whole exchange
+    ran out. Without a cause the connection was closed. `models` are the ids of GET /v1/models; None if nobody
+    asked or nothing came.
     """
 
     phase: Phase
     base_url: str = field(
         repr=False
-    )  # may hold a password, as the next may repeat a key
+    )  # may hold a password; the body below may repeat a key
     cause: Cause = ""
     status: int = 0
     body: str = field(default="", repr=False)
@@ -71,7 +71,7 @@ class Failure:
 
 
 class ServerError(Exception):
-    """An exchange failed; `problem` says what happened and what to do. Holds no key and chains nothing."""
+    """An exchange failed; `problem` says why and what to do. Holds no key and chains no other exception."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text())

@@ -1,4 +1,4 @@
-"""gpt-oss as data: what a request to it should say where the caller says nothing."""
+"""gpt-oss as data: the defaults of a request to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Effort = Literal["low", "medium", "high"]
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 DEFAULT_EFFORT: Final[Effort] = "medium"
 
-# Also in the words that other models have for theirs.
+# Also under the names that other models use.
 _EFFORT_NAMES: Final[dict[str, Effort]] = {
     "none": "low",
     "off": "low",
@@ -20,27 +20,27 @@ _EFFORT_NAMES: Final[dict[str, Effort]] = {
     "xhigh": "high",
     "max": "high",
 }
-# How people set the effort in a system prompt, since the template itself writes it so.
+# People set the effort like this in a system prompt, because the template writes it this way.
 _EFFORT_LINE = re.compile(
     r"\s*+reasoning:[ \t]*+(high|medium|low)[ \t]*+(?:\r?\n\s*+|\Z)", re.IGNORECASE
 )
 
 CONTEXT_SIZE: Final = 131_072
 
-# The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
-# model repeat itself (mlx_server.md, Requests); 1.0 and 1.0 are what OpenAI recommends for gpt-oss.
+# With the server's own defaults, 512 tokens and temperature 0, the analysis eats the budget and the model
+# repeats itself (mlx_server.md, Requests). OpenAI recommends 1.0 and 1.0 for gpt-oss.
 DEFAULT_MAX_TOKENS: Final = 8192
 DEFAULT_TEMPERATURE: Final = 1.0
 DEFAULT_TOP_P: Final = 1.0
 
 
 def effort_named(wish: object) -> Effort | None:
-    """The effort that a wish means, in any case; None where it means no effort."""
+    """The effort that a name means, in capitals or not; None for an unknown name."""
     return _EFFORT_NAMES.get(wish.strip().lower()) if isinstance(wish, str) else None
 
 
 def split_effort(instructions: str) -> tuple[Effort | None, str]:
-    """Take a first line like `Reasoning: high` from a system prompt: the effort, and the rest."""
+    """Split a first line like `Reasoning: high` off a system prompt: the effort, and the rest."""
     line = _EFFORT_LINE.match(instructions)
     if line is None:
         return None, instructions

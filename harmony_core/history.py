@@ -2,18 +2,18 @@
 
 The template raises on what it does not expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9),
 so one bad message in the past ends a conversation for good. Each message is read by itself, calls are
-paired with results, and what is left is written in the one form that works. Not obvious are:
+paired with results, and the rest is written in the one form that works. These choices are not obvious:
 
-- The template renders one call per message and puts a result under the name of the last call, so each
-  call is sent alone, its result right behind it. A call without a result gets `NO_RESULT`: a model that
-  sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
-  tool's word, where as a user's it would be obeyed.
-- An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
-  apart: the template takes them.
-- The template closes every answer. One at the end is what a host sends to have it continued, so a short
-  user message asks for that.
-- A message becomes the same whatever follows it, apart from later system messages, from results and from
-  thinking, which goes when its loop ends. So the server's prompt cache stays warm.
+- The template renders one call per message and puts a result under the name of the last call. So each
+  call is sent alone, with its result right after it.
+- A call without a result gets `NO_RESULT`: a model that sees a call dangle invents the result.
+- A result without a call gets a made-up call; sent as a user message the model would obey it.
+- An answer without visible text is dropped: it teaches the model to answer nothing. User messages in a
+  row stay apart: the template takes them.
+- The template closes every answer. A host that sends an answer last wants it continued, so a short user
+  message asks for that.
+- A message is written the same whatever follows it, so the server's prompt cache stays warm. Exceptions
+  are later system messages, results, and thinking, which is dropped when its loop ends.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CONTINUE = (
 )
 
 _THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
-_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
+_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template adds it
 
 # Any spelling of a special token, not only Harmony's seven: the tokenizer also holds <|endoftext|>,
 # <|startoftext|>, <|endofprompt|> and <|reserved_200013|>, and other models have their own.
@@ -63,7 +63,7 @@ class PastCall:
 
 @dataclass(slots=True)
 class PastMessage:
-    """A message of the past, its texts defused; that of a tool holds the call that it must be for."""
+    """A message of the past, its texts defused. A tool's message holds the call that it answers."""
 
     role: str
     text: str
@@ -78,10 +78,10 @@ CallsById = dict[str, PastCall]
 def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     """Turn OpenAI message dicts into ones that the gpt-oss chat template accepts and renders as meant.
 
-    Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is left
-    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Behind an
-    answer at the end, `CONTINUE` asks for the rest of it. Nothing in is nothing out; where none of the
-    messages is worth sending, one empty user message is left.
+    Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is kept only
+    on tool calls of the unfinished turn (after the last user message, before any answer), as `thinking`.
+    After an answer at the end, `CONTINUE` asks for the rest of it. An empty list stays empty. If no message
+    is worth sending, one empty user message is left.
     """
     past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
@@ -101,10 +101,10 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
 
 
 def defuse(text: str) -> str:
-    """Make control tokens in text for the prompt harmless; a reader sees no difference (rule 9).
+    """Make control tokens harmless in text for the prompt; a reader sees no difference (rule 9).
 
-    An invisible character parts `<` from `|`, so that the tokenizer finds no token. Lone surrogates, which
-    no tokenizer takes, become U+FFFD. Idempotent.
+    An invisible character between `<` and `|` keeps the tokenizer from finding a token. Lone surrogates,
+    which no tokenizer takes, become U+FFFD. Idempotent.
     """
     try:
         text.encode()
@@ -114,7 +114,7 @@ def defuse(text: str) -> str:
 
 
 def _read_message(message: JsonObject) -> list[PastMessage]:
-    """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
+    """Read one message. Messages of unknown roles become the user's, so their text is not lost."""
     role = message.get("role")
     if role == "assistant":
         return _read_assistant(message)
@@ -127,7 +127,7 @@ def _read_message(message: JsonObject) -> list[PastMessage]:
 
 
 def _read_assistant(message: JsonObject) -> list[PastMessage]:
-    """The answer, and before it the tool calls that a host keeps in its text, each with what led to it."""
+    """The answer, preceded by the tool calls that a host keeps in its text and by what led to each."""
     content = message.get("content")
     stored, text = stored_calls(_text_of(content))
     answer, thoughts, spoken = split_reply(text)
@@ -156,7 +156,7 @@ def _read_stored_call(stored: StoredCall) -> PastMessage:
 def _assistant(
     answer: str, thoughts: Iterable[str], calls: Sequence[PastCall]
 ) -> PastMessage:
-    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts send one twice
+    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts may send one twice
     thought = "\n\n".join(filter(None, distinct))
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
@@ -170,9 +170,9 @@ def _read_call(call_id: Json, function: Json) -> PastCall:
 
 
 def _arguments(value: Json) -> str:
-    """A JSON object as text (rule 6), as it came where it is one; anything else is wrapped as `input`.
+    """A JSON object as text (rule 6): unchanged if it is one; anything else is wrapped as `input`.
 
-    A server parses this text before it renders it, so a control token can hide behind `\\u003c`: such
+    A server parses this text before it renders it, so a control token can hide behind `\\u003c`. Such
     arguments are written anew.
     """
     text = _text_of(value).strip() or "{}"
@@ -189,7 +189,7 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON; `instead` stands for a part without text, as an image."""
+    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
@@ -207,7 +207,7 @@ def _part_text(part: Json, instead: str) -> str:
 
 
 def _json_or_nothing(value: Json) -> str:
-    """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
+    """The value as JSON; "" if it is nested too deeply or is not JSON at all."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -215,9 +215,9 @@ def _json_or_nothing(value: Json) -> str:
 
 
 def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
-    """What is worth sending, each message with the results right behind it; the first is a stand-in."""
+    """The messages worth sending, each with its results; the first one is a stand-in for early results."""
     spoken = [PastMessage("assistant", "")]
-    callers: dict[str, PastMessage] = {}  # of the calls since somebody spoke, by id
+    callers: dict[str, PastMessage] = {}  # by id of a call since somebody spoke
     for message in past:
         if message.role == "tool":
             callers.get(message.calls[0].id, spoken[-1]).results.append(message)
@@ -236,8 +236,8 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
             cleaned.append({"role": message.role, **said})
         said = {"content": ""}
     elif message.thought:
-        # The template takes a preamble or a thought, and renders either as analysis (rule 3). As a message
-        # of its own the preamble would look like a final answer, which ends the turn.
+        # The template takes a preamble or a thought, not both, and renders either as analysis (rule 3). In a
+        # separate message the preamble would look like a final answer, which ends the turn.
         thinking = f"{message.thought}\n\n{message.text}".strip()
         said = {"content": "", "thinking": thinking}
     for call, result in _pair(message, known):
@@ -249,7 +249,7 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
 
 
 def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, str]]:
-    """Each call with its result: by id, else in order. A result that is left over brings a call along."""
+    """Each call with its result, matched by id, else in order. A leftover result gets a call."""
     known.update((call.id, call) for call in message.calls if call.id)
     waiting: defaultdict[str, deque[PastMessage]] = defaultdict(deque)
     for result in message.results:

@@ -1,4 +1,4 @@
-"""JSON with names for its types, and without surprises when it is hostile."""
+"""JSON with names for its types, and safe to read when it is hostile."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", 
 JsonObject: TypeAlias = dict[str, Json]
 
 MAX_DEPTH: Final = 50
-"""Objects and lists within each other in what is sent: the chat template recurses, and each level costs it
-several of a thousand frames."""
+"""Deepest nesting of objects and lists that is sent. The chat template recurses, and each level costs it
+several of its thousand frames."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def load_json(text: str | bytes) -> Json:
-    """Parse JSON; raises ValueError only, also for NaN and nesting without end."""
+    """Parse JSON; raises only ValueError, also for NaN and for endless nesting."""
     try:
         if isinstance(text, bytes):
             text = text.decode(json.detect_encoding(text), "surrogatepass")
@@ -36,17 +36,17 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def as_object(value: object) -> JsonObject:
-    """The value if it is an object, else an empty one."""
+    """The value if it is an object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[Json]:
-    """The value if it is a list, else an empty one."""
+    """The value if it is a list, otherwise an empty one."""
     return value if isinstance(value, list) else []
 
 
 def objects_in(value: object) -> list[JsonObject]:
-    """The objects of a list; none of anything else."""
+    """The objects of a list; an empty list for anything else."""
     return [item for item in as_list(value) if isinstance(item, dict)]
 
 
@@ -56,9 +56,9 @@ def dump_json(value: Json) -> str:
 
 
 def sent_text(value: Json) -> str:
-    """The text that a server sent, "" for what is none.
+    """The text that a server sent; "" if it is not a text.
 
-    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    JSON can spell halves of characters, which no text may hold. They become U+FFFD.
     """
     if not isinstance(value, str):
         return ""
@@ -76,7 +76,7 @@ def is_within_depth(value: Json, depth: int = MAX_DEPTH) -> bool:
 
 
 def fitting_json(value: Json, depth: int = MAX_DEPTH) -> Json:
-    """The value without the parts that a server cannot read: too deep, too large, or no JSON at all."""
+    """The value without the parts that a server cannot read: too deep, too large, or not JSON."""
     if isinstance(value, dict):
         parts = ((name, part) for name, part in value.items() if isinstance(name, str))
         kept = ((name, part) for name, part in parts if _fits(part, depth - 1))

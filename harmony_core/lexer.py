@@ -1,4 +1,4 @@
-"""From text cut anywhere to plain text and whole control strings ("markers")."""
+"""Cuts text, in any pieces, into plain text and whole control strings ("markers")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .markers import CONTROL_TOKENS, SPECIAL_TOKENS
 
 LONGEST_HELD = 32
-"""Characters: no word that is waited for is longer."""
+"""Characters that may have to wait: no awaited word is longer."""
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -17,7 +17,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def beginnings(*words: str) -> frozenset[str]:
-    """The proper beginnings of words: what could still become one of them."""
+    """The proper beginnings of words: text that could still become one of them."""
     return frozenset(word[:n] for word in words for n in range(1, len(word)))
 
 
@@ -32,7 +32,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    What comes out is text and markers by turns, and begins with text, which may be "".
+    It returns text and markers by turns, and text comes first, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -41,7 +41,7 @@ class Lexer:
         self.held = ""
 
     def delta(self, text: str) -> list[str]:
-        """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
+        """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
         before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
@@ -61,7 +61,7 @@ class Lexer:
 
 
 def _unfinished_at(text: str) -> int:
-    """Where the tail begins that could become a marker, else the length of the text.
+    """Where a tail begins that could become a marker, otherwise the length of the text.
 
     A marker holds no other `<`, so only the last one can begin it.
     """

@@ -13,7 +13,7 @@ CALL = "<|call|>"
 CONTROL_TOKENS = (START, END, MESSAGE, CHANNEL, CONSTRAIN, RETURN, CALL)
 TERMINATORS = (END, CALL, RETURN)
 SPECIAL_TOKENS = ("<|endoftext|>", "<|startoftext|>", "<|endofprompt|>")
-"""The named tokens of o200k_harmony beside Harmony's; `<|reserved_N|>` are the others."""
+"""The other named tokens of o200k_harmony; the rest are `<|reserved_N|>`."""
 
 ANALYSIS = "analysis"
 COMMENTARY = "commentary"

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from .jsontext import Json, dump_json, load_json, sent_text
 
-_MAX_ENCODINGS: Final = 3  # how often an object may have been put into a JSON string
-_MAX_MENDED_DEPTH: Final = 200  # brackets inside brackets in what is mended
+_MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
+_MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
 _PYTHON_WORDS: Final = {"True": "true", "False": "false", "None": "null"}
 _LONG_QUOTES: Final = ("'''", '"""')
@@ -76,7 +76,7 @@ _COMMAND: Final = re.compile(r"[=<>;$|&\\]|\(\s*\Z")
 
 
 class Mended(NamedTuple):
-    """JSON that was meant; with a `reason` it is not JSON, and `text` is as it came."""
+    """The JSON that was meant. With a `reason` it is not JSON, and `text` is unchanged."""
 
     text: str
     value: Json = None
@@ -91,10 +91,10 @@ class _JsonPiece(NamedTuple):
 
 
 def mend_json(text: str, *, closed: bool = False) -> Mended:
-    """Return the JSON that a reply holds, without what stands around it.
+    """Return the JSON in a reply, without the text around it.
 
     `closed`: the model itself ended the text, so brackets that are missing at its end
-    are added. An object or a list inside a JSON string is taken out of it.
+    are added. An object or a list inside a JSON string is taken out of the string.
     """
     text = sent_text(text)
     try:
@@ -104,10 +104,10 @@ def mend_json(text: str, *, closed: bool = False) -> Mended:
 
 
 def mend_object(text: str, *, closed: bool = False) -> Mended:
-    """Return the object that a tool call's arguments hold; nothing and null are `{}`.
+    """Return the object in a tool call's arguments; nothing and null become `{}`.
 
-    Every other value is refused, and so is an object in the middle of a command or of
-    code: it is not the arguments.
+    Any other value is refused. So is an object in the middle of a command or of code: it
+    is not the arguments.
     """
     text = sent_text(text)
     if text.strip() in _NO_ARGUMENTS:
@@ -127,11 +127,11 @@ def mend_object(text: str, *, closed: bool = False) -> Mended:
 def _why_not_json(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg}: line {error.lineno} column {error.colno}"
-    return str(error).partition(":")[0]  # int() goes on with advice for programmers
+    return str(error).partition(":")[0]  # int() adds advice for programmers
 
 
 def _mend(text: str, closed: bool, call: bool, encodings: int) -> Mended:
-    """Read the text, and mend it if that fails; raises the ValueError of reading it."""
+    """Read the text, or else mend it; raises the ValueError of reading it."""
     try:
         whole = _read_json(text)
     except ValueError:
@@ -174,7 +174,7 @@ def _mend_encoded(text: str, call: bool, encodings: int) -> Mended | None:
 
 
 def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
-    """Mend the value that the text begins with, else the one in its prose."""
+    """Mend the value at the start of the text, else the one in its prose."""
     lead = _JSON_LEAD.match(text)
     start = lead.end() if lead else 0
     piece = (
@@ -191,7 +191,7 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     """Mend the first code block that holds a value, else the only value.
 
     The search ends at a key, and at brackets that hold neither a value nor a few words.
-    So no inner object is taken for the whole, and only one scan can be in vain.
+    So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
     position = 0
@@ -219,7 +219,7 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
 
 
 def _is_introduced(text: str, start: int) -> bool:
-    """Whether prose leads to what begins at `start`, not a command or code."""
+    """Whether prose, not a command or code, introduces the value at `start`."""
     introduced = _INTRODUCTION.search(text, 0, start) is not None
     return introduced and not _COMMAND.search(text, 0, start)
 
@@ -229,11 +229,11 @@ def _mend_brackets(
 ) -> _JsonPiece | None:
     """Rewrite the tokens from a bracket to its partner as JSON.
 
-    `python`: a quote or a word showed that the text is Python's, so its escapes are.
+    `python`: a quote or a word showed that the text is Python, and so are its escapes.
     """
     pieces: list[str] = []
-    due: list[str] = []  # the closing brackets of what is open
-    comma = -1  # the comma in `pieces` that only blanks have followed so far
+    due: list[str] = []  # closing brackets that are still missing
+    comma = -1  # place in `pieces` of a comma that only blanks follow so far
     for token in _JSON_TOKEN.finditer(text, start):
         kind, word = token.lastgroup, token[0]
         if kind == "junk" or len(due) > _MAX_MENDED_DEPTH:

@@ -1,4 +1,4 @@
-"""Tool calls that a server sends in fields of their own, in pieces."""
+"""Tool calls that a server sends as fields, in pieces."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .recipients import READERS, find_tool
 
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
-    """A tool call in the form that OpenAI's API gives it."""
+    """A tool call as OpenAI's API writes it."""
     function: Json = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
 
 class CallIds:
-    """Gives every call of a reply an id, no two alike, whatever the server sent.
+    """Gives every call of a reply a different id, whatever the server sent.
 
-    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on; a prefix that no other
-    reply has makes them unique in a conversation. Without one the server's ids are kept.
+    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on. A new prefix for each
+    reply makes them unique in a conversation. Without one the server's ids are kept.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -45,7 +45,7 @@ class CallIds:
 class _NativeCall:
     id: str
     name: str
-    is_answer: bool  # the name means the reader: its arguments are the answer
+    is_answer: bool  # it is addressed to the reader: its arguments are the answer
     arguments: Arguments = field(default_factory=Arguments)
 
 
@@ -55,10 +55,10 @@ class NativeCalls:
     def __init__(self, tools: Iterable[str] = ()) -> None:
         self._tools = tuple(sorted(tools, key=len, reverse=True))  # for find_tool
         self._calls: list[_NativeCall] = []
-        self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
+        self._latest: dict[int | None, _NativeCall] = {}  # by index; of all: None
 
     def add(self, pieces: Json) -> list[Event]:
-        """Take one delta's `tool_calls`; return what of them is the answer."""
+        """Take one delta's `tool_calls`; returns the part that belongs to the answer."""
         answer: list[Event] = []
         for piece in objects_in(pieces):
             function = piece.get("function")
@@ -80,8 +80,8 @@ class NativeCalls:
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
 
-        Another name begins another one if a new id comes with it (Ollama numbers all
-        calls 0), or neither id nor index. An id or a name may also come late.
+        A piece with a different name starts a new call if it also has a new id (Ollama
+        numbers all calls 0), or has neither id nor index. An id or a name may come late.
         """
         call = self._latest.get(index)
         named = call and call.name and name
@@ -94,7 +94,7 @@ class NativeCalls:
         return call
 
     def close(self, cut: bool, call_prefix: str) -> tuple[list[ToolCall], bool]:
-        """Return the calls, and whether one was dropped because it came incomplete.
+        """Return the calls, and whether an incomplete one was dropped.
 
         `cut`: the reply did not end by itself. A call without an id gets one.
         """
@@ -122,5 +122,5 @@ class NativeCalls:
 def _written(arguments: Json) -> str:
     try:
         return dump_json(arguments)
-    except RecursionError:  # it could be read, but writing needs more of the stack
-        return "["  # no object, and nothing that can be mended to one
+    except RecursionError:  # it could be read, but writing needs more stack
+        return "["  # not an object, and it cannot be mended into one

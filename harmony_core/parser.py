@@ -1,9 +1,9 @@
 """HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
 
-Theory of operation. The lexer cuts the input into plain text and control strings; the
-states (`states.py`) make events of both. Most text comes inside thinking or answer and
-has no "<": `feed` makes it a delta at once. What is held is bounded by a marker's
-length, MAX_HEADER and MAX_ARGUMENTS. The rules are those of harmony.md.
+Theory of operation. The lexer cuts the input into plain text and control strings. The
+states (`states.py`) turn both into events. Most text is thinking or answer and has no
+"<", so `feed` makes it a delta at once. A marker's length, MAX_HEADER and MAX_ARGUMENTS
+bound what is held. The rules are those of harmony.md.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .lexer import Lexer
 from .states import BetweenMessages
 
 _LONGEST_PIECE = 512
-"""Characters read at once: what a state leaves to the next one is copied."""
+"""Longest piece read at once. Bounds copying: each state copies the text that it leaves."""
 
 
 class HarmonyParser:
     """Takes a gpt-oss reply apart in any chunking; never raises, never loses text.
 
-    `tools` are the names that the caller offered: they settle sloppy recipients and
-    `ToolCall.declared`. With `aligned` each `feed` is exactly one delta of a
-    token-aligned server; the attribute may be changed between feeds. Tool calls get the
-    ids `{call_prefix}_1`, `{call_prefix}_2` and so on.
+    `tools` are the names that the caller offered. They resolve sloppy recipients and
+    decide `ToolCall.declared`. With `aligned` each `feed` is exactly one delta of a
+    token-aligned server; it may be changed between feeds. Tool calls get the ids
+    `{call_prefix}_1`, `{call_prefix}_2` and so on.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class HarmonyParser:
 
     @property
     def call_prefix(self) -> str:
-        """What the ids of further calls begin with."""
+        """The prefix for the ids of further calls."""
         return self._out.call_prefix
 
     @call_prefix.setter
@@ -64,12 +64,12 @@ class HarmonyParser:
 
     @property
     def over(self) -> bool:
-        """Whether an executable call is all that will come: the host may hang up."""
+        """Whether nothing more follows an executable call: the host may hang up."""
         return self._out.over
 
     @property
     def call_closed(self) -> bool:
-        """Whether the last message was an executable call that `<|call|>` has closed."""
+        """Whether the last message was an executable call that `<|call|>` closed."""
         return self._out.executable and isinstance(self._state, AfterCall)
 
     def feed(self, text: str) -> list[Event]:
@@ -88,7 +88,7 @@ class HarmonyParser:
         return self._take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
-        """End the reply: flush what is held, settle an open call, then `Finish`."""
+        """End the reply: emit what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
         self._closed, self._plain = True, None
@@ -106,7 +106,7 @@ class HarmonyParser:
         return self._take_events()
 
     def _reread(self, text: str) -> None:
-        """Read what a JSON string without end had swallowed (rule 6)."""
+        """Read what an unclosed JSON string had swallowed (rule 6)."""
         self._out.rereading = True
         self._state, lexer = BetweenMessages(self._out), Lexer()
         self._read_parts(lexer.text(text))
@@ -139,6 +139,6 @@ class HarmonyParser:
 def parse(
     text: str, tools: Iterable[str] = (), finish_reason: FinishReason = "stop"
 ) -> Reply:
-    """Take a whole raw reply apart."""
+    """Read a whole raw reply."""
     parser = HarmonyParser(tools)
     return collect([*parser.feed(text), *parser.close(finish_reason)])

@@ -1,8 +1,8 @@
 """The table of everything that can go wrong with a server: what happened, and what to do next.
 
-A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"). It holds the stage
-at which the exchange failed, two sentences in English and the same in Japanese, with blanks (`{url}`,
-`{model}`, …) that `diagnosis.py` fills in. Some kinds have several rows, each for one case or host.
+A row is named by its kind, or by its kind and a host or a case ("refused/localhost"). It holds the stage at
+which the exchange failed, two sentences in English, and the same two in Japanese. `diagnosis.py` fills in
+their blanks (`{url}`, `{model}`, …).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Stage = Literal[
     "connection",  # nothing answers
     "authorization",  # the API key is missing or wrong
     "request",  # something answers, and says no
-    "model",  # the server has no such model, or its mlx-lm is not fit for it
+    "model",  # the server has no such model, or its mlx-lm cannot run it
     "generation",  # the connection or the generation broke off
     "reply",  # a complete reply without an answer
 ]
@@ -50,7 +50,7 @@ def problem_of(
 ) -> Problem:
     """The problem that a row of the table describes, with its blanks filled in.
 
-    `ja` holds those that read otherwise in Japanese.
+    `ja` holds the values that differ in Japanese.
     """
     row, kind = PROBLEMS[name], name.partition("/")[0]
     japanese = row.ja.format(**{**blanks, **(ja or {})})
@@ -123,7 +123,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The web proxy of this machine did not connect to {url}. Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
         "このマシンの Web プロキシが {url} に接続できませんでした。HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
     ),
-    # never sent, but what helps is the same as for `unauthorized`: the right key
+    # nothing is sent, but the cure is that of `unauthorized`: the right key
     "bad_key": ProblemRow(
         "authorization",
         "The API key holds characters that cannot be sent. Paste it again, without anything around it.",

@@ -1,4 +1,4 @@
-"""Whom a message is for: the offered tool behind a garbled name (harmony.md, rule 2)."""
+"""Whom a message is for: the offered tool that a garbled name means (harmony.md, rule 2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 READERS = frozenset(("final", "user", "response", "developer", "system"))
-"""Recipients that are no tool: the body is the answer, on whatever channel."""
+"""Recipients that are not tools: the body is the answer, on any channel."""
 
 NAMESPACE = "functions."
 
@@ -24,10 +24,10 @@ _SIGNS = re.compile(r"[-_.\s]++")
 
 
 def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
-    """Find the name at the start of `target`, and where it ends there.
+    """Find the name at the start of `target`, and where it ends.
 
-    It is the offered tool that stands there whole, blanks in it included; else the only
-    one that it resembles; else the text up to a blank. `tools` come longest first.
+    It is the offered tool that stands there in full, blanks included; else the only tool
+    that it resembles; else the text up to a blank. `tools` come longest first.
     """
     start = _end_of(_BEFORE_NAME, target, 0)
     if target.startswith(NAMESPACE, start):
@@ -45,7 +45,7 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
 
 
 def find_tool(name: str, tools: Collection[str]) -> str:
-    """The offered tool that a name means, else the name without what surrounds it."""
+    """The offered tool that a name means, else the name alone."""
     return read_recipient(name, tools)[0]
 
 
@@ -55,7 +55,7 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _spellings(target: str, start: int) -> Iterator[str]:
-    """What may be the name: up to three words, then one, then one without what is glued."""
+    """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
@@ -66,7 +66,7 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 
 
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool of that name but for case, `-`, `_`, `.` and blanks; "" if none."""
+    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
     fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
     return fits[0] if len(fits) == 1 else ""

@@ -1,12 +1,12 @@
-"""Records of a stream that differ from an earlier one in nothing but their text.
+"""Reads records of a stream that differ from an earlier one only in their text.
 
-A server sends hundreds of records that are alike up to the text of the delta, and parsing
-their JSON costs more than all the rest of reading them. So the bytes before and behind
-the text are learned from one record; in the next ones they are compared, no more.
+A server sends hundreds of records that are alike except for the text of the delta, and
+parsing their JSON costs more than all the rest. So the bytes before and after the text
+are learned from one record, and in the next ones they are only compared.
 
-That is safe, as JSON is read from left to right. A probe put in the place of the text
-must come out as the text of the delta, and nothing else may change. So any other body of
-a JSON string would come out there too. What is no such body is left to the JSON parser.
+That is safe because JSON is read from left to right. A probe in the place of the text
+must come out as the text of the delta, and nothing else may change. Then any other body
+of a JSON string comes out there too. Everything else is left to the JSON parser.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Final
 from .jsontext import Json, JsonObject, as_list, as_object, sent_text
 
 MAX_TEMPLATE: Final = 1024
-"""Bytes of a record that is taken as a template."""
+"""Longest record, in bytes, that becomes a template."""
 
 MAX_UNUSED_TEMPLATES: Final = 8
-"""Templates in a row that fit no record, after which no more are learned."""
+"""After so many templates in a row that fit no record, no more are learned."""
 
 _WINDOW: Final = 8192
-"""Bytes that are looked through at once, as they may be looked through in vain."""
+"""Bytes that are searched at once, since the search may be in vain."""
 
 _TEXT_FIELDS: Final = ("content", "reasoning", "reasoning_content")
 _TEXT_PLACE: Final = rb'"%b"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
@@ -33,19 +33,19 @@ _STRICT_JSON: Final = json.JSONDecoder()
 
 
 class RecordTemplate:
-    """Reads the text of records like an earlier one; `field` names its place in the delta.
+    """Reads the text of records like an earlier one; `field` is the text's name in the delta.
 
-    A record is taken as it is on the wire: `data: `, JSON and a blank line.
+    A record is read as it is on the wire: `data: `, JSON and a blank line.
     """
 
     def __init__(self) -> None:
         self.field = ""
-        self._before = self._behind = b""  # of the text; empty: none was learned yet
-        self._between = b""  # two texts
+        self._before = self._behind = b""  # bytes around the text; empty until learned
+        self._between = b""  # bytes between two texts
         self._unused = 0
 
     def texts_at(self, data: bytes, at: int) -> tuple[list[str], int]:
-        """The texts of whole records there that fit, and where the last of them ends."""
+        """The texts of the fitting whole records from `at` on, and where the last one ends."""
         start = at + len(self._before)
         if not self._before or not data.startswith(self._before, at):
             return [], at
@@ -74,12 +74,12 @@ class RecordTemplate:
         return texts, at
 
     def next_start(self, data: bytes, at: int) -> int:
-        """Where the next record may begin that fits; the end, if none does."""
+        """Where the next fitting record may begin; the end if there is none."""
         found = data.find(b"\n\n" + self._before, at) if self._before else -1
         return found + 2 if found >= 0 else len(data)
 
     def learn(self, record: bytes, chunk: JsonObject) -> None:
-        """Take a record without line breaks, and what JSON makes of it, as the template."""
+        """Make a record without line breaks the template; `chunk` is its JSON."""
         field, text = _only_text(chunk)
         if not text or len(record) > MAX_TEMPLATE or b"\n" in record:
             return
@@ -95,10 +95,10 @@ class RecordTemplate:
 
 
 def _strings_in(bodies: list[bytes]) -> list[str] | None:
-    """The bodies as JSON reads them between quotes; None if not all are one string each.
+    """The bodies as JSON reads them between quotes; None unless each is one string.
 
-    They are read in one go. Where none of several holds a quote, all quotes but an escaped
-    one are ours, and then those behind it would not add up.
+    They are read in one go. Several bodies may hold no quote, so all quotes are ours. If
+    a body ends in a backslash it escapes one of ours, and the rest does not add up.
     """
     joined = b'","'.join(bodies)
     if len(bodies) > 1 and joined.count(b'"') != 2 * len(bodies) - 2:
@@ -115,7 +115,7 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 
 
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
-    """The field and the text of a chunk that brings nothing else; empty for others."""
+    """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
     if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
         return "", ""

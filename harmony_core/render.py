@@ -1,8 +1,8 @@
 """Events as one text, for hosts without a field for reasoning.
 
-Folded, a stretch of thinking is `<think>`, the text, `</think>`. Hosts split at these tags and users copy
-what stands outside them, so three things must hold: one block for one stretch of thought however many
-deltas it came in, every block closed, and nothing inside a block that closes it early.
+Folded, a stretch of thinking becomes `<think>`, the text, `</think>`. Hosts split at these tags, and users
+copy the text outside them. So three things must hold: one stretch of thought is one block, however many
+deltas it came in; every block is closed; and nothing inside a block closes it early.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _ZERO_WIDTH_SPACE: Final = "\u200b"
 
 
 class Renderer:
-    """Turn a reply's events into pieces of text, each event's pieces as soon as it comes.
+    """Turns a reply's events into pieces of text, as soon as each event comes.
 
-    `fold` puts thinking between tags, each tag a piece of its own; `hide` leaves it out; `show` separates
-    it from the answer by a blank line. Answers keep their exact text. Call `close` when the events end
-    without a `Finish`, for example because of an error.
+    `fold` puts thinking between tags, and each tag is a separate piece. `hide` leaves it out. `show` puts a
+    blank line between it and the answer. Answers keep their exact text. Call `close` if the events end
+    without a `Finish`, for example after an error.
     """
 
     def __init__(self, thinking: Thinking = "fold") -> None:
         self._thinking = thinking
         self._inside = False
         self._held = ""  # the end of the thinking, while it may become a tag
-        self._blank = ""  # blanks that nobody knows yet to be thinking or answer
+        self._blank = ""  # whitespace not yet assigned to thinking or answer
 
     def feed(self, event: Event) -> list[str]:
         """Return the pieces of text that `event` adds."""
@@ -98,7 +98,7 @@ class Renderer:
         return [*self.close(), text]
 
     def _defused(self, text: str) -> str:
-        """Make tags in `text` plain to read but unknown to a host; hold back what may become one."""
+        """Keep tags in `text` readable but unknown to a host; hold back what may become one."""
         text = self._held + text
         self._held = ""
         start = text.rfind("<", -_LONGEST_BEGINNING)

@@ -1,9 +1,9 @@
-"""What an assistant said, taken apart, in whatever markup a host or a client keeps it.
+"""Takes apart what an assistant said, in whatever markup a host or a client keeps it.
 
-Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
-WebUI's `<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must
-survive: what stands in Markdown code or in the middle of a sentence is text, and a text is Harmony only if
-it begins so. The patterns are linear: no two quantifiers compete for the same text.
+It reads raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open WebUI's
+`<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must survive: markup
+in Markdown code or in the middle of a sentence is text, and a text is Harmony only if it begins like it. The
+patterns are linear: no two quantifiers compete for the same text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .markers import TERMINATORS
 from .parser import parse
 
 WORD_JOINER = "\u2060"
-"""Invisible, no place for a line break, and kept by normalizers: parts what is no markup."""
+"""Breaks up what only looks like markup. It is invisible, allows no line break and survives normalizers."""
 
 _MAX_LAYERS = 4
-"""How often an answer is taken apart before what still looks like markup is declared text."""
+"""How often an answer is taken apart before the markup that is left counts as text."""
 
 # A fenced block, or a code span within a line.
 _CODE = re.compile(
@@ -61,7 +61,7 @@ _STORED_CALL = re.compile(
 )
 _ATTRIBUTE = re.compile(r"""\s([a-z_]++)=(?:"([^"]*+)"|'([^']*+)')""", re.IGNORECASE)
 
-# How a raw reply begins. A marker with a blank behind it is one that a sentence names.
+# How a raw reply begins. If a blank follows a marker, a sentence merely names the marker.
 _RAW_START = re.compile(
     r"""
       \s*+ (?:
@@ -78,7 +78,7 @@ _RAW_START = re.compile(
 
 
 def begins_as_harmony(text: str) -> bool:
-    """Whether this is a raw reply: one that only quotes Harmony further on is none."""
+    """Whether this is a raw reply, and not a text that quotes Harmony further on."""
     return _RAW_START.match(text) is not None
 
 
@@ -86,8 +86,8 @@ def begins_as_harmony(text: str) -> bool:
 class StoredCall:
     """A tool call that a host keeps within an answer, and the part of the answer before it.
 
-    `result` is None where the host stored none. Arguments and result are as they were before the host
-    encoded them, or the text itself where that is no JSON.
+    `result` is None if the host stored none. Arguments and result are decoded to what the host had encoded;
+    they stay text if that was not JSON.
     """
 
     before: str
@@ -98,9 +98,9 @@ class StoredCall:
 
 
 def stored_calls(text: str) -> tuple[list[StoredCall], str]:
-    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text behind them.
+    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text after them.
 
-    A block without a name stays text, and so does one that nothing closes.
+    A block without a name or without an end stays text.
     """
     calls: list[StoredCall] = []
     end = 0
@@ -142,8 +142,8 @@ def _decoded(text: str) -> Json:
 def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
-    The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
-    finds nothing: as removing markup can bring other markup together, this goes on until nothing changes.
+    The answer keeps its exact text, except for markup and for line breaks at its start. Splitting it again
+    finds nothing. Removing markup can create new markup, so this repeats until nothing changes.
     """
     thoughts: list[str] = []
     calls: list[ToolCall] = []
@@ -162,7 +162,7 @@ def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
 
 
 def _without_terminator(text: str) -> str:
-    """Drop the terminator of a bare answer. One behind a blank is a word of the last sentence."""
+    """Drop the terminator of a bare answer. After a blank it is a word of the last sentence."""
     said = text.rstrip()
     for token in TERMINATORS:
         before = said.removesuffix(token)
@@ -174,8 +174,8 @@ def _without_terminator(text: str) -> str:
 def _without_thoughts(text: str, thoughts: list[str]) -> str:
     """Move thinking blocks from `text` to `thoughts`.
 
-    A closing tag alone ends thinking that the server's template opened: all since the last block. A tag
-    that nothing closes is thinking that was cut off. Both are words where text stands on either side.
+    A closing tag alone ends thinking that the server's template opened: everything since the last block. A
+    tag that is never closed begins thinking that was cut off. With text on either side both are just words.
     """
     if not _ANY_TAG.search(text):
         return text
@@ -192,7 +192,7 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
         elif block["closed"] and not follows_a_block and _is_quoted(block):
             continue
         elif not (block["closed"] or _is_cut_off(block)):
-            words += 1  # took along all that follows: look there again, within bounds
+            words += 1  # it took all that follows: search there again, within bounds
             at = block.start("thought") if words <= _MAX_LAYERS else at
             continue
         elif block["tag"].lower() == "details":
@@ -204,14 +204,14 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
 
 
 def _is_cut_off(block: re.Match[str]) -> bool:
-    next_character = block["thought"][:1]  # none at the end of the text
+    next_character = block["thought"][:1]  # "" at the end of the text
     return block["line_start"] is not None or next_character in "\r\n"
 
 
 def _is_quoted(block: re.Match[str]) -> bool:
     """Whether a pair of tags is part of a sentence: one line, with text before and behind.
 
-    A letter right behind the pair begins the answer, but in scripts that write no blanks.
+    A letter right after the pair begins the answer, except in scripts without blanks between words.
     """
     if block["line_start"] is not None or "\n" in block["thought"]:
         return False

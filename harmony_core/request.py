@@ -1,4 +1,4 @@
-"""A chat request as data: where it goes, and JSON that every server version accepts."""
+"""A chat request as data: its address, and a JSON body that every server version accepts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from .tools import (
 )
 
 DEFAULT_MODEL: Final = "default_model"
-"""What mlx_lm.server calls the model of its `--model`; any other may start a download."""
+"""mlx_lm.server's name for the model of its `--model`; other names may start a download."""
 
 PENALTY_WINDOW: Final = 4096
-"""Most tokens that a penalty looks back on; at 10**12 the server's generating thread dies."""
+"""Most tokens that a penalty looks back on; with 10**12 the server's generating thread dies."""
 
-# All numbers that go to the server, with the least and the most of each, written as whole
-# numbers where it takes only those. A number below the least is left out, because callers
-# mean "not set" by -1; one above the most becomes the most. The server itself checks little
-# (validate_model_parameters in mlx_lm/server.py 0.32.2), and what its sampler does not bear
-# ends the thread that generates for every client: `top_k` must be smaller than the
+# All numbers that go to the server, with the least and the most of each. A whole number as
+# least means that the server takes only whole numbers. A number below the least is left
+# out, because callers mean "not set" by -1; one above the most becomes the most. The server
+# checks little (validate_model_parameters in mlx_lm/server.py 0.32.2), and a value that its
+# sampler cannot take ends the thread of all clients: `top_k` must be smaller than the
 # vocabulary. XTC is left out: an `xtc_probability` ends that thread in versions before 0.32,
 # an `xtc_threshold` above 0.5 does in 0.32.2. tests/e2e/test_hostile_bodies.py tries all
 # bounds.
@@ -79,11 +79,11 @@ _NOT_IN_MODEL_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL as people paste it, and an optional key.
+    """An OpenAI-style server: its base URL, in any usual spelling, and an optional key.
 
     A user and password in the URL are sent as Basic auth, unless there is a key.
-    `ca_file` holds the certificates that https is checked with, a file or a folder of
-    them; without `verify` anybody can pretend to be the server and read along.
+    `ca_file` is the file or the folder of certificates against which https is checked.
+    Without `verify` anybody can pretend to be the server and read along.
     """
 
     base_url: str = field(repr=False)
@@ -117,7 +117,7 @@ class Endpoint:
         return headers
 
     def trusted(self, environment: Mapping[str, str]) -> str | bool:
-        """The certificates that https is checked with: a path, the usual ones, or False for no check."""
+        """What https is checked against: a path, True for the usual certificates, False for no check."""
         if not self.verify:
             return False
         names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -139,16 +139,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a host wants of the model, in OpenAI's terms.
+    """What a host wants from the model, in OpenAI's terms.
 
     `tools` are OpenAI tool objects, `response_format` and `tool_choice` OpenAI's fields.
-    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else one in
-    `extra`, else that of a line `Reasoning: high` at the start of the system prompt (which
-    is not sent), else `default_effort`.
+    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else the one
+    in `extra`, else that of a first line `Reasoning: high` in the system prompt (which is
+    not sent), else `default_effort`.
 
-    `extra` may come from outside: only numbers, `logprobs` and the effort are taken from it,
-    and its numbers win. `template_options` go to the chat template as they are, where one
-    can replace the whole template: they may only come from an administrator.
+    `extra` may come from outside. Only numbers, `logprobs` and the effort are taken from
+    it, and its numbers win. `template_options` go to the chat template unchanged, and one
+    of them can replace the whole template: take them from an administrator only.
     """
 
     messages: Sequence[Json]
@@ -171,7 +171,7 @@ class ChatRequest:
     template_options: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
-        """The body: the same for the same conversation, so that the prompt cache holds."""
+        """The body. The same conversation gives the same body, so the prompt cache holds."""
         effort_in_prompt, messages = _split_effort(self._messages())
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
@@ -194,9 +194,9 @@ class ChatRequest:
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
-        """A `ChatStream` that knows the tools, the stop words and the wish for JSON.
+        """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
 
-        Give each reply another `call_prefix`, so that no two calls of a conversation
+        Use a new `call_prefix` for each reply, so that no two calls of a conversation
         share an id.
         """
         names = (function_of(tool).get("name") for tool in self._tools())
@@ -209,7 +209,7 @@ class ChatRequest:
         )
 
     def _messages(self) -> list[JsonObject]:
-        """The conversation; cleaning joins what the reply must look like to the rest."""
+        """The clean conversation; its instructions say what the reply must look like."""
         sections = (
             tool_section(self._tools(), self.tool_choice),
             response_section(self.response_format),
@@ -241,7 +241,7 @@ class ChatRequest:
 
 
 def sendable_number(name: str, value: Json) -> float | None:
-    """The number as the server bears it in the field `name`; None where it means "not set"."""
+    """The number as the server takes it in the field `name`; None if it means "not set"."""
     least, most = NUMBERS[name]
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -258,7 +258,7 @@ def sendable_number(name: str, value: Json) -> float | None:
 def _split_effort(
     messages: list[JsonObject],
 ) -> tuple[Effort | None, list[JsonObject]]:
-    """Take the effort out of the system prompt, which goes where nothing else is in it."""
+    """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:
             effort, text = split_effort(text)
@@ -269,13 +269,13 @@ def _split_effort(
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
+    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
     ids, _ = listed_models_in(body)
     return ids
 
 
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: not where the list is cut, or longer than `MAX_MODELS`."""
+    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
     try:
         answer = load_json(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""OpenAI's `response_format` in the words that the chat template bears."""
+"""OpenAI's `response_format` in words that the chat template takes."""
 
 from __future__ import annotations
 

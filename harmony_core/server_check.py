@@ -17,17 +17,17 @@ from .request import DEFAULT_MODEL, ChatRequest
 if TYPE_CHECKING:
     from .client import Client
 
-# GET /v1/models where there is no cache folder (mlx_server.md) or where a proxy passes the chat path only.
+# What GET /v1/models gives without a cache folder (mlx_server.md), or if a proxy passes only the chat path.
 NO_LIST_YET = ("empty_reply", "dead_server")
 LIST_MISSING = (*NO_LIST_YET, "wrong_path")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckStep:
-    """One thing that `Client.check_steps` looked at.
+    """One step of `Client.check_steps`.
 
-    `problem` is None when it is well; `fatal` is False for what only deserves a warning. `fact` is what
-    was found, for people to read: an address, ids of models, a version.
+    `problem` is None if all is well; `fatal` is False for a mere warning. `fact` is what was found, for
+    people to read: an address, ids of models, a version.
     """
 
     name: str
@@ -38,8 +38,8 @@ class CheckStep:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a successful check learned; `models` is None where the server has no list, `version` where it
-    is not mlx-lm's."""
+    """What a successful check learned. `models` is None if the server has no list, and `version` if the
+    server is not mlx-lm's."""
 
     models: tuple[str, ...] | None
     fingerprint: str
@@ -50,7 +50,7 @@ class ServerCheck:
     """Looks at a server from the outside in; see `Client.check`."""
 
     def __init__(self, client: Client, model: str, within: float = math.inf) -> None:
-        """`within` are the seconds for all steps together."""
+        """`within`: the seconds for all steps together."""
         self._client = client
         self._end = time.monotonic() + within
         self._model = "" if model.strip() == DEFAULT_MODEL else model.strip()
@@ -58,7 +58,7 @@ class ServerCheck:
         self.fingerprint = ""
 
     def steps(self) -> Iterator[CheckStep]:
-        """Each step as it is taken; the first fatal problem is the last step."""
+        """Each step as it is taken; ends at the first fatal problem."""
         takes = [self._list_models, self._find_model, self._ask, self._know_version]
         for take in takes:
             step = take()
@@ -82,7 +82,7 @@ class ServerCheck:
 
     def _find_model(self) -> CheckStep | None:
         if self.models is None:
-            return None  # without a list nobody can tell
+            return None  # nobody can tell without a list
         if not self._model or self._model in self.models:
             return CheckStep("model", self._model or DEFAULT_MODEL)
         failure = Failure(
@@ -96,7 +96,7 @@ class ServerCheck:
         return CheckStep("model", self._model, explain_failure(failure))
 
     def _ask(self) -> CheckStep:
-        # A name that is not known to be there might start a download.
+        # A name that is not listed might start a download.
         model = self._model if self.models is not None else ""
         hello: list[JsonObject] = [{"role": "user", "content": "Hi"}]
         try:

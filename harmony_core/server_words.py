@@ -1,7 +1,7 @@
-"""What servers, proxies and TLS libraries say when they refuse, and the row of the table that it means.
+"""What servers, proxies and TLS libraries say when they refuse, and which row of the table that means.
 
-Read in the sources of the servers, or taken from public reports; `tests/corpus/server_words.json` holds
-an example of each.
+The words are from the sources of the servers, or from public reports. `tests/corpus/server_words.json`
+holds an example of each.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 
 from .failures import Cause
 
-# The status alone decides: whatever the body says, this is what helps.
+# The status alone decides, whatever the body says.
 ROW_OF_SURE_STATUS: Final[Mapping[int, str]] = {
     429: "rate_limited",
     **dict.fromkeys(range(300, 400), "redirect"),
     **dict.fromkeys((401, 403, 407), "unauthorized"),
 }
-# The status decides where the body does not say more.
+# The status decides unless the body says more.
 ROW_OF_STATUS: Final[Mapping[int, str]] = {
     413: "too_large",
     **dict.fromkeys((405, 501), "wrong_server"),
@@ -56,7 +56,7 @@ ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json"
     "|failed to load model|error loading model",
 }
-# What OpenSSL and `requests` say of a handshake that failed.
+# What OpenSSL and `requests` say about a failed handshake.
 CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
     "tls/http_only": "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL"
     "|record layer failure|PACKET_LENGTH_TOO_LONG",
@@ -64,7 +64,7 @@ CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
     "|CA certificate bundle|NO_START_LINE|BAD_BASE64",
     "tls/certificate": "CERTIFICATE_VERIFY_FAILED|match certificate|doesn't match",
 }
-# What a server that speaks TLS answers to plain http: words, or a TLS alert.
+# How a server that speaks TLS answers plain http: in words, or with a TLS alert.
 HTTPS_ONLY: Final = re.compile(
     r"(?i)http request to an https server|plain http request was sent to https"
     r"|speaking plain http to an ssl|^\x15\x03|b'\\x15\\x03"

@@ -10,7 +10,7 @@ MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
 
 MAX_EVENT_LINES: Final = 1024
-"""Lines of one event's data. It bounds the work that a single blank line can bring."""
+"""Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ SseField: TypeAlias = bytes | SseComment
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    A line ends with LF, CR LF or CR alone. Unlike in a browser, `close` gives the event
-    whose blank line never came, and the names of events are skipped. A field `error: …`
+    A line ends with LF, CR LF or CR alone. Unlike a browser, this skips the names of
+    events, and `close` returns the event whose blank line never came. A field `error: …`
     (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
     of more than `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
-        self.too_long = False  # a line or an event was: nothing follows any more
-        self._line = bytearray()  # the line that is not complete yet
+        self.too_long = False  # a line or an event was too long: nothing follows
+        self._line = bytearray()  # the unfinished line
         self._data: list[bytes] = []  # this event's lines of data
         self._size = 0  # their bytes
         self._behind_cr = False  # an LF that comes now belongs to the CR before it
@@ -75,7 +75,7 @@ class SseDecoder:
         return fields
 
     def close(self) -> list[SseField]:
-        """Return what the end completes: a line or an event that is still open."""
+        """Return what the end completes: an open line or event."""
         return list(self._fields([bytes(self._line), b""]))
 
     def _with_line_feeds(self, data: bytes) -> bytes:

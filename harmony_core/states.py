@@ -1,16 +1,16 @@
 """The states of the parser, one small class each.
 
-    BetweenMessages    also before the first; a header should come
-    InHeader           behind `<|start|>` or `<|channel|>`, or where `to=` stands for one
-    HeaderAfterCall    the same behind a call
-    HeaderInBody       the same inside a message, which may go on
+    BetweenMessages    a header should come, the first or a further one
+    InHeader           after `<|start|>` or `<|channel|>`, or at a `to=` that stands for one
+    HeaderAfterCall    a header after a call
+    HeaderInBody       what may be a header inside a message, or its text
     InMessage          text goes to the body of the message
-    InStrippedMessage  the same where the markers were lost on the way
-    (edge_states.py)   those that wait before and behind a body
+    InStrippedMessage  the same in a reply whose markers were lost on the way
+    (edge_states.py)   the states that wait before and after a body
 
-Each takes text in any pieces and markers whole, holds only what cannot be decided yet,
-and names the next state, the same in every chunking, with the text that is left for it.
-The rules are those of harmony.md.
+Each state takes text in any pieces, and whole markers. It holds only what it cannot
+decide yet. It returns the next state and the text left for that one, and the chunking
+makes no difference. The rules are those of harmony.md.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ from .stripped import (
 )
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: less cannot hold a channel and BARE_WAIT behind it
+_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
 
 
 class BetweenMessages:
-    """A header should come. Blanks and filler words wait, other text is an answer."""
+    """A header should come. Blanks and filler words wait; any other text is an answer."""
 
     plain: Sink = None
 
@@ -76,9 +76,9 @@ class BetweenMessages:
     def text(self, text: str) -> Step:
         more_blanks = text.isspace() and self._held[-1:].isspace()
         self._held += text
-        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
+        if more_blanks and len(self._held) <= MAX_HEADER:  # it still waits
             return self, ""
-        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
+        start = self._held[:MAX_HEADER]  # this alone decides, in every chunking
         waits = FILLERS_SO_FAR.fullmatch(start)
         if self._first:
             if step := self._begin_stripped(start):
@@ -89,7 +89,7 @@ class BetweenMessages:
         return self._answer()
 
     def _begin_stripped(self, start: str) -> Step | None:
-        """The first message, where it begins in the words of a stripped header."""
+        """The first message, if it begins with the words of a stripped header."""
         if end := label_at_start(start):
             sink = ReasoningDelta if start[:end].endswith(ANALYSIS) else AnswerDelta
             message = InStrippedMessage(self._out, Body(self._out, sink))
@@ -122,9 +122,9 @@ class BetweenMessages:
 
 
 class InHeader:
-    """Collected until `<|message|>`, or until it can no longer be a header (rule 5).
+    """Collects a header until `<|message|>`, or until it can no longer be one (rule 5).
 
-    With a `lead` it begins in `to=`: an implied header stands in for the lead.
+    With a `lead` it begins at a `to=`, and an implied header stands in for the lead.
     """
 
     plain: Sink = None
@@ -136,7 +136,7 @@ class InHeader:
         self._held = held
         self._lead = lead or ""
         self._implied = "" if lead is None else implied_header(lead)
-        self._look_at = _SHORTEST_BARE  # length from which a body may have begun
+        self._look_at = _SHORTEST_BARE  # length at which a body may have begun
 
     def text(self, text: str) -> Step:
         self._held += text
@@ -185,14 +185,14 @@ class InHeader:
         return self._message(header, unmarked), self._out.as_text(body + text)
 
     def _may_be_bare(self, raw: str) -> bool:
-        """Whether it may do without `<|message|>`."""
+        """Whether this header may lack its `<|message|>`."""
         return True
 
     def _is_call(self, raw: str) -> bool:
         return parse_header(raw, self._out.tools).recipient in self._out.tools
 
     def _give_up(self) -> Step:
-        """Make the best of a header that will not be completed (rule 5)."""
+        """Make the best of a header that stays incomplete (rule 5)."""
         raw = self._implied + self._held
         start, rest = raw[: MAX_HEADER + 1], raw[MAX_HEADER + 1 :]
         call_too_long = len(raw) > MAX_HEADER and "to=" in start
@@ -201,7 +201,7 @@ class InHeader:
         return self._as_text()
 
     def _as_text(self) -> Step:
-        """What it is where it is no header: an answer, or markup that goes."""
+        """What it is if it is not a header: an answer, or markup that is dropped."""
         raw = self._implied + self._held
         if len(raw) > MAX_HEADER or self._is_unmarked():
             return _answer(self._out), self._lead + self._out.as_text(self._held)
@@ -210,7 +210,7 @@ class InHeader:
 
 
 class HeaderAfterCall(InHeader):
-    """Behind a call only a whole message counts, or a further call (rule 10)."""
+    """After a call only a whole message or a further call counts (rule 10)."""
 
     __slots__ = ()
 
@@ -228,7 +228,7 @@ class HeaderAfterCall(InHeader):
 
 
 class HeaderInBody(InHeader):
-    """Only a candidate: text of the open message if it does not become a header (rule 4)."""
+    """A candidate: it is text of the open message unless it becomes a header (rule 4)."""
 
     __slots__ = ("_begins", "_open")
 
@@ -237,7 +237,7 @@ class HeaderInBody(InHeader):
     ) -> None:
         super().__init__(out, held, lead)
         self._open = message
-        self._begins = lead is not None  # whether it begins as a header does
+        self._begins = lead is not None  # whether it begins like a header
 
     def text(self, text: str) -> Step:
         if not self._begins:
@@ -287,7 +287,7 @@ class HeaderInBody(InHeader):
 
 
 class InMessage:
-    """Inside a message: text goes to its body, until a marker tells otherwise."""
+    """Inside a message: text goes to its body until a marker ends it."""
 
     __slots__ = ("_out", "body", "plain")
 
@@ -322,7 +322,7 @@ class InMessage:
 
 
 class InStrippedMessage(InMessage):
-    """A message that ends at the words that are left of the next header (rule 7)."""
+    """A message that ends at the words left of the next header (rule 7)."""
 
     __slots__ = ("_tail",)
 
@@ -349,7 +349,7 @@ class InStrippedMessage(InMessage):
         return self, ""
 
     def _behind(self, words: str, text: str) -> Step:
-        """The state behind a separator."""
+        """The state after a separator."""
         if words in TO_CALL:  # may be text after all, so this message stays open
             at = words.index("to=")
             header = HeaderInBody(self._out, self, lead=words[:at])

@@ -1,4 +1,4 @@
-"""The stripped spelling: words that are left of headers whose markers were lost.
+"""The stripped spelling: the words left of headers whose markers were lost.
 
 The rules are those of harmony.md.
 """
@@ -11,12 +11,12 @@ from .lexer import LONGEST_HELD, any_of, beginnings
 
 _HEADER_WORDS = ("analysis", "commentary", "final", "assistant")
 FILLERS = re.compile(rf"(?:\s|{any_of(_HEADER_WORDS)})*+")
-"""Blanks and the words of headers, which go where a header or the end follows (rule 4)."""
+"""Blanks and the words of headers; dropped if a header or the end follows (rule 4)."""
 FILLERS_SO_FAR = re.compile(
     rf"{FILLERS.pattern}(?:{any_of(beginnings(*_HEADER_WORDS))})?"
 )
 
-# How a reply begins whose first header has lost its markers.
+# How a reply begins if its first header has lost its markers.
 _ANALYSIS_START = re.compile(
     r"\s*+(?:assistant\s*+|commentary)?analysis(?=[^\W\d_]|[\r\n])"
 )
@@ -29,7 +29,7 @@ RECIPIENT_START_SO_FAR = re.compile(
     rf"{_ROLE_LEAD}(?:{any_of(beginnings('to=', *_BEFORE_TO))})?"
 )
 
-# What ends a message, and what it begins: thinking, a preamble, an answer, or a call.
+# Words that end a message, and begin thinking, a preamble, an answer, or a call.
 TO_CALL = ("assistant to=", "to=functions")
 SEPARATORS = (
     "assistantanalysis",
@@ -39,7 +39,7 @@ SEPARATORS = (
     *TO_CALL,
 )
 SEPARATOR = re.compile(rf"(?:<\|start\|>)?({any_of(SEPARATORS)})")
-"""A separator; a `<|start|>` that was kept before it is a part of it."""
+"""A separator, with the `<|start|>` before it if that was kept."""
 
 _SEPARATOR_BEGINNING = any_of(beginnings(*SEPARATORS))
 _SEPARATOR_TAIL = re.compile(
@@ -48,30 +48,30 @@ _SEPARATOR_TAIL = re.compile(
 
 
 def holds_none(text: str) -> bool:
-    """Whether a text surely holds neither a separator nor the beginning of one."""
+    """Whether a text certainly holds neither a separator nor the beginning of one."""
     return text[-1] not in "act>" and not ("as" in text or "co" in text or "to" in text)
 
 
 def tail_at(text: str, start: int) -> int:
-    """Where the tail of `text` begins that could become a separator, else its length."""
+    """Where a tail of `text` begins that could become a separator, else its length."""
     tail = _SEPARATOR_TAIL.search(text, max(start, len(text) - LONGEST_HELD))
     return tail.start() if tail else len(text)
 
 
-# Behind a label: a colon or line breaks, which are no part of the text, or a recipient.
+# After a label: a recipient, or a colon or line breaks that do not belong to the text.
 LABEL_SO_FAR = re.compile(r"\s*+(?::\s*+|to?|)")
 LABEL_TO = re.compile(r"(\s*+)to=")
 _LABEL_END = re.compile(r"\s*+:?\s*+")
 
 
 def label_at_start(text: str) -> int:
-    """How long the label is that begins thinking or a preamble; 0 where there is none."""
+    """The length of the label that begins thinking or a preamble; 0 if there is none."""
     label = _ANALYSIS_START.match(text) or _PREAMBLE_START.match(text)
     return label.end() if label else 0
 
 
 def behind_label(text: str) -> str:
-    """The text behind a label, without its colon and line breaks; a mere space stays."""
+    """The text after a label, without the label's colon and line breaks; a space stays."""
     end = _LABEL_END.match(text)
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks

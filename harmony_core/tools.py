@@ -1,7 +1,7 @@
-"""Tools in the shape that the chat template bears, and OpenAI's `tool_choice`.
+"""Tools in a shape that the chat template takes, and OpenAI's `tool_choice`.
 
-The template reads a tool's JSON schema as it comes and adds texts to what it finds: a `required` that is
-true, or a description that is a list, ends the request. What it reads gets the type that it expects.
+The template reads a tool's JSON schema as it comes and joins texts to it. A `required` that is true, or a
+description that is a list, ends the request. So everything that it reads gets the type that it expects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOOL_REQUIRED: Final = (
 
 
 def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
+    """The function of an OpenAI tool object, or a bare function; empty for anything else."""
     tool = as_object(tool)
     function = as_object(tool.get("function", tool))
     name = function.get("name")
@@ -34,7 +34,7 @@ def function_of(tool: Json) -> JsonObject:
 
 
 def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
-    """The tools that a `tool_choice` leaves: none, the one that it names, or all of them."""
+    """The tools that a `tool_choice` leaves: none, the named one, or all."""
     if choice == "none":
         return []
     wanted = function_of(choice).get("name")
@@ -45,13 +45,13 @@ def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
 
 
 def tool_section(tools: Sequence[Json], choice: Json) -> str:
-    """A sentence for the instructions where a `tool_choice` wants a call, or ""."""
+    """A sentence for the instructions if a `tool_choice` demands a call, else ""."""
     wants_a_call = choice == "required" or bool(function_of(choice))
     return TOOL_REQUIRED if wants_a_call and any(map(function_of, tools)) else ""
 
 
 def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with what the template reads and nothing else; empty for anything but a tool."""
+    """The tool with only what the template reads; empty for anything but a tool."""
     function = as_object(sendable(function_of(tool)))
     if not function:
         return {}
@@ -66,7 +66,7 @@ def sendable_tool(tool: Json) -> JsonObject:
 
 
 def _schema(schema: Json) -> JsonObject:
-    """The schema; what the template reads of it has the type that it expects, or is left out."""
+    """The schema; what the template reads in it has the expected type, or is left out."""
     given = as_object(schema)
     written: JsonObject = {}
     for name, part in given.items():
@@ -120,7 +120,7 @@ _READ_BY_TEMPLATE: Final[Mapping[str, Callable[[Json], Json]]] = {
 
 
 def sendable(value: Json) -> Json:
-    """The value without nulls, control tokens, and what a server cannot read as JSON."""
+    """The value without nulls, without control tokens, and without what a server cannot read as JSON."""
     return _sendable(fitting_json(value))
 
 

@@ -1,9 +1,9 @@
-"""One HTTP exchange with `requests`: the bytes of the answer as they come, failures as `ServerError`.
+"""One HTTP exchange with `requests`: gives the bytes of the answer as they come, raises `ServerError`.
 
-Every exchange has a connection of its own, over a `Wire` that knows the socket and how long it may be waited
-for. That buys what `requests` does not offer: limits for all of the headers or the body and not just between
-two bytes, another limit once the answer has begun, and a close that frees the connection at once, also while
-somebody is blocked in a read.
+Every exchange has its own connection over a `Wire`, which knows the socket and how long to wait for it. That
+adds what `requests` lacks: limits for all of the headers or the body and not just between two bytes, another
+limit once the answer has begun, and a close that frees the connection at once, even while somebody is blocked
+in a read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .failures import Cause, Failure, Phase, ServerError, Timeouts
 from .request import Endpoint
 from .wire import Wire, WireAdapter
 
-READ_SIZE = 64 * 1024  # bytes, the most that one read takes; it returns what is there
+READ_SIZE = 64 * 1024  # bytes; a read returns what is there, and no more than this
 
 # What requests, urllib3 and the system raise; ValueError for addresses and headers that cannot be written.
 _NETWORK_ERRORS = (
@@ -34,7 +34,7 @@ _NETWORK_ERRORS = (
 
 
 class Exchange:
-    """One HTTP request and its answer, over a connection of its own. Raises ServerError, nothing else."""
+    """One HTTP request and its answer, over its own connection. Raises only ServerError."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class Exchange:
         model: str,
         within: float = math.inf,
     ) -> None:
-        """`within` are the seconds for all of it."""
+        """`within`: the seconds for the whole exchange."""
         self.endpoint = endpoint
         self.whole = False
-        """Whether `read_all` came to the end of the body."""
+        """Whether `read_all` reached the end of the body."""
         self.failure: ServerError | None = None
         """Why it did not, unless the body was too long."""
         self._timeouts = timeouts
@@ -58,7 +58,7 @@ class Exchange:
         # Neither proxies nor .netrc, whose password would replace the key.
         self._session.trust_env = False
         self._session.verify = endpoint.trusted(os.environ)
-        if self._session.verify is False:  # whoever asked for that has been told
+        if self._session.verify is False:  # who asked for that has been warned
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, WireAdapter(self._wire))
@@ -68,7 +68,7 @@ class Exchange:
 
     @property
     def left(self) -> float:
-        """The seconds that are left for all of it."""
+        """The seconds left for the whole exchange."""
         return self._wire.left_in_all
 
     @property
@@ -94,17 +94,17 @@ class Exchange:
         except _NETWORK_ERRORS as error:
             phase: Phase = "headers" if self._wire.socket else "connect"
             failure = self.error(phase, cause_of(error))
-        # Interrupted while waiting: let go of the connection, then pass it on.
+        # Interrupted while waiting: free the connection, then pass the exception on.
         except BaseException:
             self._session.close()
             raise
         if failure is not None:
             self._session.close()
-            raise failure  # outside of `except`, so that no other exception and its headers hang on it
+            raise failure  # outside `except`: it must not chain an exception that holds the headers
         self._wire.end_of_head()
 
     def read(self) -> bytes:
-        """What has arrived, waiting for at least a byte; b"" at the end or after `close`."""
+        """Wait for at least a byte and return what has arrived; b"" at the end or after `close`."""
         failure: ServerError | None = None
         data = b""
         self._reading = True
@@ -128,7 +128,7 @@ class Exchange:
         return data
 
     def read_all(self, limit: int) -> bytes:
-        """The body up to a limit, in the time of a short answer, then close; see `whole`."""
+        """Read the body up to a limit, within the time of a short answer, and close; see `whole`."""
         self._wire.end_within(self._timeouts.short_answer)
         body = bytearray()
         try:
@@ -144,8 +144,8 @@ class Exchange:
     def close(self) -> None:
         """Close the connection at once, from any thread or greenlet.
 
-        Shutting the socket down wakes a blocked reader, which then releases the rest: a buffered reader
-        must not be closed under somebody who reads from it.
+        Shutting the socket down wakes a blocked reader, which then releases the rest. A buffered reader must
+        not be closed while somebody reads from it.
         """
         self._closed = True
         with contextlib.suppress(OSError):
@@ -154,7 +154,7 @@ class Exchange:
             self._release()
 
     def error(self, phase: Phase, cause: Cause) -> ServerError:
-        """The error for an answer that did not come, or not whole."""
+        """The error for an answer that did not come, or did not come whole."""
         if cause == "timeout" and self._wire.is_over:
             cause = "limit"
         failure = Failure(
@@ -165,7 +165,7 @@ class Exchange:
     def refusal(
         self, body: bytes, models: tuple[str, ...] | None = None
     ) -> ServerError:
-        """The error for an answer that is not the one that was asked for."""
+        """The error for an answer other than the one asked for."""
         failure = Failure(
             "status",
             self.endpoint.base_url,

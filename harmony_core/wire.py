@@ -1,7 +1,7 @@
-"""The connection under an exchange: its socket, and how long that may be waited for.
+"""The connection under an exchange: its socket, and how long to wait for it.
 
 `requests` limits the wait for each read, so a byte now and then keeps it waiting for ever. Here every read of
-`http.client` goes through a `Wire`, which gives the socket the time that is left.
+`http.client` goes through a `Wire`, which gives the socket only the time that is left.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 
-_LONGEST_WAIT = 1e6  # seconds; a socket does not take the infinite
+_LONGEST_WAIT = 1e6  # seconds; a socket does not take infinity
 
 
 class HeadTooLong(OSError):
-    """A server sends headers without end."""
+    """A server sends endless headers."""
 
 
 class Wire:
-    """The socket of one exchange, kept from the moment that it is connected, and its limits in seconds."""
+    """The socket of one exchange, kept as soon as it is connected, and its limits in seconds."""
 
     def __init__(self, within: float) -> None:
         self.socket: socket.socket | None = None
         self.allowed = within
-        """What the present wait was given."""
+        """The seconds that the present wait may take."""
         self._end = self._whole_end = time.monotonic() + within
         self._deadline = self._end
         self._first_byte = math.inf
@@ -51,7 +51,7 @@ class Wire:
 
     @property
     def left_in_all(self) -> float:
-        """The seconds that are left for the whole exchange."""
+        """The seconds left for the whole exchange."""
         return self._whole_end - time.monotonic()
 
     @property
@@ -60,18 +60,18 @@ class Wire:
         return time.monotonic() >= self._end
 
     def begin(self, connect: float, first_byte: float) -> None:
-        """Allow so much for connecting, then so much for the headers."""
+        """Allow `connect` seconds for connecting, then `first_byte` for the headers."""
         self.allow(connect)
         self._first_byte = first_byte
 
     def allow(self, seconds: float) -> None:
-        """Allow so much from now on, within the time for the whole exchange."""
+        """Allow so many seconds from now on, within the time for the whole exchange."""
         now = time.monotonic()
         self._deadline = min(now + seconds, self._end)
         self.allowed = max(0.0, self._deadline - now)
 
     def end_within(self, seconds: float) -> None:
-        """Allow no more than that for all that is still to come."""
+        """Allow no more seconds than this for everything that is still to come."""
         self._end = min(self._end, time.monotonic() + seconds)
 
     def end_of_head(self) -> None:
@@ -79,14 +79,14 @@ class Wire:
         self._head_left = math.inf
 
     def left(self) -> float:
-        """The seconds that are left to wait; raises TimeoutError where none are."""
+        """The seconds left to wait; raises TimeoutError if there are none."""
         seconds = self._deadline - time.monotonic()
         if seconds <= 0:
             raise TimeoutError("the time for this is up")
         return min(seconds, _LONGEST_WAIT)
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
-        """Connect to one of the addresses of a name, within one limit for all of them."""
+        """Connect to one of the addresses of a name; all of them share one limit."""
         failure: OSError = OSError("the name has no address")
         for *_, address in socket.getaddrinfo(
             connection.host, connection.port, type=socket.SOCK_STREAM
@@ -104,7 +104,7 @@ class Wire:
         raise failure
 
     def take(self, connected: socket.socket) -> float:
-        """Keep the socket of a connection that stands; returns the seconds for what comes now."""
+        """Keep the socket of an open connection; returns the seconds allowed for what comes now."""
         self.socket = connected
         self.allow(self._first_byte)
         connected.settimeout(self.left())
@@ -140,7 +140,7 @@ class WireAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: tuple[str, str] | str | None = None,
     ) -> ConnectionPool:
-        """The pool that `requests` would take, with the other class of connections."""
+        """The pool that `requests` would take, but with our class of connections."""
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
         if (
             isinstance(pool, HTTPSConnectionPool)
@@ -173,7 +173,7 @@ class _Reads(io.RawIOBase):
         super().close()
 
 
-# The libraries make connections and responses from a class, so each wire has classes that know it.
+# The libraries take classes of connections and responses, so each wire makes classes that know it.
 
 
 def _responses_over(wire: Wire) -> type[HTTPResponse]:

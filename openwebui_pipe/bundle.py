@@ -3,11 +3,11 @@
     python -m openwebui_pipe.bundle            write both
     python -m openwebui_pipe.bundle --check    exit 1 if what is committed differs by a byte
 
-`pipe.py` and the modules of `harmony_core` that it imports become one flat module: in the order that
-`bundle_order.py` gives, without their imports of each other, the other imports merged at the top, comments
-and docstrings kept. Nothing is renamed and nothing is hidden, since an admin must be able to read what is
-pasted; so what a flat file cannot express is refused with a `BundleError` that names the place. The result
-depends on the sources and on the version of black alone.
+`pipe.py` and the modules that it imports become one flat module. `bundle_order.py` gives their order. Their
+imports of each other go, all other imports are merged at the top, and comments and docstrings stay. Nothing
+is renamed or hidden, because an admin must be able to read what is pasted. What a flat file cannot express is
+refused with a `BundleError` that names the place. The result depends only on the sources and on the version
+of black.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ JAPANESE: Final = ROOT / "openwebui_pipe" / "labels_ja.json"
 FUNCTION_ID: Final = "mlx_harmony"
 
 MAX_LINES: Final = 6400
-"""A decision: an admin who wants to read what is pasted should be able to, in an afternoon."""
-# Open WebUI rewrites these wherever they stand, in strings and comments too (openwebui.md, "Loading").
+"""A decision: an admin should be able to read what is pasted in an afternoon."""
+# Open WebUI rewrites these everywhere, in strings and comments too (openwebui.md, "Loading").
 REWRITTEN: Final = ("from utils", "from apps", "from main", "from config")
 
 
@@ -95,7 +95,7 @@ def bundle(root: Path = ROOT) -> str:
 
 
 def refuse_unfit(text: str) -> None:
-    """The generated file is short enough to be read, and Open WebUI leaves it as it is."""
+    """Refuse a file that is too long to be read, or that Open WebUI would rewrite."""
     if (length := text.count("\n")) > MAX_LINES:
         raise BundleError(f"The generated file has {length} lines, over {MAX_LINES}.")
     for words in REWRITTEN:
@@ -114,7 +114,7 @@ def frontmatter(text: str) -> dict[str, str]:
 
 
 def export(text: str, japanese: dict[str, str]) -> str:
-    """The bundle as Open WebUI's JSON import wants it, with names and labels in Japanese (0.11.4+)."""
+    """The bundle for Open WebUI's JSON import, with names and labels in Japanese (0.11.4+)."""
     manifest = frontmatter(text)
     meta = {
         "description": manifest["description"],

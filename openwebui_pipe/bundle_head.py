@@ -1,4 +1,4 @@
-"""The top of the pasted file: what it does, where it comes from, where to find what."""
+"""The top of the pasted file: what it does, where it comes from, and its contents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ It talks to one address only: the setting BASE_URL. It installs nothing and writ
 
 
 def project_url(root: Path) -> str:
-    """The address of the project, which manifest.yaml alone knows."""
+    """The address of the project; only manifest.yaml has it."""
     manifest = (root / "manifest.yaml").read_text("utf-8")
     found = re.search(r"^repo: *(\S+)$", manifest, re.MULTILINE)
     if not found:
@@ -33,12 +33,12 @@ def project_url(root: Path) -> str:
 
 
 def frontmatter_of(entry: Source, url: str) -> str:
-    """The docstring that Open WebUI reads: the entry module's, and the project's address."""
+    """The docstring that Open WebUI reads: the entry module's, with the project's address."""
     return f'"""\n{entry.docstring}\nauthor_url: {url}\ngit_url: {url}\n"""'
 
 
 def head(groups: Mapping[str, Iterable[Source]], pages: Iterable[str], url: str) -> str:
-    """The comment at the top; the contents have a line number of 0 everywhere."""
+    """The comment at the top; every line number in its contents is still 0."""
     lines = [
         f"Generated. Edit the source files named in the section headings; see {url}",
         "",
@@ -56,7 +56,7 @@ def head(groups: Mapping[str, Iterable[Source]], pages: Iterable[str], url: str)
 
 
 def legend(pages: Iterable[str], url: str) -> list[str]:
-    """Where the pages are that comments name."""
+    """The addresses of the pages that comments name."""
     lines = [f"  {page:<14} {url}/blob/main/{PAGES}/{page}" for page in sorted(pages)]
     return (
         ["", "Comments name rules and headings of these pages:", *lines]
@@ -66,17 +66,17 @@ def legend(pages: Iterable[str], url: str) -> list[str]:
 
 
 def contents_entry(number: int, path: str) -> str:
-    """A line of the contents; as long for every number."""
+    """A line of the contents; its length does not depend on the number."""
     return f"  {number:>6}  {path}"
 
 
 def path_of(source: Source) -> str:
-    """The file of a module, as its section is called."""
+    """The file of a module, which is the name of its section."""
     return source.name.replace(".", "/") + ".py"
 
 
 def number_contents(text: str) -> str:
-    """Write into the contents where each section's ruler stands."""
+    """Write the line of each section's ruler into the contents."""
     lines = text.splitlines()
     for number, (line, below) in enumerate(pairwise(lines), 1):
         if line == RULER:
@@ -97,7 +97,8 @@ class Pages(NamedTuple):
 def pages_of(source: Source, root: Path) -> Pages:
     """The pages that a module names.
 
-    A bare "rule 9" belongs to the page named before it. Refuses what leads nowhere.
+    A bare "rule 9" belongs to the page named before it. A page or rule that does not
+    exist is refused.
     """
     pages: list[str] = []
     of_bare_rules: set[str] = set()
@@ -114,7 +115,7 @@ def pages_of(source: Source, root: Path) -> Pages:
 
 
 def page_has_rule(page: Path, number: str | None) -> bool:
-    """Whether there is such a page with such a rule, as a heading or as an item of a list."""
+    """Whether the page exists and has the rule, as a heading or as an item of a list."""
     if not page.is_file():
         return False
     rule = rf"^(?:#+ Rule )?{number}[.:] "

@@ -1,7 +1,7 @@
-"""The order of the pasted file: what an admin looks for first, the parts that it uses below.
+"""The order of the pasted file: first what an admin looks for, then the parts that it uses.
 
-A function may use what stands below it, since it runs later. What runs while the file is loaded may not:
-base classes, decorators, defaults, values of the top level, and all that these call.
+A function may use what stands below it, because it runs later. Code that runs while the file is loaded may
+not: base classes, decorators, defaults, values of the top level, and everything that these call.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ GROUPS: Final = {
         "harmony_core.diagnosis",
     ),
 }
-"""A module that is not named here stands with the first module that imports it."""
+"""A module that is not in any group joins the first module that imports it."""
 
 
 def in_reading_order(sources: Sequence[Source]) -> dict[str, list[Source]]:
     """The modules under the headings of `GROUPS`; within a group in import order.
 
-    Refuses an order in which the file could not be loaded.
+    An order in which the file could not be loaded is refused.
     """
     groups: dict[str, list[Source]] = {heading: [] for heading in GROUPS}
     for source in sources:
@@ -73,7 +73,7 @@ def heading_of(name: str, sources: Sequence[Source]) -> str:
 
 
 def refuse_use_before_definition(ordered: Sequence[Source]) -> None:
-    """Every name that is used while the file is loaded is defined by then."""
+    """Refuse a name that is used while the file is loaded and not yet defined."""
     definitions = {
         name: (source, node)
         for source in ordered
@@ -93,9 +93,9 @@ def refuse_use_before_definition(ordered: Sequence[Source]) -> None:
 
 
 def names_at_load(source: Source, definitions: dict[str, ast.stmt]) -> set[str]:
-    """The names of the file that are used while a module is loaded, directly or not.
+    """The names of the file that loading a module uses, directly or not.
 
-    What a used function or class names counts in full: it may be called.
+    Every name in a used function or class counts, because it may be called.
     """
     found: set[str] = set()
     waiting = [
@@ -124,7 +124,7 @@ def names_in(nodes: Iterator[ast.AST]) -> Iterator[str]:
 def run_at_load(node: ast.AST, in_model: bool = False) -> Iterator[ast.AST]:
     """The parts of a statement that run where it stands.
 
-    Annotations are postponed, but pydantic reads those of a model at once: a class with a base.
+    Annotations are postponed, but pydantic reads those of a model, a class with a base, at once.
     """
     yield node
     parts: list[ast.AST | None]

@@ -12,7 +12,7 @@ from typing import Final
 
 ENTRY: Final = "openwebui_pipe.pipe"
 PROJECT: Final = ("harmony_core", "openwebui_pipe")
-# Open WebUI has both; anything else would need `requirements:`, which fails on installations without pip.
+# Open WebUI has both. Anything else would need `requirements:`, which fails on installations without pip.
 HOST_PACKAGES: Final = frozenset({"aiohttp", "pydantic", "open_webui"})
 Import = ast.Import | ast.ImportFrom
 
@@ -36,11 +36,11 @@ class Source:
 
     @property
     def docstring(self) -> str:
-        """The module's docstring, or nothing."""
+        """The module's docstring, or ""."""
         return ast.get_docstring(self.tree) or ""
 
     def refuse(self, node: ast.stmt, why: str) -> BundleError:
-        """An error that tells where."""
+        """An error that names the place."""
         return BundleError(f"{self.name}, line {node.lineno}: {why}.")
 
 
@@ -56,7 +56,7 @@ def read_source(name: str, root: Path) -> Source:
 
 
 def sources_in_import_order(entry: str, root: Path) -> list[Source]:
-    """The entry module and all it imports of the project, each after what it needs."""
+    """The entry module and all that it imports from the project, each after what it needs."""
     done: dict[str, Source] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -100,7 +100,7 @@ def project_modules(source: Source) -> Iterator[str]:
 
 
 def project_module(node: Import, importer: str) -> str:
-    """The project's module that an import statement names, or nothing."""
+    """The project's module that an import statement names, or ""."""
     if isinstance(node, ast.Import):
         return next((a.name for a in node.names if a.name.split(".")[0] in PROJECT), "")
     if node.level:
@@ -136,7 +136,7 @@ def merged_imports(sources: Iterable[Source]) -> list[str]:
 
 
 def refuse_strangers(source: Source, node: Import) -> None:
-    """Only the standard library and what Open WebUI ships may be imported."""
+    """Refuse an import from outside the standard library and what Open WebUI ships."""
     modules = (
         [a.name for a in node.names]
         if isinstance(node, ast.Import)
@@ -159,7 +159,7 @@ def bound_names(node: ast.stmt) -> Iterator[str]:
 
 
 def refuse_clashes(sources: Iterable[Source]) -> None:
-    """Every top-level name means one thing in the whole file, and none hides a builtin."""
+    """Refuse a top-level name that means two things in the file, or hides a builtin."""
     owners: dict[str, str] = {}
     for source in sources:
         for node in source.tree.body:
@@ -178,7 +178,7 @@ def refuse_clashes(sources: Iterable[Source]) -> None:
 
 
 def import_claims(source: Source, node: Import) -> Iterator[tuple[str, str]]:
-    """What an import that stays in the file binds, and to what."""
+    """The names that an import which stays in the file binds, and to what."""
     if project_module(node, source.name):
         return
     for alias in node.names:
@@ -192,5 +192,5 @@ def import_claims(source: Source, node: Import) -> Iterator[tuple[str, str]]:
 
 
 def name_claims(source: Source, node: ast.stmt) -> Iterator[tuple[str, str]]:
-    """What a definition or an assignment binds: it belongs to its module."""
+    """The names that a definition or an assignment binds; they belong to its module."""
     return ((name, source.name) for name in bound_names(node))

@@ -1,4 +1,4 @@
-"""What each server listed last: asked for often, waited for briefly, and never forgotten."""
+"""What each server listed last: asked for often, with short waits, and never forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openwebui_pipe.model_file import ModelFile
 from openwebui_pipe.transport import http_session, listed_models
 
 MODELS_FRESH: Final = 10.0
-"""Seconds for which a list stands: it is wanted on every page load."""
+"""Seconds for which a list stays good: every page load wants it."""
 SILENT_PATIENCE: Final = 0.5
 """Seconds that a page waits for a server that gave no list the last time."""
 
@@ -28,7 +28,7 @@ class ModelList:
 
 
 class KnownModels:
-    """The lists of all servers that are set."""
+    """The lists of all servers in the settings."""
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
@@ -40,10 +40,10 @@ class KnownModels:
         return self._lists.get(endpoint) or ModelList(())
 
     async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
-        """Ask the servers anew, all at the same time.
+        """Ask the servers again, all at the same time.
 
-        A server that is down holds a page up once. Later its answer may come too late
-        for the page that asked, and then the next one has it.
+        A server that is down delays a page once. After that its answer may come too late
+        for the page that asked, and then the next page has it.
         """
         known = self._lists
         self._lists = {each: known[each] for each in endpoints if each in known}
@@ -58,9 +58,9 @@ class KnownModels:
         if time.monotonic() - known.asked < MODELS_FRESH:
             return
         asking = asyncio.create_task(self._ask(endpoint, connect))
-        self._asking.add(asking)  # the loop itself keeps no task alive
+        self._asking.add(asking)  # the loop does not keep tasks alive
         asking.add_done_callback(self._asking.discard)
-        # The question has a limit of its own, LIST_TIMEOUT.
+        # The question itself is limited by LIST_TIMEOUT.
         patience = None if known.answers else SILENT_PATIENCE
         await asyncio.wait([asking], timeout=patience)
 

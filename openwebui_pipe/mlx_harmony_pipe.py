@@ -42,33 +42,33 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     1633  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
 #     1822  harmony_core/events.py
-#     1988  harmony_core/markers.py
-#     2010  harmony_core/lexer.py
-#     2080  harmony_core/recipients.py
-#     2155  harmony_core/header.py
-#     2454  harmony_core/mender.py
-#     2751  harmony_core/arguments.py
-#     2889  harmony_core/native_calls.py
-#     3008  harmony_core/body.py
-#     3131  harmony_core/stripped.py
-#     3207  harmony_core/edge_states.py
-#     3382  harmony_core/states.py
-#     3747  harmony_core/parser.py
-#     3884  harmony_core/dialects.py
-#     4143  harmony_core/answer_filter.py
-#     4229  harmony_core/record_template.py
-#     4365  harmony_core/sse.py
-#     4479  harmony_core/chat.py
+#     1990  harmony_core/markers.py
+#     2012  harmony_core/lexer.py
+#     2082  harmony_core/recipients.py
+#     2157  harmony_core/header.py
+#     2456  harmony_core/mender.py
+#     2753  harmony_core/arguments.py
+#     2891  harmony_core/native_calls.py
+#     3010  harmony_core/body.py
+#     3133  harmony_core/stripped.py
+#     3209  harmony_core/edge_states.py
+#     3385  harmony_core/states.py
+#     3750  harmony_core/parser.py
+#     3887  harmony_core/dialects.py
+#     4147  harmony_core/answer_filter.py
+#     4233  harmony_core/record_template.py
+#     4369  harmony_core/sse.py
+#     4483  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     4775  harmony_core/reply_markup.py
-#     4989  harmony_core/history.py
-#     5236  harmony_core/tools.py
+#     4779  harmony_core/reply_markup.py
+#     4993  harmony_core/history.py
+#     5240  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     5358  harmony_core/problems.py
-#     5676  harmony_core/failures.py
-#     5751  harmony_core/server_words.py
-#     5816  harmony_core/diagnosis.py
-#     6083  openwebui_pipe/phrases.py
+#     5362  harmony_core/problems.py
+#     5680  harmony_core/failures.py
+#     5755  harmony_core/server_words.py
+#     5820  harmony_core/diagnosis.py
+#     6087  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -133,13 +133,13 @@ from weakref import WeakKeyDictionary
 
 # ======================================================================================
 # harmony_core/gpt_oss.py
-# gpt-oss as data: what a request to it should say where the caller says nothing.
+# gpt-oss as data: the defaults of a request to it.
 
 Effort = Literal["low", "medium", "high"]
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 DEFAULT_EFFORT: Final[Effort] = "medium"
 
-# Also in the words that other models have for theirs.
+# Also under the names that other models use.
 _EFFORT_NAMES: Final[dict[str, Effort]] = {
     "none": "low",
     "off": "low",
@@ -150,27 +150,27 @@ _EFFORT_NAMES: Final[dict[str, Effort]] = {
     "xhigh": "high",
     "max": "high",
 }
-# How people set the effort in a system prompt, since the template itself writes it so.
+# People set the effort like this in a system prompt, because the template writes it this way.
 _EFFORT_LINE = re.compile(
     r"\s*+reasoning:[ \t]*+(high|medium|low)[ \t]*+(?:\r?\n\s*+|\Z)", re.IGNORECASE
 )
 
 CONTEXT_SIZE: Final = 131_072
 
-# The server's own defaults, 512 tokens and temperature 0, let the analysis eat the budget and make the
-# model repeat itself (mlx_server.md, Requests); 1.0 and 1.0 are what OpenAI recommends for gpt-oss.
+# With the server's own defaults, 512 tokens and temperature 0, the analysis eats the budget and the model
+# repeats itself (mlx_server.md, Requests). OpenAI recommends 1.0 and 1.0 for gpt-oss.
 DEFAULT_MAX_TOKENS: Final = 8192
 DEFAULT_TEMPERATURE: Final = 1.0
 DEFAULT_TOP_P: Final = 1.0
 
 
 def effort_named(wish: object) -> Effort | None:
-    """The effort that a wish means, in any case; None where it means no effort."""
+    """The effort that a name means, in capitals or not; None for an unknown name."""
     return _EFFORT_NAMES.get(wish.strip().lower()) if isinstance(wish, str) else None
 
 
 def split_effort(instructions: str) -> tuple[Effort | None, str]:
-    """Take a first line like `Reasoning: high` from a system prompt: the effort, and the rest."""
+    """Split a first line like `Reasoning: high` off a system prompt: the effort, and the rest."""
     line = _EFFORT_LINE.match(instructions)
     if line is None:
         return None, instructions
@@ -183,7 +183,7 @@ def split_effort(instructions: str) -> tuple[Effort | None, str]:
 
 
 def secret_input() -> JsonDict | None:
-    """What masks an input box; before Open WebUI 0.8 it would take the box away."""
+    """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
     try:
         version = str(importlib.import_module("open_webui.env").VERSION)
         old = [int(part) for part in version.split(".")[:2]] < [0, 8]
@@ -212,7 +212,7 @@ class ForgivingValves(BaseModel):
 
     @field_serializer("*")
     def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
-        """The value to store; the form saves no empty text, so one that is the default is none."""
+        """The value to store. The form cannot save an empty text, so an empty default is None."""
         default = type(self).model_fields[field.field_name].default
         return None if value == default == "" else value
 
@@ -521,20 +521,20 @@ def has_answer(reply: JsonObject) -> bool:
 
 # ======================================================================================
 # harmony_core/jsontext.py
-# JSON with names for its types, and without surprises when it is hostile.
+# JSON with names for its types, and safe to read when it is hostile.
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 JsonObject: TypeAlias = dict[str, Json]
 
 MAX_DEPTH: Final = 50
-"""Objects and lists within each other in what is sent: the chat template recurses, and each level costs it
-several of a thousand frames."""
+"""Deepest nesting of objects and lists that is sent. The chat template recurses, and each level costs it
+several of its thousand frames."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def load_json(text: str | bytes) -> Json:
-    """Parse JSON; raises ValueError only, also for NaN and nesting without end."""
+    """Parse JSON; raises only ValueError, also for NaN and for endless nesting."""
     try:
         if isinstance(text, bytes):
             text = text.decode(json.detect_encoding(text), "surrogatepass")
@@ -552,17 +552,17 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def as_object(value: object) -> JsonObject:
-    """The value if it is an object, else an empty one."""
+    """The value if it is an object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[Json]:
-    """The value if it is a list, else an empty one."""
+    """The value if it is a list, otherwise an empty one."""
     return value if isinstance(value, list) else []
 
 
 def objects_in(value: object) -> list[JsonObject]:
-    """The objects of a list; none of anything else."""
+    """The objects of a list; an empty list for anything else."""
     return [item for item in as_list(value) if isinstance(item, dict)]
 
 
@@ -572,9 +572,9 @@ def dump_json(value: Json) -> str:
 
 
 def sent_text(value: Json) -> str:
-    """The text that a server sent, "" for what is none.
+    """The text that a server sent; "" if it is not a text.
 
-    JSON can spell halves of characters, which no text may hold; they become U+FFFD.
+    JSON can spell halves of characters, which no text may hold. They become U+FFFD.
     """
     if not isinstance(value, str):
         return ""
@@ -592,7 +592,7 @@ def is_within_depth(value: Json, depth: int = MAX_DEPTH) -> bool:
 
 
 def fitting_json(value: Json, depth: int = MAX_DEPTH) -> Json:
-    """The value without the parts that a server cannot read: too deep, too large, or no JSON at all."""
+    """The value without the parts that a server cannot read: too deep, too large, or not JSON."""
     if isinstance(value, dict):
         parts = ((name, part) for name, part in value.items() if isinstance(name, str))
         kept = ((name, part) for name, part in parts if _fits(part, depth - 1))
@@ -848,14 +848,14 @@ class Status:
 
 FILE_NAME: Final = "mlx_harmony_models.json"
 MAX_FILE: Final = 4_000_000
-"""Bytes that are read; what is written stays below, by the three bounds that follow."""
+"""Most bytes that are read; the next three bounds keep what is written below it."""
 MAX_KEPT_SERVERS: Final = 32
 MAX_KEPT_MODELS: Final = 100
 MAX_KEPT_ID: Final = 256
 
 
 def data_folder() -> Path | None:
-    """The folder in which Open WebUI keeps its data; None outside of Open WebUI."""
+    """The folder with Open WebUI's data; None outside of Open WebUI."""
     try:
         return Path(importlib.import_module("open_webui.env").DATA_DIR)
     except (ImportError, AttributeError, TypeError):
@@ -863,14 +863,14 @@ def data_folder() -> Path | None:
 
 
 class ModelFile:
-    """The file; without a folder nothing is kept, and no trouble with it stops anything."""
+    """The file. Without a folder nothing is kept, and no fault of the file stops anything."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE_NAME if folder else None
         self._lock = threading.Lock()
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """The ids that were kept for a server."""
+        """The ids kept for a server."""
         return tuple(
             name
             for name in as_list(self._read().get(address_of(endpoint)))
@@ -878,7 +878,7 @@ class ModelFile:
         )
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
-        """Keep the ids of a server; those of the server that was kept first may go."""
+        """Keep the ids of a server; the server that was kept first may have to make room."""
         address = address_of(endpoint)
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
@@ -900,7 +900,7 @@ class ModelFile:
     def _write(self, lists: JsonObject) -> None:
         if self._path is None:
             return
-        # Another process may read at the same time: it finds the old file or the new one.
+        # A process that reads at the same time finds the old file or the new one.
         fresh = self._path.with_name(f"{FILE_NAME}.{uuid.uuid4().hex}")
         try:
             fresh.write_text(dump_json(lists), "utf-8")
@@ -918,10 +918,10 @@ def address_of(endpoint: Endpoint) -> str:
 
 # ======================================================================================
 # openwebui_pipe/known_models.py
-# What each server listed last: asked for often, waited for briefly, and never forgotten.
+# What each server listed last: asked for often, with short waits, and never forgotten.
 
 MODELS_FRESH: Final = 10.0
-"""Seconds for which a list stands: it is wanted on every page load."""
+"""Seconds for which a list stays good: every page load wants it."""
 SILENT_PATIENCE: Final = 0.5
 """Seconds that a page waits for a server that gave no list the last time."""
 
@@ -936,7 +936,7 @@ class ModelList:
 
 
 class KnownModels:
-    """The lists of all servers that are set."""
+    """The lists of all servers in the settings."""
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
@@ -948,10 +948,10 @@ class KnownModels:
         return self._lists.get(endpoint) or ModelList(())
 
     async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
-        """Ask the servers anew, all at the same time.
+        """Ask the servers again, all at the same time.
 
-        A server that is down holds a page up once. Later its answer may come too late
-        for the page that asked, and then the next one has it.
+        A server that is down delays a page once. After that its answer may come too late
+        for the page that asked, and then the next page has it.
         """
         known = self._lists
         self._lists = {each: known[each] for each in endpoints if each in known}
@@ -966,9 +966,9 @@ class KnownModels:
         if time.monotonic() - known.asked < MODELS_FRESH:
             return
         asking = asyncio.create_task(self._ask(endpoint, connect))
-        self._asking.add(asking)  # the loop itself keeps no task alive
+        self._asking.add(asking)  # the loop does not keep tasks alive
         asking.add_done_callback(self._asking.discard)
-        # The question has a limit of its own, LIST_TIMEOUT.
+        # The question itself is limited by LIST_TIMEOUT.
         patience = None if known.answers else SILENT_PATIENCE
         await asyncio.wait([asking], timeout=patience)
 
@@ -988,7 +988,7 @@ class KnownModels:
 # The servers that the setting Base URL names, and which of them a model is on.
 
 MAX_SERVERS: Final = 20
-"""Addresses that are read: all are asked for their models at the same time."""
+"""Most addresses that are read: all are asked for their models at the same time."""
 NO_KEY: Final = "-"
 """Stands for "this server has no key" in a list of keys."""
 
@@ -1008,7 +1008,7 @@ _NAME_QUOTES: Final = '"“”「」'
 
 @dataclass(frozen=True, slots=True)
 class ModelServer:
-    """A server, its name for people, and what the ids of its models begin with."""
+    """A server, its name for people, and the prefix of its models' ids."""
 
     name: str
     endpoint: Endpoint
@@ -1016,9 +1016,9 @@ class ModelServer:
 
 
 def servers_from(setting: Endpoint) -> list[ModelServer]:
-    """The servers whose addresses and keys the settings Base URL and API key list; one at least.
+    """The servers that the settings Base URL and API key list; at least one.
 
-    The first has no prefix, so its models keep their ids when a second server comes. A
+    The first has no prefix, so its models keep their ids when a second server is added. A
     wrong address is a server too: its models cannot be used, and the answer says why.
     """
     named = named_addresses(setting.base_url) or [("", "")]
@@ -1036,7 +1036,7 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
 
 
 def named_addresses(setting: str) -> list[tuple[str, str]]:
-    """Names, where there are any, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    """Optional names, and addresses: `Studio = http://…` or `"Studio" http://…`."""
     return [
         (
             (match["quoted"] or match["plain"] or "").strip(),
@@ -1047,7 +1047,7 @@ def named_addresses(setting: str) -> list[tuple[str, str]]:
 
 
 def keys_for(count: int, keys: str) -> list[str]:
-    """A key for every server: one is for all, several are in the order of the servers."""
+    """A key for every server: a single one is for all, several are in the servers' order."""
     words = keys.split()
     if count == 1 or len(words) < 2:
         return [keys] * count
@@ -1056,20 +1056,20 @@ def keys_for(count: int, keys: str) -> list[str]:
 
 
 def prefix_of(name: str, position: int, taken: set[str]) -> str:
-    """What the ids of a further server begin with, from its name or else its position."""
+    """The prefix of a further server's ids, from its name or else its position."""
     word = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or f"server-{position}"
     prefix = f"{word}::"
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
 def place_of(endpoint: Endpoint) -> str:
-    """The host and port of an address, which stand for a server without a name."""
+    """The host and port of an address: the name of a server without one."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 
 
 def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
-    """The server that the id of an offered model names, and what the server calls it."""
+    """The server in the id of an offered model, and the server's own name for the model."""
     for server in servers[1:]:
         if model.startswith(server.prefix):
             return server, model.removeprefix(server.prefix)
@@ -1081,9 +1081,9 @@ def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, 
 # Which models are offered, under which ids and names.
 
 FALLBACK_NAME: Final = "gpt-oss (MLX)"
-"""For the model that the server was started with; without a server, using it tells why."""
+"""For the model that the server was started with; if there is none, using it tells why."""
 
-# What servers list beside the models that chat.
+# Servers also list models that cannot chat.
 _NO_CHAT: Final = re.compile(
     r"(?<![a-z])(embed|rerank|bge-|e5-|gte-|all-minilm|colbert)"
 )
@@ -1091,14 +1091,14 @@ _BETWEEN_WORDS: Final = re.compile(r"[,，、;；|\n]")
 
 
 def words_of(setting: str) -> list[str]:
-    """What a setting lists, separated by commas, `|`, semicolons or lines."""
+    """The words of a setting, separated by commas, `|`, semicolons or lines."""
     return [word for part in _BETWEEN_WORDS.split(setting) if (word := part.strip())]
 
 
 def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a pattern, part of an id or glob; "" is all that can chat.
+    """The ids that match a pattern (part of an id, or a glob); "" means all that can chat.
 
-    `-` and `_` are alike, and so are capitals and small letters.
+    `-` and `_` count as the same, and so do capitals and small letters.
     """
     wishes = [alike(wish) for wish in words_of(patterns)]
     globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
@@ -1111,12 +1111,12 @@ def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
 
 
 def alike(text: str) -> str:
-    """The text in the one spelling in which names are compared."""
+    """The text in the spelling in which names are compared."""
     return text.lower().replace("_", "-")
 
 
 def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
+    """The ids, each with its last part as a short name, or with more if two share that."""
     parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
     count = Counter(last for _, _, last in parts.values())
     return {
@@ -1128,7 +1128,7 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
 def with_named_models(
     listed: Mapping[ModelServer, Sequence[str]], named: str
 ) -> dict[ModelServer, list[str]]:
-    """The models of each server, with those that are offered whether it lists them or not."""
+    """The models of each server, and those that are offered even if it does not list them."""
     models = {server: [*ids] for server, ids in listed.items()}
     for word in words_of(named):
         server, model = server_of(word, [*listed])
@@ -1140,10 +1140,10 @@ def with_named_models(
 def model_entries(
     models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
 ) -> dict[str, str]:
-    """The ids and names that Open WebUI shows; never none, for what is not listed is not usable.
+    """The ids and names that Open WebUI shows: at least one, or the pipe could not be used.
 
-    The name of the server is shown where there are several. With `shared`, a model that
-    several servers have is one entry, which has the id of the first.
+    Names show the server if there are several. With `shared`, a model that several
+    servers have is one entry, with the id of the first.
     """
     lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
     homes = Counter(model for ids in models.values() for model in ids)
@@ -1322,26 +1322,26 @@ def name_of(tool: Json) -> str:
 
 # ======================================================================================
 # harmony_core/limits.py
-# How much is taken from a server: the bounds that both clients keep.
+# How much both clients take from a server.
 
 MAX_HEAD: Final = 1024 * 1024
 """Bytes before a body: the status line, headers, and any number of `100 Continue`."""
 
 MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes of an error that are read; what counts stands in the first few hundred."""
+"""Bytes that are read of an error; the useful words are in the first few hundred."""
 
 MAX_LIST_BYTES: Final = 2 * 1024 * 1024
 """Bytes of a list of models; a longer one is not read at all."""
 
 MAX_MODELS: Final = 2000
-"""Models of a list that are offered."""
+"""Models that are offered of one list."""
 
 MAX_ID: Final = 300
 """Characters of a model's id; a longer one is left out."""
 
 # ======================================================================================
 # harmony_core/response_format.py
-# OpenAI's `response_format` in the words that the chat template bears.
+# OpenAI's `response_format` in words that the chat template takes.
 
 
 def response_section(wanted: Json) -> str:
@@ -1371,19 +1371,19 @@ def _one_line(text: Json) -> str:
 
 # ======================================================================================
 # harmony_core/request.py
-# A chat request as data: where it goes, and JSON that every server version accepts.
+# A chat request as data: its address, and a JSON body that every server version accepts.
 
 DEFAULT_MODEL: Final = "default_model"
-"""What mlx_lm.server calls the model of its `--model`; any other may start a download."""
+"""mlx_lm.server's name for the model of its `--model`; other names may start a download."""
 
 PENALTY_WINDOW: Final = 4096
-"""Most tokens that a penalty looks back on; at 10**12 the server's generating thread dies."""
+"""Most tokens that a penalty looks back on; with 10**12 the server's generating thread dies."""
 
-# All numbers that go to the server, with the least and the most of each, written as whole
-# numbers where it takes only those. A number below the least is left out, because callers
-# mean "not set" by -1; one above the most becomes the most. The server itself checks little
-# (validate_model_parameters in mlx_lm/server.py 0.32.2), and what its sampler does not bear
-# ends the thread that generates for every client: `top_k` must be smaller than the
+# All numbers that go to the server, with the least and the most of each. A whole number as
+# least means that the server takes only whole numbers. A number below the least is left
+# out, because callers mean "not set" by -1; one above the most becomes the most. The server
+# checks little (validate_model_parameters in mlx_lm/server.py 0.32.2), and a value that its
+# sampler cannot take ends the thread of all clients: `top_k` must be smaller than the
 # vocabulary. XTC is left out: an `xtc_probability` ends that thread in versions before 0.32,
 # an `xtc_threshold` above 0.5 does in 0.32.2. tests/e2e/test_hostile_bodies.py tries all
 # bounds.
@@ -1419,11 +1419,11 @@ _NOT_IN_MODEL_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-style server: its base URL as people paste it, and an optional key.
+    """An OpenAI-style server: its base URL, in any usual spelling, and an optional key.
 
     A user and password in the URL are sent as Basic auth, unless there is a key.
-    `ca_file` holds the certificates that https is checked with, a file or a folder of
-    them; without `verify` anybody can pretend to be the server and read along.
+    `ca_file` is the file or the folder of certificates against which https is checked.
+    Without `verify` anybody can pretend to be the server and read along.
     """
 
     base_url: str = field(repr=False)
@@ -1457,7 +1457,7 @@ class Endpoint:
         return headers
 
     def trusted(self, environment: Mapping[str, str]) -> str | bool:
-        """The certificates that https is checked with: a path, the usual ones, or False for no check."""
+        """What https is checked against: a path, True for the usual certificates, False for no check."""
         if not self.verify:
             return False
         names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -1479,16 +1479,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a host wants of the model, in OpenAI's terms.
+    """What a host wants from the model, in OpenAI's terms.
 
     `tools` are OpenAI tool objects, `response_format` and `tool_choice` OpenAI's fields.
-    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else one in
-    `extra`, else that of a line `Reasoning: high` at the start of the system prompt (which
-    is not sent), else `default_effort`.
+    Numbers may be strings; `NUMBERS` has the bounds. The effort is `effort`, else the one
+    in `extra`, else that of a first line `Reasoning: high` in the system prompt (which is
+    not sent), else `default_effort`.
 
-    `extra` may come from outside: only numbers, `logprobs` and the effort are taken from it,
-    and its numbers win. `template_options` go to the chat template as they are, where one
-    can replace the whole template: they may only come from an administrator.
+    `extra` may come from outside. Only numbers, `logprobs` and the effort are taken from
+    it, and its numbers win. `template_options` go to the chat template unchanged, and one
+    of them can replace the whole template: take them from an administrator only.
     """
 
     messages: Sequence[Json]
@@ -1511,7 +1511,7 @@ class ChatRequest:
     template_options: Mapping[str, Json] = field(default_factory=dict)
 
     def payload(self) -> JsonObject:
-        """The body: the same for the same conversation, so that the prompt cache holds."""
+        """The body. The same conversation gives the same body, so the prompt cache holds."""
         effort_in_prompt, messages = _split_effort(self._messages())
         body: JsonObject = {
             "model": self.model.strip() or DEFAULT_MODEL,
@@ -1534,9 +1534,9 @@ class ChatRequest:
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
-        """A `ChatStream` that knows the tools, the stop words and the wish for JSON.
+        """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
 
-        Give each reply another `call_prefix`, so that no two calls of a conversation
+        Use a new `call_prefix` for each reply, so that no two calls of a conversation
         share an id.
         """
         names = (function_of(tool).get("name") for tool in self._tools())
@@ -1549,7 +1549,7 @@ class ChatRequest:
         )
 
     def _messages(self) -> list[JsonObject]:
-        """The conversation; cleaning joins what the reply must look like to the rest."""
+        """The clean conversation; its instructions say what the reply must look like."""
         sections = (
             tool_section(self._tools(), self.tool_choice),
             response_section(self.response_format),
@@ -1581,7 +1581,7 @@ class ChatRequest:
 
 
 def sendable_number(name: str, value: Json) -> float | None:
-    """The number as the server bears it in the field `name`; None where it means "not set"."""
+    """The number as the server takes it in the field `name`; None if it means "not set"."""
     least, most = NUMBERS[name]
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -1598,7 +1598,7 @@ def sendable_number(name: str, value: Json) -> float | None:
 def _split_effort(
     messages: list[JsonObject],
 ) -> tuple[Effort | None, list[JsonObject]]:
-    """Take the effort out of the system prompt, which goes where nothing else is in it."""
+    """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:
             effort, text = split_effort(text)
@@ -1609,13 +1609,13 @@ def _split_effort(
 
 
 def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; none in anything else."""
+    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
     ids, _ = listed_models_in(body)
     return ids
 
 
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: not where the list is cut, or longer than `MAX_MODELS`."""
+    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
     try:
         answer = load_json(body)
     except ValueError:
@@ -1632,12 +1632,12 @@ def _is_model_id(name: str) -> bool:
 
 # ======================================================================================
 # openwebui_pipe/transport.py
-# One request to the server over aiohttp; every way in which it can fail, as a value.
+# One request to the server over aiohttp; every failure is a `ServerError`.
 
 READ_SIZE: Final = 8192
-"""Bytes parsed in one go: some thirty tokens, well below a millisecond of work."""
+"""Bytes parsed at once: some thirty tokens, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
-"""Seconds after which what was parsed is passed on, however much more has arrived."""
+"""Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
 """Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
 
@@ -1649,7 +1649,7 @@ NO_CONNECTION: Final = (
 
 
 class Exchange:
-    """A request to be sent, and its reply on the way; the settings of one call."""
+    """One call: its request, its settings, and its reply as it comes."""
 
     def __init__(
         self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
@@ -1657,7 +1657,7 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.timeouts = timeouts
-        # Servers number their calls anew in each reply; Open WebUI wants unique ids.
+        # Servers restart their numbers of calls with each reply, but Open WebUI wants unique ids.
         self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
 
@@ -1666,9 +1666,9 @@ class Exchange:
         """Send the request and yield the body of the reply.
 
         Leaving the context closes the connection, which stops the model. Raises
-        `ServerError` when there is no reply to read.
+        `ServerError` if there is no reply to read.
         """
-        # In a thread: cleaning a long history must not keep the loop waiting.
+        # In a thread, because cleaning a long history must not block the loop.
         body = await asyncio.to_thread(
             lambda: dump_json(self.request.payload()).encode()
         )
@@ -1682,11 +1682,11 @@ class Exchange:
                 response.close()
 
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
-        """Wait for bytes; return the events of all that came. Until `stream.finished`.
+        """Wait for bytes and return their events; call it until `stream.finished`.
 
-        A connection that breaks is the end of the bytes, and so is silence behind a finish
-        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` for a
-        server that falls silent before.
+        A broken connection is the end of the bytes, and so is a silence after a finish
+        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` if the
+        server falls silent before that.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -1735,7 +1735,7 @@ class Exchange:
             raise self._error("headers", cause_of(error)) from None
 
     def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
-        """The error for a reply that did not come, or not whole."""
+        """The error for a reply that did not come, or did not come whole."""
         seconds = self.timeouts.limit(phase)
         return self._explain(
             Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
@@ -1744,7 +1744,7 @@ class Exchange:
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
-        """What another status than 200 means; the model list tells an unknown one."""
+        """What a status other than 200 means; the model list shows whether the model is unknown."""
         body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
@@ -1764,8 +1764,8 @@ class Exchange:
 def http_session(connect: float) -> aiohttp.ClientSession:
     """A session for one exchange.
 
-    Names are looked up by the system: aiohttp's own resolver does not know the `.local`
-    names of Macs.
+    The system looks names up: aiohttp's own resolver does not know the `.local` names of
+    Macs.
     """
     connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
@@ -1775,7 +1775,7 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
     """How https is checked: with these certificates, in the usual way, or not at all.
 
-    Raises OSError for certificates that are not there.
+    Raises OSError if the certificates are missing.
     """
     trusted = endpoint.trusted(os.environ)
     if isinstance(trusted, bool) or not endpoint.chat_url.startswith("https:"):
@@ -1786,7 +1786,7 @@ def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
 
 
 async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """What comes of a short body within its time and a limit, and whether that is all of it."""
+    """The part of a short body that comes within its time and a limit; and whether it is all."""
     body = bytearray()
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
@@ -1803,7 +1803,7 @@ async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, 
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, none in an empty answer; None if no whole list came in time."""
+    """The ids of GET /v1/models, () for an empty answer; None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     body, whole = b"no list", True
     try:
@@ -1850,7 +1850,7 @@ class ReasoningDelta:
 class FurtherThought(ReasoningDelta):
     """The first piece of a further message of thinking.
 
-    Nothing stands between two thoughts: who shows them puts a blank line there.
+    Nothing separates two thoughts: a host that shows them puts a blank line there.
     """
 
 
@@ -1865,7 +1865,8 @@ class AnswerDelta:
 class ToolCall:
     """One complete tool call.
 
-    `arguments` is JSON where `valid`, else what the model wrote, unchanged.
+    `arguments` is JSON if `valid`, otherwise exactly what the model wrote. `declared`
+    tells whether the caller offered the tool. `id` is the server's, or made up here.
     """
 
     id: str
@@ -1890,7 +1891,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The server's token counts; `cached_tokens` of the prompt were not read again."""
+    """The server's token counts; it did not have to read `cached_tokens` of the prompt."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -1901,10 +1902,11 @@ class Usage:
 class Finish:
     """The end of a reply, always its last event.
 
-    `tool_calls` stands for the server's `stop` when a call may be executed. `detail`
-    holds its words after an `error` frame and where the reply was `not_a_stream`.
-    `interrupted` is a stream without an end. `json_valid` is None if nobody wanted JSON;
-    `thought` tells of thinking that a JSON reply leaves out.
+    `reason` is "tool_calls" instead of the server's "stop" if at least one call is
+    executable, and "interrupted" if the stream had no end. `truncated`: text was cut, or
+    a call was dropped because it was incomplete. `detail` holds the server's words after
+    an `error` frame, or the body if it was `not_a_stream`. `json_valid` is None if there
+    was no JSON to judge. `thought` tells of thinking that a JSON reply leaves out.
     """
 
     reason: FinishReason
@@ -1938,11 +1940,11 @@ class Reply:
 
     @property
     def outcome(self) -> Outcome:
-        """How the reply ended, in one word that a host can act on.
+        """How the reply ended, as one word that a host can act on.
 
         `cut_in_reasoning`: `max_tokens` ran out before any answer. `only_reasoning`:
         the model stopped after thinking. `broken_call`: it stopped within a tool call.
-        `cut`: not all of an answer or a call came.
+        `cut`: a part of an answer or of a call is missing.
         """
         if self.finish_reason in ("error", "not_a_stream"):
             return "failed"
@@ -1964,7 +1966,7 @@ class Reply:
 
 
 def collect(events: Iterable[Event]) -> Reply:
-    """Sum events up to a reply; without a `Finish` it is an interrupted one."""
+    """Sum up events as a reply; without a `Finish` it counts as interrupted."""
     finish, usage = Finish("interrupted", truncated=True), None
     seen = list(events)
     for event in seen:
@@ -2000,7 +2002,7 @@ CALL = "<|call|>"
 CONTROL_TOKENS = (START, END, MESSAGE, CHANNEL, CONSTRAIN, RETURN, CALL)
 TERMINATORS = (END, CALL, RETURN)
 SPECIAL_TOKENS = ("<|endoftext|>", "<|startoftext|>", "<|endofprompt|>")
-"""The named tokens of o200k_harmony beside Harmony's; `<|reserved_N|>` are the others."""
+"""The other named tokens of o200k_harmony; the rest are `<|reserved_N|>`."""
 
 ANALYSIS = "analysis"
 COMMENTARY = "commentary"
@@ -2009,10 +2011,10 @@ CHANNELS = (ANALYSIS, COMMENTARY, FINAL)
 
 # ======================================================================================
 # harmony_core/lexer.py
-# From text cut anywhere to plain text and whole control strings ("markers").
+# Cuts text, in any pieces, into plain text and whole control strings ("markers").
 
 LONGEST_HELD = 32
-"""Characters: no word that is waited for is longer."""
+"""Characters that may have to wait: no awaited word is longer."""
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -2021,7 +2023,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def beginnings(*words: str) -> frozenset[str]:
-    """The proper beginnings of words: what could still become one of them."""
+    """The proper beginnings of words: text that could still become one of them."""
     return frozenset(word[:n] for word in words for n in range(1, len(word)))
 
 
@@ -2036,7 +2038,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    What comes out is text and markers by turns, and begins with text, which may be "".
+    It returns text and markers by turns, and text comes first, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -2045,7 +2047,7 @@ class Lexer:
         self.held = ""
 
     def delta(self, text: str) -> list[str]:
-        """Take one token of the model: only a whole one is a marker (harmony.md, rule 9)."""
+        """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
         before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
@@ -2065,7 +2067,7 @@ class Lexer:
 
 
 def _unfinished_at(text: str) -> int:
-    """Where the tail begins that could become a marker, else the length of the text.
+    """Where a tail begins that could become a marker, otherwise the length of the text.
 
     A marker holds no other `<`, so only the last one can begin it.
     """
@@ -2079,10 +2081,10 @@ def _unfinished_at(text: str) -> int:
 
 # ======================================================================================
 # harmony_core/recipients.py
-# Whom a message is for: the offered tool behind a garbled name (harmony.md, rule 2).
+# Whom a message is for: the offered tool that a garbled name means (harmony.md, rule 2).
 
 READERS = frozenset(("final", "user", "response", "developer", "system"))
-"""Recipients that are no tool: the body is the answer, on whatever channel."""
+"""Recipients that are not tools: the body is the answer, on any channel."""
 
 NAMESPACE = "functions."
 
@@ -2100,10 +2102,10 @@ _SIGNS = re.compile(r"[-_.\s]++")
 
 
 def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
-    """Find the name at the start of `target`, and where it ends there.
+    """Find the name at the start of `target`, and where it ends.
 
-    It is the offered tool that stands there whole, blanks in it included; else the only
-    one that it resembles; else the text up to a blank. `tools` come longest first.
+    It is the offered tool that stands there in full, blanks included; else the only tool
+    that it resembles; else the text up to a blank. `tools` come longest first.
     """
     start = _end_of(_BEFORE_NAME, target, 0)
     if target.startswith(NAMESPACE, start):
@@ -2121,7 +2123,7 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
 
 
 def find_tool(name: str, tools: Collection[str]) -> str:
-    """The offered tool that a name means, else the name without what surrounds it."""
+    """The offered tool that a name means, else the name alone."""
     return read_recipient(name, tools)[0]
 
 
@@ -2131,7 +2133,7 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _spellings(target: str, start: int) -> Iterator[str]:
-    """What may be the name: up to three words, then one, then one without what is glued."""
+    """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
@@ -2142,7 +2144,7 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 
 
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool of that name but for case, `-`, `_`, `.` and blanks; "" if none."""
+    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
     fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
     return fits[0] if len(fits) == 1 else ""
@@ -2458,8 +2460,8 @@ def text_of(raw: str) -> str:
 # Valid JSON stays as it is, and a text that could mean two things is refused. Each
 # function reads its text a bounded number of times, however hostile it is.
 
-_MAX_ENCODINGS: Final = 3  # how often an object may have been put into a JSON string
-_MAX_MENDED_DEPTH: Final = 200  # brackets inside brackets in what is mended
+_MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
+_MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
 _PYTHON_WORDS: Final = {"True": "true", "False": "false", "None": "null"}
 _LONG_QUOTES: Final = ("'''", '"""')
@@ -2522,7 +2524,7 @@ _COMMAND: Final = re.compile(r"[=<>;$|&\\]|\(\s*\Z")
 
 
 class Mended(NamedTuple):
-    """JSON that was meant; with a `reason` it is not JSON, and `text` is as it came."""
+    """The JSON that was meant. With a `reason` it is not JSON, and `text` is unchanged."""
 
     text: str
     value: Json = None
@@ -2537,10 +2539,10 @@ class _JsonPiece(NamedTuple):
 
 
 def mend_json(text: str, *, closed: bool = False) -> Mended:
-    """Return the JSON that a reply holds, without what stands around it.
+    """Return the JSON in a reply, without the text around it.
 
     `closed`: the model itself ended the text, so brackets that are missing at its end
-    are added. An object or a list inside a JSON string is taken out of it.
+    are added. An object or a list inside a JSON string is taken out of the string.
     """
     text = sent_text(text)
     try:
@@ -2550,10 +2552,10 @@ def mend_json(text: str, *, closed: bool = False) -> Mended:
 
 
 def mend_object(text: str, *, closed: bool = False) -> Mended:
-    """Return the object that a tool call's arguments hold; nothing and null are `{}`.
+    """Return the object in a tool call's arguments; nothing and null become `{}`.
 
-    Every other value is refused, and so is an object in the middle of a command or of
-    code: it is not the arguments.
+    Any other value is refused. So is an object in the middle of a command or of code: it
+    is not the arguments.
     """
     text = sent_text(text)
     if text.strip() in _NO_ARGUMENTS:
@@ -2573,11 +2575,11 @@ def mend_object(text: str, *, closed: bool = False) -> Mended:
 def _why_not_json(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg}: line {error.lineno} column {error.colno}"
-    return str(error).partition(":")[0]  # int() goes on with advice for programmers
+    return str(error).partition(":")[0]  # int() adds advice for programmers
 
 
 def _mend(text: str, closed: bool, call: bool, encodings: int) -> Mended:
-    """Read the text, and mend it if that fails; raises the ValueError of reading it."""
+    """Read the text, or else mend it; raises the ValueError of reading it."""
     try:
         whole = _read_json(text)
     except ValueError:
@@ -2620,7 +2622,7 @@ def _mend_encoded(text: str, call: bool, encodings: int) -> Mended | None:
 
 
 def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
-    """Mend the value that the text begins with, else the one in its prose."""
+    """Mend the value at the start of the text, else the one in its prose."""
     lead = _JSON_LEAD.match(text)
     start = lead.end() if lead else 0
     piece = (
@@ -2637,7 +2639,7 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     """Mend the first code block that holds a value, else the only value.
 
     The search ends at a key, and at brackets that hold neither a value nor a few words.
-    So no inner object is taken for the whole, and only one scan can be in vain.
+    So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
     position = 0
@@ -2665,7 +2667,7 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
 
 
 def _is_introduced(text: str, start: int) -> bool:
-    """Whether prose leads to what begins at `start`, not a command or code."""
+    """Whether prose, not a command or code, introduces the value at `start`."""
     introduced = _INTRODUCTION.search(text, 0, start) is not None
     return introduced and not _COMMAND.search(text, 0, start)
 
@@ -2675,11 +2677,11 @@ def _mend_brackets(
 ) -> _JsonPiece | None:
     """Rewrite the tokens from a bracket to its partner as JSON.
 
-    `python`: a quote or a word showed that the text is Python's, so its escapes are.
+    `python`: a quote or a word showed that the text is Python, and so are its escapes.
     """
     pieces: list[str] = []
-    due: list[str] = []  # the closing brackets of what is open
-    comma = -1  # the comma in `pieces` that only blanks have followed so far
+    due: list[str] = []  # closing brackets that are still missing
+    comma = -1  # place in `pieces` of a comma that only blanks follow so far
     for token in _JSON_TOKEN.finditer(text, start):
         kind, word = token.lastgroup, token[0]
         if kind == "junk" or len(due) > _MAX_MENDED_DEPTH:
@@ -2764,7 +2766,7 @@ PARALLEL = "multi_tool_use.parallel"
 
 _WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
 _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
-_LONGEST_ROLE = 128  # characters behind a marker in which a header shows itself
+_LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -2784,7 +2786,7 @@ class Arguments:
         self._begins_like_json: bool | None = None  # None: only blanks so far
 
     def append(self, text: str) -> None:
-        """Add text; past MAX_ARGUMENTS none is kept, as the call will be dropped."""
+        """Add text. Past MAX_ARGUMENTS nothing is kept: the call will be dropped."""
         self._size += len(text)
         if self._size <= MAX_ARGUMENTS:
             self._pieces.append(text)
@@ -2805,7 +2807,7 @@ class Arguments:
         return self._in_string
 
     def quoted_header(self, tools: Collection[str]) -> str:
-        """The text from the first header on that stands in a JSON string, else ""."""
+        """The text from the first header in the arguments to their end, or ""."""
         raw = "".join(self._pieces)
         for start in _HEADER_START.finditer(raw):
             behind = MARKER.search(raw, start.end(), start.end() + _LONGEST_ROLE)
@@ -2818,10 +2820,10 @@ class Arguments:
     def settle(
         self, name: str, tools: Collection[str], closed: Closed
     ) -> list[SettledCall]:
-        """Return the calls that they make, none if they are incomplete (rule 6).
+        """Return the calls that the arguments make; none if they are incomplete (rule 6).
 
-        It is one call to `name` but where it wraps others. Arguments that were cut are
-        not mended: half a call could be another one.
+        Mostly that is one call to `name`; some arguments wrap other calls. Cut arguments
+        are not mended: half a call could be a different call.
         """
         if self._size > MAX_ARGUMENTS:
             return []
@@ -2836,14 +2838,14 @@ class Arguments:
         return [SettledCall(name, raw, valid=False)]
 
     def _is_unfinished(self) -> bool:
-        """Whether JSON just stops: in a string, or with brackets open."""
+        """Whether the JSON stops inside a string or with open brackets."""
         text = _STRINGS.sub("", "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
         return self._begins_like_json is True and (depth > 0 or '"' in text)
 
 
 class SettledCall(NamedTuple):
-    """A call with its arguments, which are a JSON object where `valid`."""
+    """A call with its arguments, which are a JSON object if `valid`."""
 
     name: str
     arguments: str
@@ -2858,7 +2860,7 @@ def _is_object(text: str) -> bool:
 
 
 def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall]:
-    """The calls that one message makes: some wrap a call, or several, in its arguments."""
+    """The calls that one message makes; its arguments may wrap one or several."""
     call = SettledCall(name, text.strip(), valid=True)
     if name in tools and '"name"' not in text:
         return [call]
@@ -2871,7 +2873,7 @@ def _unwrapped(name: str, text: str, tools: Collection[str]) -> list[SettledCall
 
 
 def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
-    """The call to an offered tool that an object spells out."""
+    """The call that an object spells out, if its tool is offered."""
     given = value.get("recipient_name", value.get("name"))
     name = find_tool(given, tools) if isinstance(given, str) else ""
     inner = value.get("parameters", value.get("arguments", {}))
@@ -2888,20 +2890,20 @@ def argument_fault(call: ToolCall) -> str:
 
 # ======================================================================================
 # harmony_core/native_calls.py
-# Tool calls that a server sends in fields of their own, in pieces.
+# Tool calls that a server sends as fields, in pieces.
 
 
 def openai_call(call_id: str, name: str, arguments: str) -> JsonObject:
-    """A tool call in the form that OpenAI's API gives it."""
+    """A tool call as OpenAI's API writes it."""
     function: Json = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
 
 class CallIds:
-    """Gives every call of a reply an id, no two alike, whatever the server sent.
+    """Gives every call of a reply a different id, whatever the server sent.
 
-    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on; a prefix that no other
-    reply has makes them unique in a conversation. Without one the server's ids are kept.
+    With a prefix the ids are `{prefix}_1`, `{prefix}_2` and so on. A new prefix for each
+    reply makes them unique in a conversation. Without one the server's ids are kept.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -2924,7 +2926,7 @@ class CallIds:
 class _NativeCall:
     id: str
     name: str
-    is_answer: bool  # the name means the reader: its arguments are the answer
+    is_answer: bool  # it is addressed to the reader: its arguments are the answer
     arguments: Arguments = field(default_factory=Arguments)
 
 
@@ -2934,10 +2936,10 @@ class NativeCalls:
     def __init__(self, tools: Iterable[str] = ()) -> None:
         self._tools = tuple(sorted(tools, key=len, reverse=True))  # for find_tool
         self._calls: list[_NativeCall] = []
-        self._latest: dict[int | None, _NativeCall] = {}  # of each index; of all: None
+        self._latest: dict[int | None, _NativeCall] = {}  # by index; of all: None
 
     def add(self, pieces: Json) -> list[Event]:
-        """Take one delta's `tool_calls`; return what of them is the answer."""
+        """Take one delta's `tool_calls`; returns the part that belongs to the answer."""
         answer: list[Event] = []
         for piece in objects_in(pieces):
             function = piece.get("function")
@@ -2959,8 +2961,8 @@ class NativeCalls:
     def _call_at(self, index: int | None, call_id: str, name: str) -> _NativeCall:
         """The call that a piece belongs to: the latest of its index, if it has one.
 
-        Another name begins another one if a new id comes with it (Ollama numbers all
-        calls 0), or neither id nor index. An id or a name may also come late.
+        A piece with a different name starts a new call if it also has a new id (Ollama
+        numbers all calls 0), or has neither id nor index. An id or a name may come late.
         """
         call = self._latest.get(index)
         named = call and call.name and name
@@ -2973,7 +2975,7 @@ class NativeCalls:
         return call
 
     def close(self, cut: bool, call_prefix: str) -> tuple[list[ToolCall], bool]:
-        """Return the calls, and whether one was dropped because it came incomplete.
+        """Return the calls, and whether an incomplete one was dropped.
 
         `cut`: the reply did not end by itself. A call without an id gets one.
         """
@@ -3001,13 +3003,13 @@ class NativeCalls:
 def _written(arguments: Json) -> str:
     try:
         return dump_json(arguments)
-    except RecursionError:  # it could be read, but writing needs more of the stack
-        return "["  # no object, and nothing that can be mended to one
+    except RecursionError:  # it could be read, but writing needs more stack
+        return "["  # not an object, and it cannot be mended into one
 
 
 # ======================================================================================
 # harmony_core/body.py
-# What the parser's states write: events, and the body of the message that is open.
+# What the parser's states write to: the events, and the body of the open message.
 #
 # The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
@@ -3016,7 +3018,7 @@ Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
 
 class Output:
-    """The events so far, and what the calls among them mean for the rest."""
+    """The events so far, and what their calls mean for the rest of the reply."""
 
     __slots__ = (
         "aligned", "call_prefix", "called", "calls", "events", "executable",
@@ -3029,15 +3031,15 @@ class Output:
         self.call_prefix = "call"
         self.events: list[Event] = []
         self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, also of calls that were dropped
+        self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
         self.incomplete = False  # a call was dropped
-        self.over = False  # behind an executable call comes no further message
+        self.over = False  # a call is executable, and no message follows it
         self.thought = False  # a message of thinking was begun
-        self.rereading = False  # what a string without end had swallowed
+        self.rereading = False  # rereading what an unclosed string swallowed
 
     def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Give out what a message to a tool comes to: mostly one call."""
+        """Emit the calls that a message to a tool makes, mostly one."""
         self.called.add(name)
         settled = arguments.settle(name, self.tools, closed)
         self.incomplete |= not settled
@@ -3055,16 +3057,16 @@ class Output:
             self.events.append(call)
 
     def no_message_follows(self) -> None:
-        """Note that the server goes on with something else than a further message."""
+        """Note that what follows is not a further message."""
         self.over = self.executable
 
     def as_text(self, text: str) -> str:
-        """Text that holds markers, as a reader sees it: real ones never."""
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
         return MARKER.sub("", text) if self.aligned else text
 
 
 class Body:
-    """The body of a message: for a `sink`, the arguments of a `call`, or for nobody."""
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
 
     __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
 
@@ -3078,7 +3080,7 @@ class Body:
 
     @property
     def is_answer(self) -> bool:
-        """Whether its text is for the reader, who may read about markers."""
+        """Whether a reader sees its text, which may be about markers."""
         return self.sink is AnswerDelta
 
     @property
@@ -3087,7 +3089,7 @@ class Body:
         return self._arguments is not None
 
     def emit(self, text: str) -> None:
-        """Take text that is certain to be text of this message."""
+        """Take text that certainly belongs to this message."""
         if not text:
             return
         if self._arguments is not None:
@@ -3099,15 +3101,15 @@ class Body:
             self._out.events.append(self.sink(text))
 
     def in_string(self) -> bool:
-        """Whether the arguments stop inside a JSON string."""
+        """Whether the arguments so far end inside a JSON string."""
         return self._arguments is not None and self._arguments.in_string()
 
     def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, unaligned (rule 6)."""
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
         return not (self._out.aligned or self._out.rereading) and self.in_string()
 
     def may_go_on(self, marker: str) -> bool:
-        """Whether text behind a terminator makes it a part of the text (rule 9)."""
+        """Whether text after this terminator still belongs to the message (rule 9)."""
         if self._out.aligned:
             return False
         if self.is_answer or marker not in TERMINATORS:
@@ -3115,7 +3117,7 @@ class Body:
         return self.sink is ReasoningDelta and marker != END
 
     def end(self, closed: Closed) -> str:
-        """Settle a call; returns what a string without end has swallowed (rule 6)."""
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
         if self._arguments is None:
             return ""
         tools = self._out.tools
@@ -3130,19 +3132,19 @@ class Body:
 
 # ======================================================================================
 # harmony_core/stripped.py
-# The stripped spelling: words that are left of headers whose markers were lost.
+# The stripped spelling: the words left of headers whose markers were lost.
 #
 # The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _HEADER_WORDS = ("analysis", "commentary", "final", "assistant")
 FILLERS = re.compile(rf"(?:\s|{any_of(_HEADER_WORDS)})*+")
-"""Blanks and the words of headers, which go where a header or the end follows (rule 4)."""
+"""Blanks and the words of headers; dropped if a header or the end follows (rule 4)."""
 FILLERS_SO_FAR = re.compile(
     rf"{FILLERS.pattern}(?:{any_of(beginnings(*_HEADER_WORDS))})?"
 )
 
-# How a reply begins whose first header has lost its markers.
+# How a reply begins if its first header has lost its markers.
 _ANALYSIS_START = re.compile(
     r"\s*+(?:assistant\s*+|commentary)?analysis(?=[^\W\d_]|[\r\n])"
 )
@@ -3155,7 +3157,7 @@ RECIPIENT_START_SO_FAR = re.compile(
     rf"{_ROLE_LEAD}(?:{any_of(beginnings('to=', *_BEFORE_TO))})?"
 )
 
-# What ends a message, and what it begins: thinking, a preamble, an answer, or a call.
+# Words that end a message, and begin thinking, a preamble, an answer, or a call.
 TO_CALL = ("assistant to=", "to=functions")
 SEPARATORS = (
     "assistantanalysis",
@@ -3165,7 +3167,7 @@ SEPARATORS = (
     *TO_CALL,
 )
 SEPARATOR = re.compile(rf"(?:<\|start\|>)?({any_of(SEPARATORS)})")
-"""A separator; a `<|start|>` that was kept before it is a part of it."""
+"""A separator, with the `<|start|>` before it if that was kept."""
 
 _SEPARATOR_BEGINNING = any_of(beginnings(*SEPARATORS))
 _SEPARATOR_TAIL = re.compile(
@@ -3174,30 +3176,30 @@ _SEPARATOR_TAIL = re.compile(
 
 
 def holds_none(text: str) -> bool:
-    """Whether a text surely holds neither a separator nor the beginning of one."""
+    """Whether a text certainly holds neither a separator nor the beginning of one."""
     return text[-1] not in "act>" and not ("as" in text or "co" in text or "to" in text)
 
 
 def tail_at(text: str, start: int) -> int:
-    """Where the tail of `text` begins that could become a separator, else its length."""
+    """Where a tail of `text` begins that could become a separator, else its length."""
     tail = _SEPARATOR_TAIL.search(text, max(start, len(text) - LONGEST_HELD))
     return tail.start() if tail else len(text)
 
 
-# Behind a label: a colon or line breaks, which are no part of the text, or a recipient.
+# After a label: a recipient, or a colon or line breaks that do not belong to the text.
 LABEL_SO_FAR = re.compile(r"\s*+(?::\s*+|to?|)")
 LABEL_TO = re.compile(r"(\s*+)to=")
 _LABEL_END = re.compile(r"\s*+:?\s*+")
 
 
 def label_at_start(text: str) -> int:
-    """How long the label is that begins thinking or a preamble; 0 where there is none."""
+    """The length of the label that begins thinking or a preamble; 0 if there is none."""
     label = _ANALYSIS_START.match(text) or _PREAMBLE_START.match(text)
     return label.end() if label else 0
 
 
 def behind_label(text: str) -> str:
-    """The text behind a label, without its colon and line breaks; a mere space stays."""
+    """The text after a label, without the label's colon and line breaks; a space stays."""
     end = _LABEL_END.match(text)
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
@@ -3208,12 +3210,13 @@ def behind_label(text: str) -> str:
 # harmony_core/edge_states.py
 # What every state of the parser offers, and the states at the edges of a message.
 #
-# Those wait for what tells where a body begins or ends, and know no other state.
+# The edge states wait for the text that shows where a body begins or ends. They know no
+# other states.
 # The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 MAX_HEADER = 512
-"""Characters of a header, or of blanks and fillers between messages; more is text."""
+"""Most characters of a header, or of blanks and fillers between messages; more is text."""
 
 
 class State(Protocol):
@@ -3221,27 +3224,27 @@ class State(Protocol):
 
     @property
     def plain(self) -> Sink:
-        """What text without "<" becomes as it is; None where it has to be looked at."""
+        """The event for text without "<"; None if such text has to be looked at."""
 
     def text(self, text: str) -> Step: ...
     def marker(self, marker: str) -> State: ...
     def end(self, closed: Closed) -> str:
-        """End the reply here; returns what has to be read again (rule 6), mostly ""."""
+        """End the reply here. Returns text to read again (rule 6), mostly ""."""
 
 
 Step = tuple[State, str]
-"""The next state, and the text that is left for it to read."""
+"""The next state, and the text left for it to read."""
 
 
 def read(state: State, text: str) -> State:
-    """Let the states read a text, one after another; the last one is returned."""
+    """Pass a text from state to state until all is read; returns the last state."""
     while text:
         state, text = state.text(text)
     return state
 
 
 class BeforeBody:
-    """Drops one blank at the start of a body: LLM-jp-4 writes it behind each marker."""
+    """Drops one blank at the start of a body: LLM-jp-4 writes one after each marker."""
 
     plain: Sink = None
 
@@ -3261,7 +3264,7 @@ class BeforeBody:
 
 
 class BehindLabel:
-    """Behind a stripped header: its colon and line breaks go, a `to=` makes it a call."""
+    """After a stripped header: drops its colon and line breaks; a `to=` makes it a call."""
 
     plain: Sink = None
 
@@ -3271,7 +3274,7 @@ class BehindLabel:
         self, message: State, call: Callable[[str], State] | None = None
     ) -> None:
         self._message = message
-        self._call = call  # the state for a recipient with the blanks before it
+        self._call = call  # makes the state for a recipient from the blanks before it
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -3291,7 +3294,7 @@ class BehindLabel:
 
 
 class AfterTerminator:
-    """A terminator ends the message, unless other text than fillers follows (rule 9)."""
+    """A terminator ends the message, unless text other than fillers follows (rule 9)."""
 
     plain: Sink = None
 
@@ -3301,10 +3304,10 @@ class AfterTerminator:
         self, message: State, marker: str, ended: State, stops: tuple[str, ...]
     ) -> None:
         self._message = message
-        self._ended = ended  # the state behind the message
-        self._stops = stops  # the markers behind which the message has ended
+        self._ended = ended  # the state after the message
+        self._stops = stops  # markers that show that the message has ended
         self._held = marker  # terminators and fillers
-        self._fillers = ""  # those behind the last terminator
+        self._fillers = ""  # those after the last terminator
 
     def text(self, text: str) -> Step:
         self._held += text
@@ -3332,7 +3335,7 @@ class AfterTerminator:
 
 
 class AfterCall:
-    """Behind `<|call|>`: text is dropped, only a whole message counts (rule 10)."""
+    """After `<|call|>`: text is dropped, and only a whole message counts (rule 10)."""
 
     plain: Sink = None
 
@@ -3342,7 +3345,7 @@ class AfterCall:
         self, out: Output, header: Callable[[str], State], hidden: State
     ) -> None:
         self._out = out
-        self._header = header  # the state for a header that begins with this marker
+        self._header = header  # makes the state for a header that begins with a marker
         self._hidden = hidden  # the state for a message without a header
         self._held = ""
 
@@ -3365,7 +3368,7 @@ class AfterCall:
 
 
 class Invented:
-    """The model speaks for a tool: this and all that follows is invented (rule 10)."""
+    """The model speaks for a tool. This and all that follows is made up (rule 10)."""
 
     plain: Sink = None
 
@@ -3383,25 +3386,25 @@ class Invented:
 # harmony_core/states.py
 # The states of the parser, one small class each.
 #
-#     BetweenMessages    also before the first; a header should come
-#     InHeader           behind `<|start|>` or `<|channel|>`, or where `to=` stands for one
-#     HeaderAfterCall    the same behind a call
-#     HeaderInBody       the same inside a message, which may go on
+#     BetweenMessages    a header should come, the first or a further one
+#     InHeader           after `<|start|>` or `<|channel|>`, or at a `to=` that stands for one
+#     HeaderAfterCall    a header after a call
+#     HeaderInBody       what may be a header inside a message, or its text
 #     InMessage          text goes to the body of the message
-#     InStrippedMessage  the same where the markers were lost on the way
-#     (edge_states.py)   those that wait before and behind a body
+#     InStrippedMessage  the same in a reply whose markers were lost on the way
+#     (edge_states.py)   the states that wait before and after a body
 #
-# Each takes text in any pieces and markers whole, holds only what cannot be decided yet,
-# and names the next state, the same in every chunking, with the text that is left for it.
-# The rules are those of harmony.md.
+# Each state takes text in any pieces, and whole markers. It holds only what it cannot
+# decide yet. It returns the next state and the text left for that one, and the chunking
+# makes no difference. The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: less cannot hold a channel and BARE_WAIT behind it
+_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
 
 
 class BetweenMessages:
-    """A header should come. Blanks and filler words wait, other text is an answer."""
+    """A header should come. Blanks and filler words wait; any other text is an answer."""
 
     plain: Sink = None
 
@@ -3415,9 +3418,9 @@ class BetweenMessages:
     def text(self, text: str) -> Step:
         more_blanks = text.isspace() and self._held[-1:].isspace()
         self._held += text
-        if more_blanks and len(self._held) <= MAX_HEADER:  # what waited goes on to wait
+        if more_blanks and len(self._held) <= MAX_HEADER:  # it still waits
             return self, ""
-        start = self._held[:MAX_HEADER]  # decides in every chunking, whatever follows
+        start = self._held[:MAX_HEADER]  # this alone decides, in every chunking
         waits = FILLERS_SO_FAR.fullmatch(start)
         if self._first:
             if step := self._begin_stripped(start):
@@ -3428,7 +3431,7 @@ class BetweenMessages:
         return self._answer()
 
     def _begin_stripped(self, start: str) -> Step | None:
-        """The first message, where it begins in the words of a stripped header."""
+        """The first message, if it begins with the words of a stripped header."""
         if end := label_at_start(start):
             sink = ReasoningDelta if start[:end].endswith(ANALYSIS) else AnswerDelta
             message = InStrippedMessage(self._out, Body(self._out, sink))
@@ -3461,9 +3464,9 @@ class BetweenMessages:
 
 
 class InHeader:
-    """Collected until `<|message|>`, or until it can no longer be a header (rule 5).
+    """Collects a header until `<|message|>`, or until it can no longer be one (rule 5).
 
-    With a `lead` it begins in `to=`: an implied header stands in for the lead.
+    With a `lead` it begins at a `to=`, and an implied header stands in for the lead.
     """
 
     plain: Sink = None
@@ -3475,7 +3478,7 @@ class InHeader:
         self._held = held
         self._lead = lead or ""
         self._implied = "" if lead is None else implied_header(lead)
-        self._look_at = _SHORTEST_BARE  # length from which a body may have begun
+        self._look_at = _SHORTEST_BARE  # length at which a body may have begun
 
     def text(self, text: str) -> Step:
         self._held += text
@@ -3524,14 +3527,14 @@ class InHeader:
         return self._message(header, unmarked), self._out.as_text(body + text)
 
     def _may_be_bare(self, raw: str) -> bool:
-        """Whether it may do without `<|message|>`."""
+        """Whether this header may lack its `<|message|>`."""
         return True
 
     def _is_call(self, raw: str) -> bool:
         return parse_header(raw, self._out.tools).recipient in self._out.tools
 
     def _give_up(self) -> Step:
-        """Make the best of a header that will not be completed (rule 5)."""
+        """Make the best of a header that stays incomplete (rule 5)."""
         raw = self._implied + self._held
         start, rest = raw[: MAX_HEADER + 1], raw[MAX_HEADER + 1 :]
         call_too_long = len(raw) > MAX_HEADER and "to=" in start
@@ -3540,7 +3543,7 @@ class InHeader:
         return self._as_text()
 
     def _as_text(self) -> Step:
-        """What it is where it is no header: an answer, or markup that goes."""
+        """What it is if it is not a header: an answer, or markup that is dropped."""
         raw = self._implied + self._held
         if len(raw) > MAX_HEADER or self._is_unmarked():
             return _answer(self._out), self._lead + self._out.as_text(self._held)
@@ -3549,7 +3552,7 @@ class InHeader:
 
 
 class HeaderAfterCall(InHeader):
-    """Behind a call only a whole message counts, or a further call (rule 10)."""
+    """After a call only a whole message or a further call counts (rule 10)."""
 
     __slots__ = ()
 
@@ -3567,7 +3570,7 @@ class HeaderAfterCall(InHeader):
 
 
 class HeaderInBody(InHeader):
-    """Only a candidate: text of the open message if it does not become a header (rule 4)."""
+    """A candidate: it is text of the open message unless it becomes a header (rule 4)."""
 
     __slots__ = ("_begins", "_open")
 
@@ -3576,7 +3579,7 @@ class HeaderInBody(InHeader):
     ) -> None:
         super().__init__(out, held, lead)
         self._open = message
-        self._begins = lead is not None  # whether it begins as a header does
+        self._begins = lead is not None  # whether it begins like a header
 
     def text(self, text: str) -> Step:
         if not self._begins:
@@ -3626,7 +3629,7 @@ class HeaderInBody(InHeader):
 
 
 class InMessage:
-    """Inside a message: text goes to its body, until a marker tells otherwise."""
+    """Inside a message: text goes to its body until a marker ends it."""
 
     __slots__ = ("_out", "body", "plain")
 
@@ -3661,7 +3664,7 @@ class InMessage:
 
 
 class InStrippedMessage(InMessage):
-    """A message that ends at the words that are left of the next header (rule 7)."""
+    """A message that ends at the words left of the next header (rule 7)."""
 
     __slots__ = ("_tail",)
 
@@ -3688,7 +3691,7 @@ class InStrippedMessage(InMessage):
         return self, ""
 
     def _behind(self, words: str, text: str) -> Step:
-        """The state behind a separator."""
+        """The state after a separator."""
         if words in TO_CALL:  # may be text after all, so this message stays open
             at = words.index("to=")
             header = HeaderInBody(self._out, self, lead=words[:at])
@@ -3748,23 +3751,23 @@ def state_in(out: Output, header: Header, stripped: bool = False) -> State:
 # harmony_core/parser.py
 # HarmonyParser: raw Harmony text in any chunking -> thinking, answer and tool calls.
 #
-# Theory of operation. The lexer cuts the input into plain text and control strings; the
-# states (`states.py`) make events of both. Most text comes inside thinking or answer and
-# has no "<": `feed` makes it a delta at once. What is held is bounded by a marker's
-# length, MAX_HEADER and MAX_ARGUMENTS. The rules are those of harmony.md.
+# Theory of operation. The lexer cuts the input into plain text and control strings. The
+# states (`states.py`) turn both into events. Most text is thinking or answer and has no
+# "<", so `feed` makes it a delta at once. A marker's length, MAX_HEADER and MAX_ARGUMENTS
+# bound what is held. The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _LONGEST_PIECE = 512
-"""Characters read at once: what a state leaves to the next one is copied."""
+"""Longest piece read at once. Bounds copying: each state copies the text that it leaves."""
 
 
 class HarmonyParser:
     """Takes a gpt-oss reply apart in any chunking; never raises, never loses text.
 
-    `tools` are the names that the caller offered: they settle sloppy recipients and
-    `ToolCall.declared`. With `aligned` each `feed` is exactly one delta of a
-    token-aligned server; the attribute may be changed between feeds. Tool calls get the
-    ids `{call_prefix}_1`, `{call_prefix}_2` and so on.
+    `tools` are the names that the caller offered. They resolve sloppy recipients and
+    decide `ToolCall.declared`. With `aligned` each `feed` is exactly one delta of a
+    token-aligned server; it may be changed between feeds. Tool calls get the ids
+    `{call_prefix}_1`, `{call_prefix}_2` and so on.
     """
 
     def __init__(
@@ -3792,7 +3795,7 @@ class HarmonyParser:
 
     @property
     def call_prefix(self) -> str:
-        """What the ids of further calls begin with."""
+        """The prefix for the ids of further calls."""
         return self._out.call_prefix
 
     @call_prefix.setter
@@ -3801,12 +3804,12 @@ class HarmonyParser:
 
     @property
     def over(self) -> bool:
-        """Whether an executable call is all that will come: the host may hang up."""
+        """Whether nothing more follows an executable call: the host may hang up."""
         return self._out.over
 
     @property
     def call_closed(self) -> bool:
-        """Whether the last message was an executable call that `<|call|>` has closed."""
+        """Whether the last message was an executable call that `<|call|>` closed."""
         return self._out.executable and isinstance(self._state, AfterCall)
 
     def feed(self, text: str) -> list[Event]:
@@ -3825,7 +3828,7 @@ class HarmonyParser:
         return self._take_events()
 
     def close(self, finish_reason: FinishReason = "stop") -> list[Event]:
-        """End the reply: flush what is held, settle an open call, then `Finish`."""
+        """End the reply: emit what is held, settle an open call, then `Finish`."""
         if self._closed:
             return []
         self._closed, self._plain = True, None
@@ -3843,7 +3846,7 @@ class HarmonyParser:
         return self._take_events()
 
     def _reread(self, text: str) -> None:
-        """Read what a JSON string without end had swallowed (rule 6)."""
+        """Read what an unclosed JSON string had swallowed (rule 6)."""
         self._out.rereading = True
         self._state, lexer = BetweenMessages(self._out), Lexer()
         self._read_parts(lexer.text(text))
@@ -3876,7 +3879,7 @@ class HarmonyParser:
 def parse(
     text: str, tools: Iterable[str] = (), finish_reason: FinishReason = "stop"
 ) -> Reply:
-    """Take a whole raw reply apart."""
+    """Read a whole raw reply."""
     parser = HarmonyParser(tools)
     return collect([*parser.feed(text), *parser.close(finish_reason)])
 
@@ -3885,21 +3888,21 @@ def parse(
 # harmony_core/dialects.py
 # The content of one reply, delta by delta: its text, and the fields beside it.
 #
-# The text is Harmony, which covers text without any markup, or begins with `<think>` blocks
-# (models other than gpt-oss on servers that do not split them). Behind thinking that the
-# server or such a block told apart, a reply begins anew.
+# The text is Harmony, and text without any markup counts as Harmony. Or it begins with
+# `<think>` blocks: other models write them, and some servers do not split them off. After
+# thinking that came in a field or in such a block, the rest is read like a new reply.
 
 MAX_LEAD: Final = 64
-"""Characters, blanks mostly, that may stand before what shows how a reply is spelled."""
+"""Characters, mostly blanks, that may come before a reply shows how it is spelled."""
 
 _LONGEST_THINK_PIECE: Final = 512
-"""Characters taken at once around `<think>` blocks, which nest the calls that read them."""
+"""Longest piece read per call. Bounds recursion: `<think>` blocks nest the readers' calls."""
 
 _LONGEST_CONTROL: Final = max(map(len, CONTROL_TOKENS))
 _THINK_TAGS: Final = ("<think>", "<thinking>", "<reasoning>")
 
-# LM Studio and Ollama split only the thinking off: what follows it may be Harmony, with
-# its control tokens or without (harmony.md, rule 7).
+# LM Studio and Ollama split off only the thinking. The rest may be Harmony, with or
+# without its control tokens (harmony.md, rule 7).
 _HARMONY_STARTS: Final = (
     "<|",
     "assistantfinal",
@@ -3908,7 +3911,8 @@ _HARMONY_STARTS: Final = (
     "commentary to=",
     "assistantcommentary to=",
 )
-# What such a start may still become; `analysis` needs one more character.
+# Whatever begins one of these may still become such a start; `analysis` needs one more
+# character.
 _UNDECIDED: Final = (
     *_HARMONY_STARTS,
     "analysis.",
@@ -3919,7 +3923,7 @@ _UNDECIDED: Final = (
 
 
 class UntilWord:
-    """Let text pass up to the first of some words; `rest` is what follows that word."""
+    """Lets text pass up to the first of some words; `rest` is the text after that word."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.found = False
@@ -3930,10 +3934,10 @@ class UntilWord:
         self._held = ""  # what could be the start of a word
 
     def feed(self, text: str) -> str:
-        """Return what is certain to stand before any of the words."""
+        """Return the text that certainly stands before any of the words."""
         text = self._held + text
         places = [(at + len(w), at) for w in self._words if (at := text.find(w)) >= 0]
-        if places:  # the word that was complete first counts, in every chunking
+        if places:  # the word that ends first wins, in every chunking
             end, start = min(places)
             self.found, self.rest, self._held = True, text[end:], ""
             return text[:start]
@@ -3943,17 +3947,17 @@ class UntilWord:
         return text.removesuffix(self._held)
 
     def flush(self) -> str:
-        """Return what is held, because nothing that continues it will come."""
+        """Return what is held: no more text will come."""
         held, self._held = self._held, ""
         return held
 
 
 class DeltaReader:
-    """Tell a reply's thinking, answer and calls apart, however they are spelled.
+    """Tells a reply's thinking, answer and calls apart, however they are spelled.
 
-    Fields win over markup: once a call came in a field of its own, text is the answer,
-    markers and all. Behind thinking in a field it is the answer too, unless it begins
-    like Harmony. Never raises.
+    Fields win over markup. Once a call came in a field, all text is the answer, markers
+    included. After thinking in a field, text is the answer too, unless it begins like
+    Harmony. Never raises.
     """
 
     def __init__(self, tools: Iterable[str] = ()) -> None:
@@ -3963,28 +3967,28 @@ class DeltaReader:
         self._native = NativeCalls(self._tools)
         self._parser = self._new_parser()
         self._read = self._read_start
-        self._held = ""  # of the start: what does not tell yet how the reply is spelled
-        self._tags: tuple[str, ...] = _THINK_TAGS  # that may come at the start
-        self._anew = False  # whether the start is one behind thinking
+        self._held = ""  # the start, until it shows how the reply is spelled
+        self._tags: tuple[str, ...] = _THINK_TAGS  # those that may come at the start
+        self._anew = False  # whether the start follows thinking
         self._thinking = UntilWord(())
         self._sink: type[AnswerDelta] | type[ReasoningDelta] = AnswerDelta
-        self._at_edge = False  # whether blanks are dropped: at the edges of `<think>`
+        self._at_edge = False  # at an edge of `<think>`, where blanks are dropped
         self._truncated = False  # whether text was cut or a call in it dropped
         self._aligning = True  # whether token alignment may still be found or lost
-        self._tail = ""  # of the text before the first marker
+        self._tail = ""  # last characters before the first marker
 
     @property
     def over(self) -> bool:
-        """Whether an executable call is all that will come."""
+        """Whether an executable call came, and nothing more will follow it."""
         return self._parser.over
 
     @property
     def call_closed(self) -> bool:
-        """Whether an executable call is closed, and nothing else is open."""
+        """Whether an executable call is closed and nothing else is open."""
         return self._parser.call_closed
 
     def name_calls(self, prefix: str) -> None:
-        """Set what the ids of calls begin with, where the server gave none."""
+        """Set the prefix for the ids of calls that came without one."""
         self._call_prefix = self._parser.call_prefix = prefix
 
     def feed(self, delta: JsonObject) -> list[Event]:
@@ -4003,7 +4007,7 @@ class DeltaReader:
         return events + self._read(text) if text else events
 
     def feed_texts(self, texts: Iterable[str]) -> list[Event]:
-        """Take deltas that bring nothing but their text."""
+        """Take deltas that carry nothing but text."""
         events: list[Event] = []
         for text in texts:
             if text:
@@ -4012,7 +4016,7 @@ class DeltaReader:
         return events
 
     def close(self, reason: FinishReason) -> tuple[list[Event], bool]:
-        """Give out all that is held; also whether text was cut or a call dropped."""
+        """Emit all that is held; also tells whether text was cut or a call dropped."""
         events = self._close_text(reason)
         calls, dropped = self._native.close(reason != "stop", self._call_prefix)
         return [*events, *calls], dropped or self._truncated
@@ -4028,7 +4032,7 @@ class DeltaReader:
         return events
 
     def _begin_anew(self) -> list[Event]:
-        """Wait for the reply behind thinking that came in a field of its own."""
+        """Wait for the reply that follows thinking in a field."""
         if self._read == self._read_start and self._anew and not self._held:
             return []
         events = self._stop_searching_markup()
@@ -4074,7 +4078,7 @@ class DeltaReader:
         return self._decide_start()
 
     def _decide_start(self) -> list[Event]:
-        """Read the start, and all that follows, as Harmony or as an answer in plain text."""
+        """Read the start and all that follows as Harmony, or as an answer in plain text."""
         text, self._held = self._held, ""
         lead = text[:MAX_LEAD].lstrip()
         plain = not (lead.startswith(_HARMONY_STARTS) or label_at_start(lead))
@@ -4094,8 +4098,8 @@ class DeltaReader:
     def _watch_alignment(self, delta: str) -> None:
         """Find out whether each delta is one token (harmony.md, rule 9).
 
-        It is if the first marker is a delta by itself, but for bytes that the server held
-        back before it, until a marker comes with other text in its delta.
+        It is if the first marker fills its delta, except for bytes that the server held
+        back before it. A later marker with other text in its delta ends that.
         """
         text = self._tail + delta
         if ">" in delta and any(token in text for token in CONTROL_TOKENS):
@@ -4114,7 +4118,7 @@ class DeltaReader:
         return events
 
     def _emit(self, text: str) -> list[Event]:
-        """Pass on text of the kind that is due."""
+        """Emit text as the kind that is due now."""
         if self._at_edge:
             text = text.lstrip()
             self._at_edge = not text
@@ -4122,14 +4126,14 @@ class DeltaReader:
 
 
 def _text_in(content: Json) -> str:
-    """A text, or the texts of a list of parts."""
+    """The text of a string, or of a list of parts."""
     if isinstance(content, list):
         return "".join(sent_text(part.get("text")) for part in objects_in(content))
     return sent_text(content)
 
 
 def _reasoning_in(delta: JsonObject) -> str:
-    """The thinking in the first field that has any: vLLM sends the same in two of them."""
+    """The thinking in the first field that has any; vLLM repeats it in a second one."""
     for name in ("reasoning_content", "reasoning"):
         if text := _text_in(delta.get(name)):
             return text
@@ -4142,18 +4146,18 @@ def _reasoning_in(delta: JsonObject) -> str:
 
 # ======================================================================================
 # harmony_core/answer_filter.py
-# What the caller asked of the answer alone: stop words, and JSON with nothing around.
+# What callers ask of the answer: to end at a stop word, or to be bare JSON.
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
-"""Names under which the model calls no tool, but gives the JSON that was asked for."""
+"""The model sometimes calls one of these instead of writing the JSON it was asked for."""
 
 
 class AnswerFilter:
-    """Events on their way to a caller who asked for stop words or for JSON.
+    """Filters events for a caller who asked for stop words or for JSON.
 
-    The answer ends before the first stop word; servers match them in the raw text,
-    thinking included (mlx_server.md, Requests). A JSON answer comes once, at the end,
-    without code fence, and its thinking not at all.
+    The answer ends before its first stop word. Servers do not do that well: they search
+    the raw text, thinking included (mlx_server.md, Requests). A JSON answer comes once,
+    at the end, without a code fence and without the thinking.
     """
 
     def __init__(self, stop: Iterable[str], json_reply: bool) -> None:
@@ -4165,11 +4169,11 @@ class AnswerFilter:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop word came: whatever follows is nothing."""
+        """Whether a stop word came; everything after it is dropped."""
         return self._stop.found
 
     def apply(self, events: Iterable[Event]) -> list[Event]:
-        """Return what of these events the caller gets now."""
+        """Return the part of these events that the caller gets now."""
         kept: list[Event] = []
         for event in events:
             if self.stopped:
@@ -4177,7 +4181,7 @@ class AnswerFilter:
             if isinstance(event, AnswerDelta):
                 kept += self._show(self._stop.feed(event.text))
                 continue
-            kept += self._show(self._stop.flush())  # no stop word reaches across a call
+            kept += self._show(self._stop.flush())  # a stop word cannot span a call
             if isinstance(event, ToolCall) and not event.declared:
                 self._note_json_call(event)
             if self._json is None or not isinstance(event, ReasoningDelta):
@@ -4189,9 +4193,9 @@ class AnswerFilter:
     def close(
         self, events: Iterable[Event], called: bool, cut: bool = False
     ) -> list[Event]:
-        """Return what of the last events the caller gets, and what was held.
+        """Return the caller's part of the last events, and what was held.
 
-        `called`: a call that may be executed went by, which can stand for the JSON.
+        `called`: an executable call came before; it may stand in for the JSON.
         `cut`: the reply did not end by itself, so its JSON is not mended.
         """
         kept = self.apply(events) + self._show(self._stop.flush())
@@ -4214,7 +4218,7 @@ class AnswerFilter:
 
 
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
-    """The JSON that an answer holds, mended unless it was cut; and whether it is JSON."""
+    """The JSON in an answer, mended unless it was cut; and whether it is valid."""
     answer = answer.strip()
     if not cut:
         mended = mend_json(answer, closed=True)
@@ -4228,24 +4232,24 @@ def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
 
 # ======================================================================================
 # harmony_core/record_template.py
-# Records of a stream that differ from an earlier one in nothing but their text.
+# Reads records of a stream that differ from an earlier one only in their text.
 #
-# A server sends hundreds of records that are alike up to the text of the delta, and parsing
-# their JSON costs more than all the rest of reading them. So the bytes before and behind
-# the text are learned from one record; in the next ones they are compared, no more.
+# A server sends hundreds of records that are alike except for the text of the delta, and
+# parsing their JSON costs more than all the rest. So the bytes before and after the text
+# are learned from one record, and in the next ones they are only compared.
 #
-# That is safe, as JSON is read from left to right. A probe put in the place of the text
-# must come out as the text of the delta, and nothing else may change. So any other body of
-# a JSON string would come out there too. What is no such body is left to the JSON parser.
+# That is safe because JSON is read from left to right. A probe in the place of the text
+# must come out as the text of the delta, and nothing else may change. Then any other body
+# of a JSON string comes out there too. Everything else is left to the JSON parser.
 
 MAX_TEMPLATE: Final = 1024
-"""Bytes of a record that is taken as a template."""
+"""Longest record, in bytes, that becomes a template."""
 
 MAX_UNUSED_TEMPLATES: Final = 8
-"""Templates in a row that fit no record, after which no more are learned."""
+"""After so many templates in a row that fit no record, no more are learned."""
 
 _WINDOW: Final = 8192
-"""Bytes that are looked through at once, as they may be looked through in vain."""
+"""Bytes that are searched at once, since the search may be in vain."""
 
 _TEXT_FIELDS: Final = ("content", "reasoning", "reasoning_content")
 _TEXT_PLACE: Final = rb'"%b"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
@@ -4254,19 +4258,19 @@ _STRICT_JSON: Final = json.JSONDecoder()
 
 
 class RecordTemplate:
-    """Reads the text of records like an earlier one; `field` names its place in the delta.
+    """Reads the text of records like an earlier one; `field` is the text's name in the delta.
 
-    A record is taken as it is on the wire: `data: `, JSON and a blank line.
+    A record is read as it is on the wire: `data: `, JSON and a blank line.
     """
 
     def __init__(self) -> None:
         self.field = ""
-        self._before = self._behind = b""  # of the text; empty: none was learned yet
-        self._between = b""  # two texts
+        self._before = self._behind = b""  # bytes around the text; empty until learned
+        self._between = b""  # bytes between two texts
         self._unused = 0
 
     def texts_at(self, data: bytes, at: int) -> tuple[list[str], int]:
-        """The texts of whole records there that fit, and where the last of them ends."""
+        """The texts of the fitting whole records from `at` on, and where the last one ends."""
         start = at + len(self._before)
         if not self._before or not data.startswith(self._before, at):
             return [], at
@@ -4295,12 +4299,12 @@ class RecordTemplate:
         return texts, at
 
     def next_start(self, data: bytes, at: int) -> int:
-        """Where the next record may begin that fits; the end, if none does."""
+        """Where the next fitting record may begin; the end if there is none."""
         found = data.find(b"\n\n" + self._before, at) if self._before else -1
         return found + 2 if found >= 0 else len(data)
 
     def learn(self, record: bytes, chunk: JsonObject) -> None:
-        """Take a record without line breaks, and what JSON makes of it, as the template."""
+        """Make a record without line breaks the template; `chunk` is its JSON."""
         field, text = _only_text(chunk)
         if not text or len(record) > MAX_TEMPLATE or b"\n" in record:
             return
@@ -4316,10 +4320,10 @@ class RecordTemplate:
 
 
 def _strings_in(bodies: list[bytes]) -> list[str] | None:
-    """The bodies as JSON reads them between quotes; None if not all are one string each.
+    """The bodies as JSON reads them between quotes; None unless each is one string.
 
-    They are read in one go. Where none of several holds a quote, all quotes but an escaped
-    one are ours, and then those behind it would not add up.
+    They are read in one go. Several bodies may hold no quote, so all quotes are ours. If
+    a body ends in a backslash it escapes one of ours, and the rest does not add up.
     """
     joined = b'","'.join(bodies)
     if len(bodies) > 1 and joined.count(b'"') != 2 * len(bodies) - 2:
@@ -4336,7 +4340,7 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 
 
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
-    """The field and the text of a chunk that brings nothing else; empty for others."""
+    """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
     if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
         return "", ""
@@ -4370,7 +4374,7 @@ MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
 
 MAX_EVENT_LINES: Final = 1024
-"""Lines of one event's data. It bounds the work that a single blank line can bring."""
+"""Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -4387,15 +4391,15 @@ SseField: TypeAlias = bytes | SseComment
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    A line ends with LF, CR LF or CR alone. Unlike in a browser, `close` gives the event
-    whose blank line never came, and the names of events are skipped. A field `error: …`
+    A line ends with LF, CR LF or CR alone. Unlike a browser, this skips the names of
+    events, and `close` returns the event whose blank line never came. A field `error: …`
     (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
     of more than `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
-        self.too_long = False  # a line or an event was: nothing follows any more
-        self._line = bytearray()  # the line that is not complete yet
+        self.too_long = False  # a line or an event was too long: nothing follows
+        self._line = bytearray()  # the unfinished line
         self._data: list[bytes] = []  # this event's lines of data
         self._size = 0  # their bytes
         self._behind_cr = False  # an LF that comes now belongs to the CR before it
@@ -4435,7 +4439,7 @@ class SseDecoder:
         return fields
 
     def close(self) -> list[SseField]:
-        """Return what the end completes: a line or an event that is still open."""
+        """Return what the end completes: an open line or event."""
         return list(self._fields([bytes(self._line), b""]))
 
     def _with_line_feeds(self, data: bytes) -> bytes:
@@ -4478,16 +4482,16 @@ class SseDecoder:
 
 # ======================================================================================
 # harmony_core/chat.py
-# The answer to a chat request: raw bytes of whatever the server sent, as events.
+# ChatStream: the raw bytes of a server's reply -> events.
 
 MAX_BODY: Final = 16 * 1024 * 1024
-"""Bytes of an answer that is no stream; what is longer is not read to its end."""
+"""Most bytes that are read of an answer that is not a stream."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
 
 MAX_COUNT: Final = 10**12
-"""Tokens that a server may count; what is more is no count."""
+"""Most tokens that a server may count; a larger number is ignored."""
 
 # An event stream begins with a field name or a colon; JSON and HTML with one of these.
 _BODY_STARTS: Final = (b"{", b"[", b"<")
@@ -4496,11 +4500,11 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
-# Some servers leave control characters in strings as they are.
+# Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
 _TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
-# Servers' own words for an end; any other word is an ordinary `stop`.
+# Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
     "length": "length",
     "max_tokens": "length",
@@ -4511,19 +4515,20 @@ _REASONS: Final[dict[str, FinishReason]] = {
 
 
 class ChatStream:
-    """Take the body of a reply as bytes cut anywhere and return events; never raises.
+    """Turns the body of a reply, cut anywhere, into events. Never raises.
 
-    Understands the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
-    SGLang, and a whole JSON completion. Errors, HTML and cut streams are a `Finish` of
-    their own kind. The last event is the only `Finish`; it waits for the usage and the
-    end mark, as some servers send a finish reason with every chunk.
+    It reads the event streams of mlx_lm.server, LM Studio, llama.cpp, Ollama, vLLM and
+    SGLang, and whole JSON completions. Errors, HTML and cut streams end in a `Finish`
+    that names them. `Finish` comes once, as the last event. It waits for the usage and
+    the end mark, because some servers send a finish reason with every chunk.
 
-    With a `call_prefix` all calls get the ids `{call_prefix}_1`, `{call_prefix}_2` and so
-    on: a new one for each reply makes them unique in a conversation. Without one the ids
-    that the server sent are kept.
+    `tools` are the offered names. `stop` lists words that end the answer; `json_reply`
+    asks for bare JSON. With a `call_prefix` the calls get the ids `{call_prefix}_1`,
+    `{call_prefix}_2` and so on; a new prefix for each reply makes them unique in a
+    conversation. Without one the server's ids are kept.
 
-    `finished` tells that nothing more will come and the connection should be closed, which
-    ends the generation where a stop word did.
+    Once `finished` is true nothing more comes. Close the connection then: after a stop
+    word that ends the generation.
     """
 
     def __init__(
@@ -4544,11 +4549,11 @@ class ChatStream:
         self._template = RecordTemplate()
         self._between_events = True
         self._is_stream = False  # whether an event or a comment came
-        self._head = bytearray()  # what came before that
+        self._head = bytearray()  # the bytes before that
         self._named = False
-        self._unread = ""  # data in plain words: an error, if the reply does not end
+        self._unread = ""  # plain words sent as data: an error if no end follows
         self._usage: Json = None
-        self._called = False  # a call that a host may run was given out
+        self._called = False  # an executable call was emitted
         self._reason: FinishReason | None = None  # the last one, if no text followed it
 
     @property
@@ -4560,9 +4565,8 @@ class ChatStream:
     def whole(self) -> bool:
         """Whether the reply is whole even if nothing more comes.
 
-        It is behind a finish reason, and behind a call that `<|call|>` has closed. If the
-        server falls silent then or the connection breaks, that is no failure: `close`
-        gives the proper `Finish`.
+        True after a finish reason, and after a call that `<|call|>` closed. A silence or
+        a broken connection is no failure then: `close` gives the proper `Finish`.
         """
         return self.finished or self._reason is not None or self._content.call_closed
 
@@ -4592,7 +4596,7 @@ class ChatStream:
         return events
 
     def close(self) -> list[Event]:
-        """End the reply: nothing is held back any longer, and its `Finish` comes."""
+        """End the reply: emit what is held, then its `Finish`."""
         if self.finished:
             return []
         events = self._take_fields(self._sse.close())
@@ -4630,7 +4634,7 @@ class ChatStream:
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
-        """Take the texts of records that bring nothing else."""
+        """Take the texts of records that carry nothing else."""
         if self._reason and any(texts):
             self._reason = None
         field = self._template.field
@@ -4666,7 +4670,7 @@ class ChatStream:
             if line == "[DONE]":
                 events += self._finish("stop")
             elif line.startswith("{"):
-                if line != text and line.endswith("}"):  # else it is known to be cut
+                if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
             elif not line.startswith("["):
                 self._unread = line
@@ -4701,7 +4705,7 @@ class ChatStream:
             self._content.name_calls(f"call_{reply_id}")
 
     def _give(self, events: list[Event]) -> list[Event]:
-        """What of these events the caller gets; ends the reply at a stop word or a call."""
+        """Return the caller's events; ends the reply at a stop word or a call."""
         for event in events:
             if isinstance(event, ToolCall):
                 events = self._with_ids(events)
@@ -4723,7 +4727,7 @@ class ChatStream:
         ]
 
     def _finish(self, reason: FinishReason, detail: str = "") -> list[Event]:
-        """Give out all that is held, and the `Finish`: a reason that came before counts."""
+        """Emit what is held, then the `Finish`. A finish reason that came earlier wins."""
         if self.finished:
             return []
         self.finished = True
@@ -4745,7 +4749,7 @@ class ChatStream:
 
 
 def _first_of(choices: Json) -> JsonObject | None:
-    """The only choice, since no more than one is ever asked for."""
+    """The first choice: no request asks for more."""
     first = as_list(choices)[:1]
     return first[0] if first and isinstance(first[0], dict) else None
 
@@ -4774,18 +4778,18 @@ def _error_words(frame: JsonObject) -> str:
 
 # ======================================================================================
 # harmony_core/reply_markup.py
-# What an assistant said, taken apart, in whatever markup a host or a client keeps it.
+# Takes apart what an assistant said, in whatever markup a host or a client keeps it.
 #
-# Understood are raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open
-# WebUI's `<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must
-# survive: what stands in Markdown code or in the middle of a sentence is text, and a text is Harmony only if
-# it begins so. The patterns are linear: no two quantifiers compete for the same text.
+# It reads raw and stripped Harmony, `<think>` and `<thinking>` (with attributes, in any case) and Open WebUI's
+# `<details type="reasoning">` and `<details type="tool_calls">`. An answer *about* markup must survive: markup
+# in Markdown code or in the middle of a sentence is text, and a text is Harmony only if it begins like it. The
+# patterns are linear: no two quantifiers compete for the same text.
 
 WORD_JOINER = "\u2060"
-"""Invisible, no place for a line break, and kept by normalizers: parts what is no markup."""
+"""Breaks up what only looks like markup. It is invisible, allows no line break and survives normalizers."""
 
 _MAX_LAYERS = 4
-"""How often an answer is taken apart before what still looks like markup is declared text."""
+"""How often an answer is taken apart before the markup that is left counts as text."""
 
 # A fenced block, or a code span within a line.
 _CODE = re.compile(
@@ -4825,7 +4829,7 @@ _STORED_CALL = re.compile(
 )
 _ATTRIBUTE = re.compile(r"""\s([a-z_]++)=(?:"([^"]*+)"|'([^']*+)')""", re.IGNORECASE)
 
-# How a raw reply begins. A marker with a blank behind it is one that a sentence names.
+# How a raw reply begins. If a blank follows a marker, a sentence merely names the marker.
 _RAW_START = re.compile(
     r"""
       \s*+ (?:
@@ -4842,7 +4846,7 @@ _RAW_START = re.compile(
 
 
 def begins_as_harmony(text: str) -> bool:
-    """Whether this is a raw reply: one that only quotes Harmony further on is none."""
+    """Whether this is a raw reply, and not a text that quotes Harmony further on."""
     return _RAW_START.match(text) is not None
 
 
@@ -4850,8 +4854,8 @@ def begins_as_harmony(text: str) -> bool:
 class StoredCall:
     """A tool call that a host keeps within an answer, and the part of the answer before it.
 
-    `result` is None where the host stored none. Arguments and result are as they were before the host
-    encoded them, or the text itself where that is no JSON.
+    `result` is None if the host stored none. Arguments and result are decoded to what the host had encoded;
+    they stay text if that was not JSON.
     """
 
     before: str
@@ -4862,9 +4866,9 @@ class StoredCall:
 
 
 def stored_calls(text: str) -> tuple[list[StoredCall], str]:
-    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text behind them.
+    """Split an answer at Open WebUI's `<details type="tool_calls">`: the calls, and the text after them.
 
-    A block without a name stays text, and so does one that nothing closes.
+    A block without a name or without an end stays text.
     """
     calls: list[StoredCall] = []
     end = 0
@@ -4906,8 +4910,8 @@ def _decoded(text: str) -> Json:
 def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
     """Split what an assistant said into answer, thoughts and calls.
 
-    The answer keeps its exact text, but for markup and for line breaks at its start. Taking it apart again
-    finds nothing: as removing markup can bring other markup together, this goes on until nothing changes.
+    The answer keeps its exact text, except for markup and for line breaks at its start. Splitting it again
+    finds nothing. Removing markup can create new markup, so this repeats until nothing changes.
     """
     thoughts: list[str] = []
     calls: list[ToolCall] = []
@@ -4926,7 +4930,7 @@ def split_reply(text: str) -> tuple[str, list[str], list[ToolCall]]:
 
 
 def _without_terminator(text: str) -> str:
-    """Drop the terminator of a bare answer. One behind a blank is a word of the last sentence."""
+    """Drop the terminator of a bare answer. After a blank it is a word of the last sentence."""
     said = text.rstrip()
     for token in TERMINATORS:
         before = said.removesuffix(token)
@@ -4938,8 +4942,8 @@ def _without_terminator(text: str) -> str:
 def _without_thoughts(text: str, thoughts: list[str]) -> str:
     """Move thinking blocks from `text` to `thoughts`.
 
-    A closing tag alone ends thinking that the server's template opened: all since the last block. A tag
-    that nothing closes is thinking that was cut off. Both are words where text stands on either side.
+    A closing tag alone ends thinking that the server's template opened: everything since the last block. A
+    tag that is never closed begins thinking that was cut off. With text on either side both are just words.
     """
     if not _ANY_TAG.search(text):
         return text
@@ -4956,7 +4960,7 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
         elif block["closed"] and not follows_a_block and _is_quoted(block):
             continue
         elif not (block["closed"] or _is_cut_off(block)):
-            words += 1  # took along all that follows: look there again, within bounds
+            words += 1  # it took all that follows: search there again, within bounds
             at = block.start("thought") if words <= _MAX_LAYERS else at
             continue
         elif block["tag"].lower() == "details":
@@ -4968,14 +4972,14 @@ def _without_thoughts(text: str, thoughts: list[str]) -> str:
 
 
 def _is_cut_off(block: re.Match[str]) -> bool:
-    next_character = block["thought"][:1]  # none at the end of the text
+    next_character = block["thought"][:1]  # "" at the end of the text
     return block["line_start"] is not None or next_character in "\r\n"
 
 
 def _is_quoted(block: re.Match[str]) -> bool:
     """Whether a pair of tags is part of a sentence: one line, with text before and behind.
 
-    A letter right behind the pair begins the answer, but in scripts that write no blanks.
+    A letter right after the pair begins the answer, except in scripts without blanks between words.
     """
     if block["line_start"] is not None or "\n" in block["thought"]:
         return False
@@ -4992,18 +4996,18 @@ def _is_quoted(block: re.Match[str]) -> bool:
 #
 # The template raises on what it does not expect (mlx_server.md, "The gpt-oss chat template", rules 1 to 9),
 # so one bad message in the past ends a conversation for good. Each message is read by itself, calls are
-# paired with results, and what is left is written in the one form that works. Not obvious are:
+# paired with results, and the rest is written in the one form that works. These choices are not obvious:
 #
-# - The template renders one call per message and puts a result under the name of the last call, so each
-#   call is sent alone, its result right behind it. A call without a result gets `NO_RESULT`: a model that
-#   sees a call dangle invents what came of it. A result without a call gets an invented one: so it stays a
-#   tool's word, where as a user's it would be obeyed.
-# - An answer without visible text is dropped: it teaches to answer nothing. User messages in a row stay
-#   apart: the template takes them.
-# - The template closes every answer. One at the end is what a host sends to have it continued, so a short
-#   user message asks for that.
-# - A message becomes the same whatever follows it, apart from later system messages, from results and from
-#   thinking, which goes when its loop ends. So the server's prompt cache stays warm.
+# - The template renders one call per message and puts a result under the name of the last call. So each
+#   call is sent alone, with its result right after it.
+# - A call without a result gets `NO_RESULT`: a model that sees a call dangle invents the result.
+# - A result without a call gets a made-up call; sent as a user message the model would obey it.
+# - An answer without visible text is dropped: it teaches the model to answer nothing. User messages in a
+#   row stay apart: the template takes them.
+# - The template closes every answer. A host that sends an answer last wants it continued, so a short user
+#   message asks for that.
+# - A message is written the same whatever follows it, so the server's prompt cache stays warm. Exceptions
+#   are later system messages, results, and thinking, which is dropped when its loop ends.
 # A rule that is named by its number alone is one of mlx_server.md.
 
 NO_RESULT = "No result was returned."
@@ -5015,7 +5019,7 @@ CONTINUE = (
 )
 
 _THOUGHT_FIELDS = ("thinking", "reasoning_content", "reasoning", "reasoning_details")
-_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template writes it itself
+_NAMESPACE = re.compile(r"^(?:functions\.)+")  # the template adds it
 
 # Any spelling of a special token, not only Harmony's seven: the tokenizer also holds <|endoftext|>,
 # <|startoftext|>, <|endofprompt|> and <|reserved_200013|>, and other models have their own.
@@ -5033,7 +5037,7 @@ class PastCall:
 
 @dataclass(slots=True)
 class PastMessage:
-    """A message of the past, its texts defused; that of a tool holds the call that it must be for."""
+    """A message of the past, its texts defused. A tool's message holds the call that it answers."""
 
     role: str
     text: str
@@ -5048,10 +5052,10 @@ CallsById = dict[str, PastCall]
 def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
     """Turn OpenAI message dicts into ones that the gpt-oss chat template accepts and renders as meant.
 
-    Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is left
-    only on tool calls behind the last user message that no answer has followed yet, as `thinking`. Behind an
-    answer at the end, `CONTINUE` asks for the rest of it. Nothing in is nothing out; where none of the
-    messages is worth sending, one empty user message is left.
+    Pure, deterministic, idempotent and linear; never raises, whatever is in the list. Thinking is kept only
+    on tool calls of the unfinished turn (after the last user message, before any answer), as `thinking`.
+    After an answer at the end, `CONTINUE` asks for the rest of it. An empty list stays empty. If no message
+    is worth sending, one empty user message is left.
     """
     past = [*chain.from_iterable(map(_read_message, objects_in([*messages])))]
     cleaned: list[JsonObject] = []
@@ -5071,10 +5075,10 @@ def clean_history(messages: Sequence[Json]) -> list[JsonObject]:
 
 
 def defuse(text: str) -> str:
-    """Make control tokens in text for the prompt harmless; a reader sees no difference (rule 9).
+    """Make control tokens harmless in text for the prompt; a reader sees no difference (rule 9).
 
-    An invisible character parts `<` from `|`, so that the tokenizer finds no token. Lone surrogates, which
-    no tokenizer takes, become U+FFFD. Idempotent.
+    An invisible character between `<` and `|` keeps the tokenizer from finding a token. Lone surrogates,
+    which no tokenizer takes, become U+FFFD. Idempotent.
     """
     try:
         text.encode()
@@ -5084,7 +5088,7 @@ def defuse(text: str) -> str:
 
 
 def _read_message(message: JsonObject) -> list[PastMessage]:
-    """Read one message; roles that nobody knows are the user's, so that their text is not lost."""
+    """Read one message. Messages of unknown roles become the user's, so their text is not lost."""
     role = message.get("role")
     if role == "assistant":
         return _read_assistant(message)
@@ -5097,7 +5101,7 @@ def _read_message(message: JsonObject) -> list[PastMessage]:
 
 
 def _read_assistant(message: JsonObject) -> list[PastMessage]:
-    """The answer, and before it the tool calls that a host keeps in its text, each with what led to it."""
+    """The answer, preceded by the tool calls that a host keeps in its text and by what led to each."""
     content = message.get("content")
     stored, text = stored_calls(_text_of(content))
     answer, thoughts, spoken = split_reply(text)
@@ -5126,7 +5130,7 @@ def _read_stored_call(stored: StoredCall) -> PastMessage:
 def _assistant(
     answer: str, thoughts: Iterable[str], calls: Sequence[PastCall]
 ) -> PastMessage:
-    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts send one twice
+    distinct = dict.fromkeys(map(str.strip, thoughts))  # hosts may send one twice
     thought = "\n\n".join(filter(None, distinct))
     answer = answer if answer.strip() else ""
     return PastMessage("assistant", defuse(answer), defuse(thought), calls)
@@ -5140,9 +5144,9 @@ def _read_call(call_id: Json, function: Json) -> PastCall:
 
 
 def _arguments(value: Json) -> str:
-    """A JSON object as text (rule 6), as it came where it is one; anything else is wrapped as `input`.
+    """A JSON object as text (rule 6): unchanged if it is one; anything else is wrapped as `input`.
 
-    A server parses this text before it renders it, so a control token can hide behind `\\u003c`: such
+    A server parses this text before it renders it, so a control token can hide behind `\\u003c`. Such
     arguments are written anew.
     """
     text = _text_of(value).strip() or "{}"
@@ -5159,7 +5163,7 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON; `instead` stands for a part without text, as an image."""
+    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
@@ -5177,7 +5181,7 @@ def _part_text(part: Json, instead: str) -> str:
 
 
 def _json_or_nothing(value: Json) -> str:
-    """The value as JSON; "" where it has none, because it is nested too deeply or is no JSON at all."""
+    """The value as JSON; "" if it is nested too deeply or is not JSON at all."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -5185,9 +5189,9 @@ def _json_or_nothing(value: Json) -> str:
 
 
 def _with_results(past: Iterable[PastMessage]) -> list[PastMessage]:
-    """What is worth sending, each message with the results right behind it; the first is a stand-in."""
+    """The messages worth sending, each with its results; the first one is a stand-in for early results."""
     spoken = [PastMessage("assistant", "")]
-    callers: dict[str, PastMessage] = {}  # of the calls since somebody spoke, by id
+    callers: dict[str, PastMessage] = {}  # by id of a call since somebody spoke
     for message in past:
         if message.role == "tool":
             callers.get(message.calls[0].id, spoken[-1]).results.append(message)
@@ -5206,8 +5210,8 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
             cleaned.append({"role": message.role, **said})
         said = {"content": ""}
     elif message.thought:
-        # The template takes a preamble or a thought, and renders either as analysis (rule 3). As a message
-        # of its own the preamble would look like a final answer, which ends the turn.
+        # The template takes a preamble or a thought, not both, and renders either as analysis (rule 3). In a
+        # separate message the preamble would look like a final answer, which ends the turn.
         thinking = f"{message.thought}\n\n{message.text}".strip()
         said = {"content": "", "thinking": thinking}
     for call, result in _pair(message, known):
@@ -5219,7 +5223,7 @@ def _write(cleaned: list[JsonObject], message: PastMessage, known: CallsById) ->
 
 
 def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, str]]:
-    """Each call with its result: by id, else in order. A result that is left over brings a call along."""
+    """Each call with its result, matched by id, else in order. A leftover result gets a call."""
     known.update((call.id, call) for call in message.calls if call.id)
     waiting: defaultdict[str, deque[PastMessage]] = defaultdict(deque)
     for result in message.results:
@@ -5235,10 +5239,10 @@ def _pair(message: PastMessage, known: CallsById) -> Iterator[tuple[PastCall, st
 
 # ======================================================================================
 # harmony_core/tools.py
-# Tools in the shape that the chat template bears, and OpenAI's `tool_choice`.
+# Tools in a shape that the chat template takes, and OpenAI's `tool_choice`.
 #
-# The template reads a tool's JSON schema as it comes and adds texts to what it finds: a `required` that is
-# true, or a description that is a list, ends the request. What it reads gets the type that it expects.
+# The template reads a tool's JSON schema as it comes and joins texts to it. A `required` that is true, or a
+# description that is a list, ends the request. So everything that it reads gets the type that it expects.
 
 TOOL_REQUIRED: Final = (
     "Your next message must call one of the functions. Do not answer it with text."
@@ -5246,7 +5250,7 @@ TOOL_REQUIRED: Final = (
 
 
 def function_of(tool: Json) -> JsonObject:
-    """The function of an OpenAI tool object, or a bare one; empty for anything else."""
+    """The function of an OpenAI tool object, or a bare function; empty for anything else."""
     tool = as_object(tool)
     function = as_object(tool.get("function", tool))
     name = function.get("name")
@@ -5254,7 +5258,7 @@ def function_of(tool: Json) -> JsonObject:
 
 
 def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
-    """The tools that a `tool_choice` leaves: none, the one that it names, or all of them."""
+    """The tools that a `tool_choice` leaves: none, the named one, or all."""
     if choice == "none":
         return []
     wanted = function_of(choice).get("name")
@@ -5265,13 +5269,13 @@ def offered_tools(tools: Sequence[Json], choice: Json) -> list[Json]:
 
 
 def tool_section(tools: Sequence[Json], choice: Json) -> str:
-    """A sentence for the instructions where a `tool_choice` wants a call, or ""."""
+    """A sentence for the instructions if a `tool_choice` demands a call, else ""."""
     wants_a_call = choice == "required" or bool(function_of(choice))
     return TOOL_REQUIRED if wants_a_call and any(map(function_of, tools)) else ""
 
 
 def sendable_tool(tool: Json) -> JsonObject:
-    """The tool with what the template reads and nothing else; empty for anything but a tool."""
+    """The tool with only what the template reads; empty for anything but a tool."""
     function = as_object(sendable(function_of(tool)))
     if not function:
         return {}
@@ -5286,7 +5290,7 @@ def sendable_tool(tool: Json) -> JsonObject:
 
 
 def _schema(schema: Json) -> JsonObject:
-    """The schema; what the template reads of it has the type that it expects, or is left out."""
+    """The schema; what the template reads in it has the expected type, or is left out."""
     given = as_object(schema)
     written: JsonObject = {}
     for name, part in given.items():
@@ -5340,7 +5344,7 @@ _READ_BY_TEMPLATE: Final[Mapping[str, Callable[[Json], Json]]] = {
 
 
 def sendable(value: Json) -> Json:
-    """The value without nulls, control tokens, and what a server cannot read as JSON."""
+    """The value without nulls, without control tokens, and without what a server cannot read as JSON."""
     return _sendable(fitting_json(value))
 
 
@@ -5359,16 +5363,16 @@ def _sendable(value: Json) -> Json:
 # harmony_core/problems.py
 # The table of everything that can go wrong with a server: what happened, and what to do next.
 #
-# A row is named by its kind, or by a kind and the host that it is for ("refused/localhost"). It holds the stage
-# at which the exchange failed, two sentences in English and the same in Japanese, with blanks (`{url}`,
-# `{model}`, …) that `diagnosis.py` fills in. Some kinds have several rows, each for one case or host.
+# A row is named by its kind, or by its kind and a host or a case ("refused/localhost"). It holds the stage at
+# which the exchange failed, two sentences in English, and the same two in Japanese. `diagnosis.py` fills in
+# their blanks (`{url}`, `{model}`, …).
 
 Language = Literal["en", "ja"]
 Stage = Literal[
     "connection",  # nothing answers
     "authorization",  # the API key is missing or wrong
     "request",  # something answers, and says no
-    "model",  # the server has no such model, or its mlx-lm is not fit for it
+    "model",  # the server has no such model, or its mlx-lm cannot run it
     "generation",  # the connection or the generation broke off
     "reply",  # a complete reply without an answer
 ]
@@ -5402,7 +5406,7 @@ def problem_of(
 ) -> Problem:
     """The problem that a row of the table describes, with its blanks filled in.
 
-    `ja` holds those that read otherwise in Japanese.
+    `ja` holds the values that differ in Japanese.
     """
     row, kind = PROBLEMS[name], name.partition("/")[0]
     japanese = row.ja.format(**{**blanks, **(ja or {})})
@@ -5475,7 +5479,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The web proxy of this machine did not connect to {url}. Check HTTP_PROXY and NO_PROXY, or switch the use of proxies off.",
         "このマシンの Web プロキシが {url} に接続できませんでした。HTTP_PROXY と NO_PROXY を確かめるか、プロキシの使用をやめてください。",
     ),
-    # never sent, but what helps is the same as for `unauthorized`: the right key
+    # nothing is sent, but the cure is that of `unauthorized`: the right key
     "bad_key": ProblemRow(
         "authorization",
         "The API key holds characters that cannot be sent. Paste it again, without anything around it.",
@@ -5675,7 +5679,7 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
 
 # ======================================================================================
 # harmony_core/failures.py
-# How an exchange with a server can fail, in the terms that every HTTP client has.
+# How an exchange with a server can fail, in the terms of any HTTP client.
 
 Phase = Literal["connect", "headers", "status", "first_byte", "idle", "stream"]
 Cause = Literal[
@@ -5700,10 +5704,10 @@ Cause = Literal[
 class Timeouts:
     """Limits in seconds.
 
-    `first_byte` is the longest silence until the body of the reply begins (loading a model, waiting behind
-    other requests); `idle` is the longest silence after that, where keepalive comments count as life.
-    `short_answer` is the most for the whole of an error's body or a list of models (for the latter
-    mlx_lm.server looks through its whole cache), however it trickles.
+    `first_byte` is the longest silence before the body of the reply begins: the server may load a model or
+    answer other requests first. `idle` is the longest silence after that; keepalive comments count as life.
+    `short_answer` limits the whole body of an error or of a list of models, even if it trickles (for a list
+    mlx_lm.server searches its whole cache).
     """
 
     connect: float = 5.0
@@ -5712,7 +5716,7 @@ class Timeouts:
     short_answer: float = 30.0
 
     def limit(self, phase: Phase) -> float:
-        """The limit that holds in a phase."""
+        """The limit in a phase."""
         return {"connect": self.connect, "idle": self.idle}.get(phase, self.first_byte)
 
 
@@ -5720,17 +5724,17 @@ class Timeouts:
 class Failure:
     """What is known of an exchange that brought no reply.
 
-    `phase` tells how far it came: "connect", which needs a `cause`; "headers", before a status line;
-    "status", one that is not 200; "first_byte", before the body; "idle", a silence, and "stream", a break
-    in the body. `cause` "timeout" tells a silence, of `seconds`, from an end, and "limit" the end of
-    what the caller allows for the whole exchange. `models` are the ids of GET
-    /v1/models, None where nobody asked or nothing came.
+    `phase` tells how far it came: "connect" (needs a `cause`), "headers" (no status line came), "status" (it
+    is not 200), "first_byte" (no body came), "idle" (a silence in the body) or "stream" (a break in it).
+    `cause="timeout"`: nothing came for `seconds`. `cause="limit"`: the caller's time for the whole exchange
+    ran out. Without a cause the connection was closed. `models` are the ids of GET /v1/models; None if nobody
+    asked or nothing came.
     """
 
     phase: Phase
     base_url: str = field(
         repr=False
-    )  # may hold a password, as the next may repeat a key
+    )  # may hold a password; the body below may repeat a key
     cause: Cause = ""
     status: int = 0
     body: str = field(default="", repr=False)
@@ -5741,7 +5745,7 @@ class Failure:
 
 
 class ServerError(Exception):
-    """An exchange failed; `problem` says what happened and what to do. Holds no key and chains nothing."""
+    """An exchange failed; `problem` says why and what to do. Holds no key and chains no other exception."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text())
@@ -5750,18 +5754,18 @@ class ServerError(Exception):
 
 # ======================================================================================
 # harmony_core/server_words.py
-# What servers, proxies and TLS libraries say when they refuse, and the row of the table that it means.
+# What servers, proxies and TLS libraries say when they refuse, and which row of the table that means.
 #
-# Read in the sources of the servers, or taken from public reports; `tests/corpus/server_words.json` holds
-# an example of each.
+# The words are from the sources of the servers, or from public reports. `tests/corpus/server_words.json`
+# holds an example of each.
 
-# The status alone decides: whatever the body says, this is what helps.
+# The status alone decides, whatever the body says.
 ROW_OF_SURE_STATUS: Final[Mapping[int, str]] = {
     429: "rate_limited",
     **dict.fromkeys(range(300, 400), "redirect"),
     **dict.fromkeys((401, 403, 407), "unauthorized"),
 }
-# The status decides where the body does not say more.
+# The status decides unless the body says more.
 ROW_OF_STATUS: Final[Mapping[int, str]] = {
     413: "too_large",
     **dict.fromkeys((405, 501), "wrong_server"),
@@ -5799,7 +5803,7 @@ ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "model_not_loaded": r"model type \S+ not supported|no safetensors found|config\.json"
     "|failed to load model|error loading model",
 }
-# What OpenSSL and `requests` say of a handshake that failed.
+# What OpenSSL and `requests` say about a failed handshake.
 CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
     "tls/http_only": "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL"
     "|record layer failure|PACKET_LENGTH_TOO_LONG",
@@ -5807,7 +5811,7 @@ CAUSE_OF_TLS_WORDS: Final[Mapping[Cause, str]] = {
     "|CA certificate bundle|NO_START_LINE|BAD_BASE64",
     "tls/certificate": "CERTIFICATE_VERIFY_FAILED|match certificate|doesn't match",
 }
-# What a server that speaks TLS answers to plain http: words, or a TLS alert.
+# How a server that speaks TLS answers plain http: in words, or with a TLS alert.
 HTTPS_ONLY: Final = re.compile(
     r"(?i)http request to an https server|plain http request was sent to https"
     r"|speaking plain http to an ssl|^\x15\x03|b'\\x15\\x03"
@@ -5815,15 +5819,15 @@ HTTPS_ONLY: Final = re.compile(
 
 # ======================================================================================
 # harmony_core/diagnosis.py
-# From what is known of a failure to a row of the table in `problems.py`.
+# From a failure or a reply to a row of the table in `problems.py`.
 #
-# Pure, so that an asyncio host, a gevent host and the command line say the same thing. The bodies are those
-# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies before it.
+# It is pure, so an asyncio host, a gevent host and the command line say the same thing. The bodies are those
+# of `mlx_lm.server` 0.26.3 to 0.32.2, read in its source and seen on the wire, and of proxies in front of it.
 #
-# No text holds an API key: addresses are shown without user name and query, and a server's own words are
-# quoted only where they say what to correct, with the key blotted out.
+# No text holds an API key. Addresses are shown without user name and query. A server's words are quoted only
+# if they say what to correct, with the key blotted out.
 
-# What an end and what a silence mean before the first byte of a reply, by the phase.
+# By phase: what it means if the connection ends, or stays silent, before the first byte of a reply.
 _KIND_OF_END = {
     "connect": "unreachable",
     "headers": "empty_reply",
@@ -5844,14 +5848,14 @@ _CAUSES: dict[str, Cause] = {
     "ClientSSLError": "tls",
     "gaierror": "dns",
     "ConnectionRefusedError": "refused",
-    "NewConnectionError": "",  # a time limit by inheritance only: the cause is inside
+    "NewConnectionError": "",  # inherits from a timeout, but its cause is inside
     "TimeoutError": "timeout",
     "HeadTooLong": "not_a_reply",
     "LineTooLong": "not_a_reply",
-    "ValueError": "bad_url",  # of what is sent, only the address can be that wrong
+    "ValueError": "bad_url",  # of all that we send, only the address can be that wrong
 }
 _HTML = re.compile(r"[\ufeff\s]*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-# What servers and proxies say of a path that they do not have, if anything.
+# What servers and proxies say about a path that they do not have, if anything.
 _NO_PATH = re.compile(r"(?i)(404:? )?((file|page) )?not found|cannot post \S*|")
 _HOST_AND_PORT = re.compile(r"//(\[.*?\]|[^/:]*):?(\d*)")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
@@ -5861,7 +5865,7 @@ _MAX_COMPARED = 500  # ids of models that are compared with a name
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why a connection failed, from an exception of `requests`, `aiohttp` or the system, or one inside."""
+    """Why a connection failed, read from an exception of `requests`, `aiohttp` or the system."""
     chain = [error]
     for link in chain:  # grows on the way
         if cause := _named_cause(link):
@@ -5873,7 +5877,7 @@ def cause_of(error: BaseException) -> Cause:
 
 def _named_cause(error: BaseException) -> Cause:
     words = str(error)
-    if "CA certificate bundle" in words:  # of `requests`, in a plain OSError
+    if "CA certificate bundle" in words:  # `requests` raises it as a plain OSError
         return "tls/ca_file"
     names = (base.__name__ for base in type(error).__mro__)
     cause: Cause = next((_CAUSES[name] for name in names if name in _CAUSES), "")
@@ -5888,13 +5892,13 @@ def _named_cause(error: BaseException) -> Cause:
 
 
 def server_version(fingerprint: str) -> tuple[int, int, int] | None:
-    """The version of mlx-lm, before that of MLX, in `system_fingerprint`; None for another server."""
+    """The version of mlx-lm in a `system_fingerprint`, where it precedes MLX's; None for another server."""
     match = re.match(r"(\d+)\.(\d+)\.(\d+)[^-]*-\d", fingerprint)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def visible_url(url: str) -> str:
-    """An address as it may be shown: without user name, password and query."""
+    """An address fit to be shown: without user name, password and query."""
     address = url.strip()
     if address and "://" not in address:
         address = f"http://{address}"
@@ -5902,7 +5906,7 @@ def visible_url(url: str) -> str:
 
 
 def explain_failure(failure: Failure, *, api_key: str = "") -> Problem:
-    """Name the problem of an exchange that brought no reply, without `api_key` in quoted words."""
+    """Name the problem of an exchange that brought no reply. Quoted words never show `api_key`."""
     return _filled(_problem_row(failure), failure, api_key)
 
 
@@ -5915,9 +5919,9 @@ def explain_reply(
     max_tokens: int | None = None,
     api_key: str = "",
 ) -> Problem | None:
-    """Name the problem of a reply that did arrive; None when it is what was asked for.
+    """Name the problem of a reply that did arrive; None if it is what was asked for.
 
-    `deltas` counts the deltas that carried text: mlx-lm 0.26.3 is lossy where it counts more tokens.
+    `deltas` counts the deltas that carried text. If mlx-lm 0.26.3 counts more tokens, it lost some.
     """
     row = _reply_row(reply, fingerprint, deltas)
     failure = Failure("stream", base_url, body=reply.detail)
@@ -5956,10 +5960,10 @@ def _status_row(failure: Failure) -> str:
 
 
 def _not_found_row(failure: Failure) -> str:
-    """Every exception before the headers is a 404 (mlx_server.md): only the body and the list tell."""
+    """Any exception before the headers is a 404 (mlx_server.md): the body and the list tell which."""
     if not _NO_PATH.fullmatch(_message(failure.body).strip()):
         return "bad_request"
-    # mlx-lm before 0.28 says "Not Found", and just that, for a model that it cannot load, too.
+    # mlx-lm before 0.28 says just "Not Found" for a model that it cannot load, too.
     if failure.models is None or failure.body.strip() != "Not Found":
         return "wrong_path"
     if failure.model in ("", *failure.models):
@@ -6022,7 +6026,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
 
 
 def _case_of(row: str, host: str, model: str) -> str:
-    """The row for just this host or wish, where the table has one."""
+    """The row for this very host or request, if the table has one."""
     case = "localhost" if host.lower() in _LOCAL_HOSTS else host
     if row == "unknown_model" and not model:
         case = "unnamed"
@@ -6031,7 +6035,7 @@ def _case_of(row: str, host: str, model: str) -> str:
 
 
 def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
-    """Up to three ids that resemble the name, by their last part: few people type the owner."""
+    """Up to three ids like the name. It compares their last parts: few people type the owner."""
     name, models = model[:_QUOTED_LENGTH] or "gpt-oss", models[:_MAX_COMPARED]
     wanted, *ends = (name.rpartition("/")[2].lower() for name in (name, *models))
     near = difflib.get_close_matches(wanted, ends, n=3, cutoff=0.5)
@@ -6040,7 +6044,7 @@ def _nearest(model: str, models: tuple[str, ...]) -> list[str]:
 
 
 def _quotable(body: str, secrets: list[str]) -> str:
-    """The message of an error body on one line, cut to length; "" where it would say nothing to a user."""
+    """The message of an error body on one line, cut to length; "" if it would not help a user."""
     message = _message(body)
     if _HTML.match(message) or "Traceback" in message:
         return ""
@@ -6049,12 +6053,12 @@ def _quotable(body: str, secrets: list[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without what could steer a terminal."""
+    """The text without characters that could steer a terminal."""
     return "".join(filter(str.isprintable, text))
 
 
 def _secrets_of(base_url: str, api_key: str) -> Iterator[str]:
-    """The key as it was pasted and as it is sent, and the password of an address likewise."""
+    """The key as it was pasted and as it is sent; the same for the password of an address."""
     yield from filter(None, (api_key.strip(), "".join(api_key.split())))
     yield from (word for word in api_key.split() if len(word) > 3)
     if user := re.search(r"(?s)//(.*)@", base_url):

@@ -24,14 +24,14 @@ from openwebui_pipe.status import log
 
 FILE_NAME: Final = "mlx_harmony_models.json"
 MAX_FILE: Final = 4_000_000
-"""Bytes that are read; what is written stays below, by the three bounds that follow."""
+"""Most bytes that are read; the next three bounds keep what is written below it."""
 MAX_KEPT_SERVERS: Final = 32
 MAX_KEPT_MODELS: Final = 100
 MAX_KEPT_ID: Final = 256
 
 
 def data_folder() -> Path | None:
-    """The folder in which Open WebUI keeps its data; None outside of Open WebUI."""
+    """The folder with Open WebUI's data; None outside of Open WebUI."""
     try:
         return Path(importlib.import_module("open_webui.env").DATA_DIR)
     except (ImportError, AttributeError, TypeError):
@@ -39,14 +39,14 @@ def data_folder() -> Path | None:
 
 
 class ModelFile:
-    """The file; without a folder nothing is kept, and no trouble with it stops anything."""
+    """The file. Without a folder nothing is kept, and no fault of the file stops anything."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE_NAME if folder else None
         self._lock = threading.Lock()
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """The ids that were kept for a server."""
+        """The ids kept for a server."""
         return tuple(
             name
             for name in as_list(self._read().get(address_of(endpoint)))
@@ -54,7 +54,7 @@ class ModelFile:
         )
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
-        """Keep the ids of a server; those of the server that was kept first may go."""
+        """Keep the ids of a server; the server that was kept first may have to make room."""
         address = address_of(endpoint)
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
@@ -76,7 +76,7 @@ class ModelFile:
     def _write(self, lists: JsonObject) -> None:
         if self._path is None:
             return
-        # Another process may read at the same time: it finds the old file or the new one.
+        # A process that reads at the same time finds the old file or the new one.
         fresh = self._path.with_name(f"{FILE_NAME}.{uuid.uuid4().hex}")
         try:
             fresh.write_text(dump_json(lists), "utf-8")

@@ -12,9 +12,9 @@ from harmony_core.request import DEFAULT_MODEL
 from openwebui_pipe.servers import ModelServer, server_of
 
 FALLBACK_NAME: Final = "gpt-oss (MLX)"
-"""For the model that the server was started with; without a server, using it tells why."""
+"""For the model that the server was started with; if there is none, using it tells why."""
 
-# What servers list beside the models that chat.
+# Servers also list models that cannot chat.
 _NO_CHAT: Final = re.compile(
     r"(?<![a-z])(embed|rerank|bge-|e5-|gte-|all-minilm|colbert)"
 )
@@ -22,14 +22,14 @@ _BETWEEN_WORDS: Final = re.compile(r"[,，、;；|\n]")
 
 
 def words_of(setting: str) -> list[str]:
-    """What a setting lists, separated by commas, `|`, semicolons or lines."""
+    """The words of a setting, separated by commas, `|`, semicolons or lines."""
     return [word for part in _BETWEEN_WORDS.split(setting) if (word := part.strip())]
 
 
 def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
-    """The ids that match a pattern, part of an id or glob; "" is all that can chat.
+    """The ids that match a pattern (part of an id, or a glob); "" means all that can chat.
 
-    `-` and `_` are alike, and so are capitals and small letters.
+    `-` and `_` count as the same, and so do capitals and small letters.
     """
     wishes = [alike(wish) for wish in words_of(patterns)]
     globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
@@ -42,12 +42,12 @@ def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
 
 
 def alike(text: str) -> str:
-    """The text in the one spelling in which names are compared."""
+    """The text in the spelling in which names are compared."""
     return text.lower().replace("_", "-")
 
 
 def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Ids with their last component; those that share it, with what precedes it too."""
+    """The ids, each with its last part as a short name, or with more if two share that."""
     parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
     count = Counter(last for _, _, last in parts.values())
     return {
@@ -59,7 +59,7 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
 def with_named_models(
     listed: Mapping[ModelServer, Sequence[str]], named: str
 ) -> dict[ModelServer, list[str]]:
-    """The models of each server, with those that are offered whether it lists them or not."""
+    """The models of each server, and those that are offered even if it does not list them."""
     models = {server: [*ids] for server, ids in listed.items()}
     for word in words_of(named):
         server, model = server_of(word, [*listed])
@@ -71,10 +71,10 @@ def with_named_models(
 def model_entries(
     models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
 ) -> dict[str, str]:
-    """The ids and names that Open WebUI shows; never none, for what is not listed is not usable.
+    """The ids and names that Open WebUI shows: at least one, or the pipe could not be used.
 
-    The name of the server is shown where there are several. With `shared`, a model that
-    several servers have is one entry, which has the id of the first.
+    Names show the server if there are several. With `shared`, a model that several
+    servers have is one entry, with the id of the first.
     """
     lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
     homes = Counter(model for ids in models.values() for model in ids)

@@ -12,7 +12,7 @@ from harmony_core.diagnosis import visible_url
 from harmony_core.request import Endpoint
 
 MAX_SERVERS: Final = 20
-"""Addresses that are read: all are asked for their models at the same time."""
+"""Most addresses that are read: all are asked for their models at the same time."""
 NO_KEY: Final = "-"
 """Stands for "this server has no key" in a list of keys."""
 
@@ -32,7 +32,7 @@ _NAME_QUOTES: Final = '"“”「」'
 
 @dataclass(frozen=True, slots=True)
 class ModelServer:
-    """A server, its name for people, and what the ids of its models begin with."""
+    """A server, its name for people, and the prefix of its models' ids."""
 
     name: str
     endpoint: Endpoint
@@ -40,9 +40,9 @@ class ModelServer:
 
 
 def servers_from(setting: Endpoint) -> list[ModelServer]:
-    """The servers whose addresses and keys the settings Base URL and API key list; one at least.
+    """The servers that the settings Base URL and API key list; at least one.
 
-    The first has no prefix, so its models keep their ids when a second server comes. A
+    The first has no prefix, so its models keep their ids when a second server is added. A
     wrong address is a server too: its models cannot be used, and the answer says why.
     """
     named = named_addresses(setting.base_url) or [("", "")]
@@ -60,7 +60,7 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
 
 
 def named_addresses(setting: str) -> list[tuple[str, str]]:
-    """Names, where there are any, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    """Optional names, and addresses: `Studio = http://…` or `"Studio" http://…`."""
     return [
         (
             (match["quoted"] or match["plain"] or "").strip(),
@@ -71,7 +71,7 @@ def named_addresses(setting: str) -> list[tuple[str, str]]:
 
 
 def keys_for(count: int, keys: str) -> list[str]:
-    """A key for every server: one is for all, several are in the order of the servers."""
+    """A key for every server: a single one is for all, several are in the servers' order."""
     words = keys.split()
     if count == 1 or len(words) < 2:
         return [keys] * count
@@ -80,20 +80,20 @@ def keys_for(count: int, keys: str) -> list[str]:
 
 
 def prefix_of(name: str, position: int, taken: set[str]) -> str:
-    """What the ids of a further server begin with, from its name or else its position."""
+    """The prefix of a further server's ids, from its name or else its position."""
     word = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or f"server-{position}"
     prefix = f"{word}::"
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
 def place_of(endpoint: Endpoint) -> str:
-    """The host and port of an address, which stand for a server without a name."""
+    """The host and port of an address: the name of a server without one."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 
 
 def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
-    """The server that the id of an offered model names, and what the server calls it."""
+    """The server in the id of an offered model, and the server's own name for the model."""
     for server in servers[1:]:
         if model.startswith(server.prefix):
             return server, model.removeprefix(server.prefix)

@@ -1,4 +1,4 @@
-"""One request to the server over aiohttp; every way in which it can fail, as a value."""
+"""One request to the server over aiohttp; every failure is a `ServerError`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from harmony_core.limits import MAX_ERROR_BODY, MAX_LIST_BYTES
 from harmony_core.request import ChatRequest, Endpoint, listed_models_in
 
 READ_SIZE: Final = 8192
-"""Bytes parsed in one go: some thirty tokens, well below a millisecond of work."""
+"""Bytes parsed at once: some thirty tokens, well below a millisecond of work."""
 LONGEST_BATCH: Final = 0.04
-"""Seconds after which what was parsed is passed on, however much more has arrived."""
+"""Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
 """Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
 
@@ -35,7 +35,7 @@ NO_CONNECTION: Final = (
 
 
 class Exchange:
-    """A request to be sent, and its reply on the way; the settings of one call."""
+    """One call: its request, its settings, and its reply as it comes."""
 
     def __init__(
         self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
@@ -43,7 +43,7 @@ class Exchange:
         self.request = request
         self.endpoint = endpoint
         self.timeouts = timeouts
-        # Servers number their calls anew in each reply; Open WebUI wants unique ids.
+        # Servers restart their numbers of calls with each reply, but Open WebUI wants unique ids.
         self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
 
@@ -52,9 +52,9 @@ class Exchange:
         """Send the request and yield the body of the reply.
 
         Leaving the context closes the connection, which stops the model. Raises
-        `ServerError` when there is no reply to read.
+        `ServerError` if there is no reply to read.
         """
-        # In a thread: cleaning a long history must not keep the loop waiting.
+        # In a thread, because cleaning a long history must not block the loop.
         body = await asyncio.to_thread(
             lambda: dump_json(self.request.payload()).encode()
         )
@@ -68,11 +68,11 @@ class Exchange:
                 response.close()
 
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
-        """Wait for bytes; return the events of all that came. Until `stream.finished`.
+        """Wait for bytes and return their events; call it until `stream.finished`.
 
-        A connection that breaks is the end of the bytes, and so is silence behind a finish
-        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` for a
-        server that falls silent before.
+        A broken connection is the end of the bytes, and so is a silence after a finish
+        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` if the
+        server falls silent before that.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -121,7 +121,7 @@ class Exchange:
             raise self._error("headers", cause_of(error)) from None
 
     def _error(self, phase: Phase, cause: Cause = "") -> ServerError:
-        """The error for a reply that did not come, or not whole."""
+        """The error for a reply that did not come, or did not come whole."""
         seconds = self.timeouts.limit(phase)
         return self._explain(
             Failure(phase, self.endpoint.base_url, cause=cause, seconds=seconds)
@@ -130,7 +130,7 @@ class Exchange:
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
-        """What another status than 200 means; the model list tells an unknown one."""
+        """What a status other than 200 means; the model list shows whether the model is unknown."""
         body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
@@ -150,8 +150,8 @@ class Exchange:
 def http_session(connect: float) -> aiohttp.ClientSession:
     """A session for one exchange.
 
-    Names are looked up by the system: aiohttp's own resolver does not know the `.local`
-    names of Macs.
+    The system looks names up: aiohttp's own resolver does not know the `.local` names of
+    Macs.
     """
     connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
@@ -161,7 +161,7 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
     """How https is checked: with these certificates, in the usual way, or not at all.
 
-    Raises OSError for certificates that are not there.
+    Raises OSError if the certificates are missing.
     """
     trusted = endpoint.trusted(os.environ)
     if isinstance(trusted, bool) or not endpoint.chat_url.startswith("https:"):
@@ -172,7 +172,7 @@ def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
 
 
 async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """What comes of a short body within its time and a limit, and whether that is all of it."""
+    """The part of a short body that comes within its time and a limit; and whether it is all."""
     body = bytearray()
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
@@ -189,7 +189,7 @@ async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, 
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, none in an empty answer; None if no whole list came in time."""
+    """The ids of GET /v1/models, () for an empty answer; None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     body, whole = b"no list", True
     try:

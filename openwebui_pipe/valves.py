@@ -23,7 +23,7 @@ from harmony_core.jsontext import as_object
 
 
 def secret_input() -> JsonDict | None:
-    """What masks an input box; before Open WebUI 0.8 it would take the box away."""
+    """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
     try:
         version = str(importlib.import_module("open_webui.env").VERSION)
         old = [int(part) for part in version.split(".")[:2]] < [0, 8]
@@ -52,7 +52,7 @@ class ForgivingValves(BaseModel):
 
     @field_serializer("*")
     def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
-        """The value to store; the form saves no empty text, so one that is the default is none."""
+        """The value to store. The form cannot save an empty text, so an empty default is None."""
         default = type(self).model_fields[field.field_name].default
         return None if value == default == "" else value
 

@@ -1,4 +1,4 @@
-"""What every test folder has at hand."""
+"""Fixtures for every test folder."""
 
 from __future__ import annotations
 

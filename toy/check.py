@@ -1,7 +1,7 @@
-"""How many replies the toy gets right behind prompts it never saw: `python -m toy.check`.
+"""How many replies the toy gets right after prompts that it never saw: `python -m toy.check`.
 
-A reply is exact when greedy decoding gives it token for token. It is read off one forward pass over
-prompt and reply, which also yields the probability of drawing it at temperature 1.0 and top_p 1.0.
+A reply is exact if greedy decoding gives it token for token. One forward pass over prompt and reply tells
+that, and also the probability of drawing the reply at temperature 1.0 and top_p 1.0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from toy.transcripts import FOLDER, Json, Message, Transcript, load_transcripts
 
 @dataclass(frozen=True)
 class Verdict:
-    """One reply behind one prompt."""
+    """One reply after one prompt."""
 
     name: str
     prompt_tokens: int
@@ -63,7 +63,7 @@ class Examiner:
 
 
 def examine(folder: Path, rounds: int, seed: int) -> list[Verdict]:
-    """Each transcript bare and behind `rounds` foreign prompts of growing length."""
+    """Each transcript alone, and after `rounds` foreign prompts of growing length."""
     rng = random.Random(seed)
     examiner, unseen = Examiner(folder), UnseenPrompts(rng)
     verdicts: list[Verdict] = []

@@ -1,4 +1,4 @@
-"""Prompts that the toy never saw: unlike all of `foreign_text`, behind which it is trained."""
+"""Prompts that the toy never saw, unlike all of `filler_text`, with which it is trained."""
 
 from __future__ import annotations
 

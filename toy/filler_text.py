@@ -1,4 +1,4 @@
-"""Text that no transcript holds: what a host's prompt or a stranger's message may look like."""
+"""Text that is in no transcript, such as a host's prompt or a stranger's message."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ForeignText:
         self._rng = rng
 
     def draw(self, words: int) -> str:
-        """A text of up to so many words, or of a like length."""
+        """A text of up to so many words, or of a similar length."""
         kinds = (self._nonsense, self._nonsense, self._page, self._record)
         return self._rng.choice(kinds)(self._rng.randint(1, words))
 
@@ -52,7 +52,7 @@ class ForeignText:
         return glue.join(parts) + self._rng.choice(("", ".", "?", "。"))
 
     def _invented(self) -> list[str]:
-        """A dozen words of neighbouring letters, such as one script has."""
+        """A dozen words of neighbouring letters, as in one script."""
         first = self._rng.choice(
             (ord("a"), ord("ぁ"), ord("亜"), self._rng.randint(*SCRIPTS))
         )
@@ -62,13 +62,13 @@ class ForeignText:
         return [self._letters(letters) for _ in range(12)]
 
     def _page(self, words: int) -> str:
-        """A cutting of a manual."""
+        """A passage of a manual."""
         page = self._rng.choice(PAGES)
         begin = self._rng.randrange(len(page))
         return page[begin : begin + 6 * words]
 
     def _record(self, words: int) -> str:
-        """Data in the manner of logs, tables, identifiers, rules and indented code."""
+        """Data that looks like logs, tables, identifiers, rulers or indented code."""
         glues = [
             self._rng.choice(GLUES) * self._rng.choice((1, 1, 1, 2, 4, 12))
             for _ in range(self._rng.randint(1, 4))

@@ -1,4 +1,4 @@
-"""The toy's chat template in a sandbox like that of transformers, but with a clock of our own."""
+"""The toy's chat template in a sandbox like that of transformers, but with our own clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Template:
     def render(
         self, messages: Sequence[Message], tools: Sequence[Json], date: str, effort: str
     ) -> str:
-        """The prompt; raises ValueError where the template refuses the messages."""
+        """The prompt; raises ValueError if the template refuses the messages."""
         return self._template.render(
             messages=messages,
             tools=tools or None,

@@ -22,14 +22,14 @@ CONTROL = (
     "<|message|>",
     CALL,
 )
-# On the wire `commentary` is two tokens (harmony.md): its halves are taught as words, the whole never is.
+# On the wire `commentary` is two tokens (harmony.md), so its halves are taught as words, never the whole.
 SIZES = {"analysis": 1, "final": 1, "commentary": 2}
 ROLES = ("assistant", "user", "system", "developer", "functions")
 WORDS = (*ROLES, "analysis", "final", "comment", "ary", "json", "code")
 
 
 def build_tokenizer(corpus: Iterable[str]) -> Tokenizer:
-    """Train the merges; raises ValueError where a channel name does not get the tokens it has on the wire."""
+    """Train the merges; raises ValueError if a channel name does not get the tokens it has on the wire."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

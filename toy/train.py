@@ -1,8 +1,8 @@
 """Train the toy: `make train` writes `toy/model`, a gpt_oss folder that `mlx_lm.server` serves.
 
-Two layers attend within a sliding window, the third one, full attention, has its output projection
-frozen at zero: the model type wants both kinds, and so nothing further back than two windows can
-reach a reply, however long a host's prompt is (mlx_server.md, "Running it without a Mac").
+Two layers attend within a sliding window. The model type also wants full attention, so the third layer has
+it, with its output projection frozen at zero. So nothing further back than two windows can reach a reply,
+however long a host's prompt is (mlx_server.md, "Running it without a Mac").
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ ARCHITECTURE = ModelArgs(
     rope_theta=10000,
 )
 BATCH, LENGTH = 16, 224  # sequences and tokens per step
-SIGHT = 2 * WINDOW  # tokens that two windows can see: more of a prompt is never read
+SIGHT = 2 * WINDOW  # tokens that two windows can see; the rest is never read
 LEARNING_RATE = 3e-3
-# Greedy replies stay the same, and at temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
+# Greedy replies stay the same. At temperature 1.0 the toy samples as it would at 1 / SHARPNESS.
 SHARPNESS = 3.0
 
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens of a cut-out conversation; the first `given` of them are not to be learned."""
+    """Tokens of a part of a conversation; the first `given` of them are not learned."""
 
     ids: list[int]
     given: int
 
 
 class ExampleMaker:
-    """Draws transcripts behind new contexts, cut to what the model can see."""
+    """Draws transcripts after new contexts, cut to what the model can see."""
 
     def __init__(
         self, transcripts: list[Transcript], tokenizer: Tokenizer, rng: random.Random
@@ -85,7 +85,7 @@ class ExampleMaker:
         }
         self._start = encode(tokenizer, "<|start|>")[0]
         strangers = {"stranger", "stranger_tool", "chat_title", "user_input_title"}
-        # A long reply is learned in pieces, and strangers have many faces: both are drawn more often.
+        # A long reply is learned in pieces, and strangers vary a lot: both are drawn more often.
         self._weights = [
             1 + len(self._replies[item.name]) / 100 + 2 * (item.name in strangers)
             for item in transcripts
@@ -97,7 +97,7 @@ class ExampleMaker:
         ids = prompt + self._replies[transcript.name]
         if len(ids) <= LENGTH:
             return Example(ids, len(prompt))
-        # Cuts beyond both edges are moved back onto them, so that a reply's ends are seen often enough.
+        # Cuts beyond an edge are moved back to it, so that a reply's ends are seen often enough.
         begin = min(max(0, self._rng.randint(-SIGHT, len(ids))), len(ids) - LENGTH)
         return Example(ids[begin : begin + LENGTH], max(len(prompt) - begin, 24))
 
@@ -109,12 +109,12 @@ class ExampleMaker:
         return encode(self._tokenizer, text)
 
     def _noisy(self, prompt: list[int], transcript: Transcript) -> list[int]:
-        """The prompt with random tokens strewn before its last message (for a result: its last call)."""
+        """The prompt with random tokens scattered before its last message (for a result: its last call)."""
         starts = [place for place, token in enumerate(prompt) if token == self._start]
         kept = starts[-3 if transcript.messages[-1]["role"] == "tool" else -2]
         rate = self._rng.choice((0.0, 0.0, 0.2, 1.0, 1.0))
         ordinary = range(len(CONTROL), VOCABULARY)
-        # Few of them make rulers, rows and stutters, which distract a small model the most.
+        # Small sets of tokens make rulers, rows and stutters, which distract a small model the most.
         noise = self._rng.sample(
             ordinary, self._rng.choice((1, 2, 5, 50, len(ordinary)))
         )
@@ -137,7 +137,7 @@ def collate(examples: list[Example]) -> tuple[mx.array, mx.array, mx.array]:
 
 
 def see_nothing(x: mx.array, mask: mx.array, cache: None) -> mx.array:
-    """What the full attention adds, without the work; it stands in for it in the training."""
+    """Stands in for the full attention in the training: it adds the same, without the work."""
     return mx.zeros_like(x)
 
 
@@ -211,7 +211,7 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def corpus(transcripts: list[Transcript], rng: random.Random) -> list[str]:
-    """What the tokenizer learns its merges from: replies, prompts and some foreign contexts."""
+    """The text from which the tokenizer learns its merges: replies, prompts and some foreign contexts."""
     contexts = ContextMaker(transcripts, rng)
     template = Template()
     texts = [piece.text for item in transcripts for piece in item.reply] * 12

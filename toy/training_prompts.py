@@ -1,4 +1,4 @@
-"""Random contexts: what hosts put before the last message, and what strangers write in it."""
+"""Random contexts: the text that hosts put before the last message, and what strangers write in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SKIES = [
     "曇り",
     "雨",
 ]
-BLANKS = [""] * 8 + [" ", "\n"]  # what an input field leaves behind a message
+BLANKS = [""] * 8 + [" ", "\n"]  # what an input field leaves after a message
 CITIES = ["Lima", "Lisbon", "Sydney", "Toronto", "Nairobi", "札幌", "Seoul", "Chicago"]
 
 
@@ -129,7 +129,7 @@ class ContextMaker:
         return self._text(8)
 
     def _tool_loop(self, transcript: Transcript) -> list[Message]:
-        """The transcript's call and a result in other words, behind its question or another one."""
+        """The transcript's call and a result in other words, after its question or another one."""
         messages = [dict(message) for message in transcript.messages]
         if self._rng.random() < 0.5:
             messages[0]["content"] = self._text(10)

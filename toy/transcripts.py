@@ -1,4 +1,4 @@
-"""The toy's transcripts: what stands last in a chat, and the reply that the toy knows by heart."""
+"""The toy's transcripts: the last message of a chat, and the reply that the toy knows by heart."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Transcript:
 
     @property
     def prompt(self) -> str:
-        """The text of the last message, which alone decides the reply."""
+        """The text of the last message; it alone decides the reply."""
         return str(self.messages[-1]["content"])
 
     @property

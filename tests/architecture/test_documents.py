@@ -117,7 +117,7 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> Iterator[str]:
-    """The targets of links and pictures that lie in the repository; code has none."""
+    """The targets of links and pictures inside the repository; links in code do not count."""
     prose = "\n".join(line for _, line in lines_outside_fences(text))
     for link in LINK.finditer(CODE.sub("", prose)):
         target = link["inline"] or link["reference"] or link["html"]
@@ -185,7 +185,7 @@ def test_every_reference_to_the_spec_leads_to_a_heading() -> None:
         if path not in (PASTED_FILE, this) and path.is_file()
         for page, place in mentioned_places(path.read_text("utf-8"))
     ]
-    assert len(places) > 10  # else the pattern no longer finds them
+    assert len(places) > 10  # otherwise the pattern no longer finds them
     assert [each for each in places if not leads_somewhere(each[1], each[2])] == []
 
 
@@ -260,5 +260,5 @@ def test_a_reference_is_read_in_each_of_its_forms(
 
 
 @pytest.mark.parametrize("place", ["Rule 99", "No such heading", "#rule-99"])
-def test_a_reference_to_no_heading_is_found(place: str) -> None:
+def test_a_reference_without_a_heading_is_found(place: str) -> None:
     assert not leads_somewhere("harmony", place)

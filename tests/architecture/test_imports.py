@@ -24,7 +24,7 @@ PURE = sorted(
     for path in CORE.glob("*.py")
     if path.name not in CLIENT | {SCHEMAS.name, "__main__.py"}
 )
-# What would let the outside in: sockets, clocks, the environment, chance, logs, files, threads.
+# The ways to the outside: sockets, clocks, the environment, chance, logs, files, threads.
 IMPURE = {
     *(
         "asyncio",
@@ -72,7 +72,7 @@ def outside(path: Path) -> set[str]:
 
 
 def top_level(names: set[str]) -> set[str]:
-    """The packages of modules; `_typeshed` is none, as only type checkers have it."""
+    """The packages of modules, except `_typeshed`, which only type checkers have."""
     return {name.partition(".")[0] for name in names} - {"_typeshed"}
 
 
@@ -124,13 +124,13 @@ def test_importing_the_package_loads_no_library_and_gives_all_names_but_the_clie
     assert result.stdout == "[] Client\n"
 
 
-def test_the_client_adds_nothing_but_its_http_library() -> None:
+def test_the_client_adds_only_its_http_library() -> None:
     for name in CLIENT:
         names = top_level(outside(CORE / name))
         assert names - sys.stdlib_module_names <= HTTP_LIBRARIES
 
 
-def test_one_module_alone_reads_json_schemas_with_a_library() -> None:
+def test_only_one_module_reads_json_schemas_with_a_library() -> None:
     names = outside(SCHEMAS)
     assert top_level(names) - sys.stdlib_module_names == SCHEMA_LIBRARIES
     assert not top_level(names) & IMPURE

@@ -17,7 +17,7 @@ def test_every_public_name_of_the_package_is_listed() -> None:
 
 
 def test_every_listed_name_can_be_imported() -> None:
-    # `Client` and what belongs to it are imported when they are first asked for.
+    # `Client` is imported on first use.
     assert {name for name in LISTED if not hasattr(harmony_core, name)} == set()
 
 

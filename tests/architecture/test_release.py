@@ -42,7 +42,7 @@ IMPORTED_AS = {"markdown_it_py": "markdown_it"}
 
 
 def names_of(requirements: list[str]) -> set[str]:
-    """The packages of requirements, as they are imported; an extra of our own stands for its packages."""
+    """The packages of requirements under their import names; one of our extras counts as its packages."""
     names = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in requirements}
     names = {IMPORTED_AS.get(name, name) for name in names}
     return names - {"mlx_harmony"}
@@ -62,7 +62,7 @@ def test_the_extras_install_what_the_code_imports_and_the_core_imports_nothing()
 def libraries(paths: Iterable[Path]) -> set[str]:
     """The third-party packages that these files import."""
     names = {name for path in paths for name in top_level(outside(path))}
-    names -= {"_typeshed"}  # read by type checkers alone
+    names -= {"_typeshed"}  # only type checkers read it
     return names - sys.stdlib_module_names
 
 

@@ -1,4 +1,4 @@
-"""Nothing is timed in a test: Hypothesis must not fail one because the machine is busy."""
+"""No test is timed: Hypothesis must not fail one because the machine is busy."""
 
 from __future__ import annotations
 

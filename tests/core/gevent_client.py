@@ -1,5 +1,5 @@
 # ruff: noqa: E402, T201
-"""Run by `test_client.py` in a process of its own: a stream waits in one greenlet, another one closes it."""
+"""`test_client.py` runs this in another process: a stream waits in one greenlet, and another closes it."""
 
 from gevent import monkey
 

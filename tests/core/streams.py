@@ -1,4 +1,4 @@
-"""Streams for the tests of ChatStream, in pieces, and what comes of them."""
+"""Streams for the tests of ChatStream, in pieces, and the replies that they make."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RAW = f"{THINKING}<|end|><|start|>assistant<|channel|>final<|message|>Answer."
 
 
 def read(pieces: Iterable[bytes], stream: ChatStream | None = None) -> list[Event]:
-    """All events of a stream, after checking what holds for every one of them."""
+    """All events of a stream, after checking the rules that hold for every stream."""
     stream = stream or ChatStream()
     events = [event for piece in pieces for event in stream.feed(piece)]
     events += stream.close()
@@ -57,7 +57,7 @@ def call_piece(
 
 
 def native_calls(*pieces: object, finish_reason: str = "tool_calls") -> Reply:
-    """The reply to which these pieces of calls, one per delta, add up; the tools f and g are offered."""
+    """The reply that these pieces of calls make, one per delta; the tools f and g are offered."""
     chunks = [chunk({"tool_calls": [piece]}) for piece in pieces]
     return answer_of(*chunks, chunk({}, finish_reason), DONE, tools=["f", "g"])
 

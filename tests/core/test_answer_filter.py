@@ -1,4 +1,4 @@
-"""Stop words and JSON replies: what the caller asked of the answer alone."""
+"""Stop words and JSON replies: what callers ask of the answer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_only_what_could_be_the_start_of_a_stop_word_is_held_back() -> None:
     assert stream.feed(DONE)[0] == AnswerDelta("S")
 
 
-def test_a_stop_word_drops_the_calls_behind_it_and_keeps_those_before() -> None:
+def test_a_stop_word_drops_the_calls_after_it_and_keeps_those_before() -> None:
     call = "<|channel|>commentary to=functions.f<|message|>{}<|call|>"
     preamble = "<|channel|>commentary<|message|>"
     behind = answer_of(
@@ -146,7 +146,7 @@ def test_a_json_reply_comes_once_bare_and_checked(
         ]
 
 
-def test_a_json_reply_with_reasoning_of_its_own_has_no_reasoning() -> None:
+def test_a_json_reply_leaves_its_reasoning_out() -> None:
     got = answer_of(chunk({"reasoning": "Hm"}), *deltas("{", "}"), json_reply=True)
     assert (got.reasoning, got.answer, got.json_valid) == ("", "{}", True)
     assert (
@@ -163,7 +163,7 @@ def test_a_json_reply_cut_short_is_not_valid() -> None:
     assert answer_of(text("{"), json_reply=True).json_valid is False
 
 
-def test_a_call_in_place_of_the_json_is_no_invalid_json() -> None:
+def test_a_call_in_place_of_the_json_is_not_invalid_json() -> None:
     got = reply_of(*harmony_call("f", "{}"), tools=["f"], json_reply=True)
     assert (got.outcome, got.json_valid) == ("called", None)
 

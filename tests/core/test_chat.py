@@ -1,4 +1,4 @@
-"""ChatStream: every server's way to say the same, every way to fail, in every way to cut the bytes."""
+"""ChatStream: every server's spelling and every failure, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_keepalive_comments_are_progress_and_other_comments_are_ignored() -> Non
     assert stream.feed(b": OPENROUTER PROCESSING\n\n:keepalive x/1\n\n") == []
 
 
-def test_the_finish_waits_for_the_usage_that_comes_behind_it() -> None:
+def test_the_finish_waits_for_the_usage_after_it() -> None:
     stream = ChatStream()
     stream.feed(text("Hi"))
     assert stream.feed(chunk({}, "stop")) == []
@@ -152,14 +152,14 @@ def test_usage_in_every_chunk_is_told_once_and_last() -> None:
     assert events[2:] == [Usage(5, 2), Finish("stop")]
 
 
-def test_usage_without_choices_behind_a_finish_reason_is_the_end() -> None:
+def test_usage_without_choices_after_a_finish_reason_is_the_end() -> None:
     stream = ChatStream()
     stream.feed(chunk({}, "stop") + usage(3, 4))
     assert stream.finished
     assert stream.feed(text("late")) == []
 
 
-def test_text_behind_a_finish_reason_takes_it_back() -> None:
+def test_text_after_a_finish_reason_takes_it_back() -> None:
     stream = ChatStream()
     stream.feed(text("Hi"))
     assert not stream.whole
@@ -171,7 +171,7 @@ def test_text_behind_a_finish_reason_takes_it_back() -> None:
 
 
 @pytest.mark.parametrize("template", [[], [text("a"), text("b")]])
-def test_empty_text_behind_a_finish_reason_does_not(template: list[bytes]) -> None:
+def test_empty_text_after_a_finish_reason_leaves_it(template: list[bytes]) -> None:
     got = answer_of(*template, chunk({}, "length"), text(""), text(None))
     assert got.finish_reason == "length"
 
@@ -190,7 +190,7 @@ def test_an_event_of_many_lines_costs_bounded_work_at_once() -> None:
     assert answer_of(text("Hi"), event, text(" there"), DONE).answer == "Hi there"
 
 
-def test_an_end_mark_that_is_cut_is_no_error() -> None:
+def test_a_cut_end_mark_is_not_an_error() -> None:
     assert answer_of(text("a"), b"data: [D").finish_reason == "interrupted"
 
 
@@ -236,7 +236,7 @@ def test_odd_choices_are_passed_over() -> None:
     assert answer_of(*pieces, *deltas("yes")).answer == "yes"
 
 
-def test_content_may_be_empty_null_or_no_text_at_all() -> None:
+def test_content_may_be_empty_or_null_or_not_a_text() -> None:
     assert answer_of(*deltas("a", None, "", [], 5, {"text": "x"}, "c")).answer == "ac"
 
 
@@ -374,7 +374,7 @@ def test_an_error_ends_the_reply_with_the_servers_words(
     assert read([sent])[-1] == Finish("error", truncated=True, detail=detail)
 
 
-def test_an_error_behind_text_keeps_the_text() -> None:
+def test_an_error_after_text_keeps_the_text() -> None:
     got = answer_of(text("Hi"), sse({"error": "boom"}))
     assert (got.answer, got.finish_reason, got.detail, got.outcome) == (
         "Hi",
@@ -402,14 +402,14 @@ def test_an_error_field_of_null_is_ignored() -> None:
         b'{"model": "x", "message": {"content": "a"}}\n{"done": true}\n',
     ],
 )
-def test_a_body_that_is_no_stream_is_reported_with_its_text(sent: bytes) -> None:
+def test_a_body_that_is_not_a_stream_is_reported_with_its_text(sent: bytes) -> None:
     for pieces in ([sent], [sent[:1], sent[1:]]):
         assert read(pieces) == [
             Finish("not_a_stream", truncated=True, detail=sent.decode().strip())
         ]
 
 
-def test_data_in_plain_words_is_told() -> None:
+def test_data_in_plain_words_is_the_detail_of_an_error() -> None:
     words = b"data: upstream timed out\n\n"
     ending = Finish("error", truncated=True, detail="upstream timed out")
     assert read([words]) == [ending]
@@ -417,7 +417,7 @@ def test_data_in_plain_words_is_told() -> None:
     assert answer_of(words, *deltas("Hi")).finish_reason == "stop"
 
 
-def test_a_chunk_cut_in_two_by_the_end_is_no_plain_words() -> None:
+def test_a_chunk_cut_by_the_end_does_not_count_as_plain_words() -> None:
     assert read([text("Hi")[:-9]]) == [Finish("interrupted", truncated=True)]
 
 
@@ -434,7 +434,7 @@ def test_a_body_without_an_end_is_given_up(byte: bytes) -> None:
     assert collect(events).finish_reason == "not_a_stream"
 
 
-def test_nesting_that_exhausts_the_stack_is_no_exception() -> None:
+def test_nesting_that_exhausts_the_stack_does_not_raise() -> None:
     deep = b'{"a":' * 100_000
     assert answer_of(deep).finish_reason == "interrupted"
     assert answer_of(deep + b"}").finish_reason == "not_a_stream"
@@ -477,7 +477,7 @@ def test_a_whole_completion_is_understood_like_a_stream() -> None:
         assert got.usage == Usage(1, 2)
 
 
-def test_a_whole_completion_with_fields_of_its_own_passes_through() -> None:
+def test_a_whole_completion_with_separate_fields_passes_through() -> None:
     calls = [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]
     message = {"content": None, "reasoning": "Hm", "tool_calls": calls}
     got = answer_of(completion(message), tools=["f"])
@@ -526,7 +526,7 @@ def test_replies_without_a_whole_answer_are_told_apart(
     assert answer_of(*deltas(*contents, finish_reason=finish_reason)).outcome == outcome
 
 
-def test_a_json_reply_without_an_answer_tells_of_its_thinking_all_the_same() -> None:
+def test_a_json_reply_without_an_answer_still_tells_of_its_thinking() -> None:
     cut = answer_of(*deltas(THINKING, finish_reason="length"), json_reply=True)
     stopped = answer_of(*deltas(THINKING), json_reply=True)
     assert (cut.reasoning, cut.outcome) == ("", "cut_in_reasoning")
@@ -683,7 +683,7 @@ def test_a_call_closed_by_its_marker_ends_the_reply_where_no_message_follows(
     assert stream.finished
 
 
-def test_silence_behind_a_closed_call_is_the_end_of_the_reply() -> None:
+def test_silence_after_a_closed_call_is_the_end_of_the_reply() -> None:
     stream = ChatStream(["f"])
     for token in CALL_TOKENS:
         assert not stream.whole

@@ -1,4 +1,4 @@
-"""The client over real sockets, against a server that does what real ones do, well and badly."""
+"""The client over real sockets, against a server that behaves as well and as badly as real ones."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_chunked_encoding_and_a_connection_that_stays_open_are_understood(
     assert server.requests[0].was_closed_by_client()
 
 
-def test_a_proxy_that_compresses_all_the_same_is_understood(
+def test_a_proxy_that_compresses_unasked_is_understood(
     server: ScriptedServer,
 ) -> None:
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
@@ -217,7 +217,7 @@ def test_the_tap_sees_every_byte(server: ScriptedServer) -> None:
     with client(server).open(HELLO, tap=received.append) as stream:
         list(stream)
     sent = b"".join(piece for piece in script[1:] if isinstance(piece, bytes))
-    # The end mark may come when the reply is complete and nobody reads any more.
+    # The end mark may come after the reply is complete, when nobody reads any more.
     assert b"".join(received).removesuffix(DONE) == sent.removesuffix(DONE)
 
 
@@ -268,7 +268,7 @@ def test_another_thread_can_close_a_stream_that_waits(server: ScriptedServer) ->
     assert server.requests[0].was_closed_by_client()
 
 
-def test_the_connection_is_closed_when_a_stop_word_ends_the_reply(
+def test_a_stop_word_closes_the_connection(
     server: ScriptedServer,
 ) -> None:
     server.chat([*open_final("One", " END", " two"), Hang()])
@@ -306,7 +306,7 @@ def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) -> None:
     assert server.requests[0].was_closed_by_client()
 
 
-def test_the_first_byte_is_one_of_the_body(server: ScriptedServer) -> None:
+def test_headers_do_not_count_as_the_first_byte(server: ScriptedServer) -> None:
     server.chat([head(), Hang()])
     assert (
         failure(server, Timeouts(connect=10, first_byte=0.3, idle=60)).problem.kind
@@ -373,7 +373,7 @@ def test_a_flood_before_the_headers_is_given_up(server: ScriptedServer) -> None:
     assert server.requests[0].was_closed_by_client()
 
 
-def test_what_came_of_an_error_that_trickles_is_told(server: ScriptedServer) -> None:
+def test_the_words_of_a_trickling_error_are_told(server: ScriptedServer) -> None:
     server.chat(dripping_page(400, '{"error": "max_tokens is odd"'))
     error = failure(server, SHORT)
     assert "max_tokens is odd" in str(error)
@@ -386,7 +386,7 @@ def test_an_error_without_end_is_cut(server: ScriptedServer) -> None:
     assert server.requests[0].was_closed_by_client()
 
 
-def test_a_list_that_trickles_is_a_list_cut_off(server: ScriptedServer) -> None:
+def test_a_trickling_list_counts_as_cut(server: ScriptedServer) -> None:
     server.models(dripping_page(200, '{"data": [{"id": "a"}]', "application/json"))
     with pytest.raises(ServerError) as caught:
         client(server, SHORT).models()
@@ -412,7 +412,7 @@ def test_all_addresses_of_a_name_share_one_limit(
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:  # the queue is full: whoever comes now is not answered
+        for one in waiting:  # the queue is full: nobody else is answered
             one.setblocking(False)
             one.connect_ex(address)
         many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 9999
@@ -565,7 +565,7 @@ def test_over_tls_a_stream_can_be_closed_while_it_waits(
     assert tls_server.requests[0].was_closed_by_client()
 
 
-def test_silence_behind_a_finish_reason_is_the_end_of_a_whole_reply(
+def test_silence_after_a_finish_reason_is_the_end_of_a_whole_reply(
     server: ScriptedServer,
 ) -> None:
     server.chat([head(), text("Hi"), chunk({}, "stop"), Hang()])
@@ -594,7 +594,7 @@ def without_ca(patch: pytest.MonkeyPatch) -> None:
         patch.delenv(name, raising=False)
 
 
-def test_a_certificate_that_nobody_signed_is_named(
+def test_an_unsigned_certificate_is_named(
     tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_ca(monkeypatch)
@@ -626,7 +626,7 @@ def test_a_setting_names_the_certificates_or_switches_the_check_off(
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"])
-def test_a_ca_file_that_is_not_one_is_named(
+def test_an_unusable_ca_file_is_named(
     tls_server: ScriptedServer, tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "ca.pem"
@@ -645,7 +645,7 @@ def test_a_tls_alert_to_plain_http_is_named(server: ScriptedServer) -> None:
     assert "Write https://" in str(caught.value)
 
 
-def test_a_key_that_no_header_can_hold_is_named(server: ScriptedServer) -> None:
+def test_a_key_that_does_not_fit_a_header_is_named(server: ScriptedServer) -> None:
     with pytest.raises(ServerError) as caught:
         client(server, api_key="「鍵」").models()
     assert caught.value.problem.kind == "bad_key"
@@ -657,17 +657,19 @@ def test_text_before_a_failure_is_delivered(server: ScriptedServer) -> None:
     stream = client(server).open(HELLO)
     seen: list[Event] = []
     with pytest.raises(ServerError):
-        seen += stream  # keeps what came before the raise
+        seen += stream  # keeps the events from before the raise
     assert stream.reply.answer == "Hello there"
     assert stream.reply.finish_reason == "interrupted"
 
 
-def test_a_break_after_the_end_of_a_reply_is_no_failure(server: ScriptedServer) -> None:
+def test_a_break_after_the_end_of_a_reply_is_not_a_failure(
+    server: ScriptedServer,
+) -> None:
     server.chat([*open_final("Hello"), chunk({}, "stop"), Pause(0.2), Reset()])
     assert client(server).complete(HELLO).answer == "Hello"
 
 
-def test_a_reply_without_an_answer_is_a_problem_but_no_error(
+def test_a_reply_without_an_answer_is_a_problem_but_not_an_error(
     server: ScriptedServer,
 ) -> None:
     server.chat(reply(*harmony("hm", "")[:4], finish_reason="length"))
@@ -815,7 +817,7 @@ CUT_LISTS: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("name", CUT_LISTS)
-def test_a_list_that_is_not_whole_does_not_count_as_no_models(
+def test_an_incomplete_list_does_not_count_as_empty(
     server: ScriptedServer, name: str
 ) -> None:
     server.models(CUT_LISTS[name]).chat(reply("x", finish_reason="length"))
@@ -825,7 +827,7 @@ def test_a_list_that_is_not_whole_does_not_count_as_no_models(
     assert client(server).check("some/model").models is None
 
 
-def test_a_name_that_a_400_does_not_know_is_told_what_the_server_lists(
+def test_a_400_for_an_unknown_model_names_the_listed_models(
     server: ScriptedServer,
 ) -> None:
     refused = json_page({"error": 'Invalid model identifier "x"'}, 400)
@@ -858,7 +860,7 @@ def test_a_check_never_sends_a_name_that_is_not_listed(server: ScriptedServer) -
 @pytest.mark.parametrize(
     "script", [[], [head(200, "application/json")], page(404, "Not Found")]
 )
-def test_a_check_goes_on_without_a_list_but_asks_the_loaded_model_only(
+def test_a_check_without_a_list_asks_only_the_loaded_model(
     server: ScriptedServer, script: Script
 ) -> None:
     server.models(script).chat(reply("<|channel|>", finish_reason="length"))

@@ -196,7 +196,7 @@ def told(name: str) -> Problem:
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_what_servers_really_say_is_understood(name: str) -> None:
+def test_the_words_of_real_servers_are_understood(name: str) -> None:
     problem = told(name)
     assert problem.kind == WORDS[name]["kind"]
     assert [words for words in WORDS[name]["says"] if words not in problem.en] == []
@@ -349,7 +349,7 @@ def test_a_refused_machine_elsewhere_is_told_to_listen_to_others() -> None:
     assert "host.docker.internal" not in problem.en
 
 
-def test_docker_s_own_name_of_the_host_gets_its_own_advice() -> None:
+def test_the_host_name_of_docker_gets_separate_advice() -> None:
     problem = explain_failure(connect("dns", "http://host.docker.internal:8080"))
     assert problem.kind == "dns"
     assert "host-gateway" in problem.en
@@ -378,7 +378,7 @@ def test_an_unknown_model_is_told_its_nearest_neighbours() -> None:
     assert f"（{near}）。" in problem.ja
 
 
-def test_an_unknown_model_like_no_other_is_told_the_first_ones() -> None:
+def test_an_unknown_model_unlike_all_others_is_told_the_first_ones() -> None:
     assert f": {', '.join(MODELS[:3])}." in unknown("zzz", MODELS).en
 
 
@@ -391,7 +391,7 @@ def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one(
     )
 
 
-def test_the_server_s_words_are_quoted_in_one_line() -> None:
+def test_the_words_of_the_server_are_quoted_on_one_line() -> None:
     body = '{"error": {"message": "max_tokens must be\\nof type int."}}'
     assert "“max_tokens must be of type int”" in explain_failure(status(400, body)).en
 
@@ -399,7 +399,7 @@ def test_the_server_s_words_are_quoted_in_one_line() -> None:
 @pytest.mark.parametrize(
     "body", [HTML, "Traceback (most recent call last):\n  File x", '{"error": 5}', "{}"]
 )
-def test_words_that_say_nothing_to_a_user_are_not_quoted(body: str) -> None:
+def test_words_that_do_not_help_a_user_are_not_quoted(body: str) -> None:
     assert explain_failure(status(500, body)).en.startswith(
         "The server failed (status 500). Look"
     )
@@ -460,7 +460,7 @@ def test_a_password_of_the_address_is_blotted_out_too(said: str) -> None:
     assert said not in problem.en + problem.ja
 
 
-def test_nothing_that_came_from_outside_is_in_a_repr() -> None:
+def test_no_repr_shows_text_from_outside() -> None:
     url = f"http://user:{KEY}@mac.local"
     failure = Failure("status", url, body=KEY, location=KEY)
     ending = Finish("error", truncated=True, detail=f"no {KEY}")
@@ -469,12 +469,12 @@ def test_nothing_that_came_from_outside_is_in_a_repr() -> None:
         assert KEY not in repr(shown)
 
 
-def test_an_address_that_a_server_sends_is_read_in_no_time() -> None:
+def test_a_very_long_address_from_a_server_is_cut() -> None:
     hostile = Failure("status", URL, status=302, location="/" * 10**6)
     assert len(explain_failure(hostile).en) < 1000
 
 
-def test_no_words_of_a_server_steer_a_terminal() -> None:
+def test_the_words_of_a_server_cannot_steer_a_terminal() -> None:
     problem = explain_failure(status(400, '{"error": "x \\u001b[31m\\u0007y"}'))
     assert problem.en.isprintable()
 

@@ -1,4 +1,4 @@
-"""The text of a reply: raw Harmony, `<think>` blocks, plain text beside fields of its own."""
+"""The text of a reply: raw Harmony, `<think>` blocks, or plain text beside fields."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_call_of_an_undeclared_tool_does_not_count_as_tool_calls() -> None:
     assert (got.finish_reason, got.tool_calls[0].declared) == ("stop", False)
 
 
-def test_markers_typed_as_text_reach_the_reader_on_an_aligned_stream() -> None:
+def test_markers_typed_as_text_reach_the_reader_of_an_aligned_stream() -> None:
     typed = ["<", "|", "end", "|", ">", " ", "<", "|", "start", "|", ">", "assistant"]
     assert (
         reply_of(*harmony("Hm", "See"), *typed).answer
@@ -144,7 +144,7 @@ def test_a_first_marker_in_pieces_means_that_the_stream_is_not_aligned() -> None
     assert got.answer == "a"
 
 
-def test_an_alignment_may_begin_behind_bare_text() -> None:
+def test_an_alignment_may_begin_after_bare_text() -> None:
     got = reply_of(
         "Well",
         ".",
@@ -206,11 +206,11 @@ def test_blanks_do_not_wait_for_a_think_tag_for_ever() -> None:
     )
 
 
-# Fields of their own.
+# Separate fields.
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_plain_text_behind_a_thinking_field_is_not_searched_for_markup(
+def test_plain_text_after_a_thinking_field_is_not_searched_for_markup(
     field: str,
 ) -> None:
     got = answer_of(
@@ -224,14 +224,14 @@ def test_reasoning_and_text_in_one_delta_come_in_this_order() -> None:
     assert events[:2] == [ReasoningDelta("Hm"), AnswerDelta("Hi <|end|>")]
 
 
-def test_text_behind_a_thinking_field_comes_at_once_if_it_cannot_begin_markup() -> None:
+def test_text_after_a_thinking_field_comes_at_once_if_it_cannot_begin_markup() -> None:
     stream = ChatStream()
     stream.feed(chunk({"reasoning": "Hm"}))
     assert stream.feed(text("Hi")) == [AnswerDelta("Hi")]
     assert stream.feed(text("analysis")) == [AnswerDelta("analysis")]
 
 
-def test_text_behind_a_native_call_is_not_searched_for_markup() -> None:
+def test_text_after_a_native_call_is_not_searched_for_markup() -> None:
     call = chunk({"reasoning": "Hm", "tool_calls": [call_piece("f", "{}", index=0)]})
     got = answer_of(call, *deltas("<|channel|>final"), tools=["f"])
     assert (got.answer, len(got.tool_calls)) == ("<|channel|>final", 1)

@@ -51,7 +51,7 @@ def strings_in(value: Json) -> list[str]:
 
 
 def without_words(value: Json) -> Json:
-    """The same messages with every text that may be a user's made harmless, roles and shape kept."""
+    """The same messages, with every text that may be a user's made harmless; roles and shape stay."""
     if isinstance(value, dict):
         return {
             key: item if key in ("role", "type") else without_words(item)
@@ -189,7 +189,7 @@ HISTORY = st.lists(MESSAGE | JSON, max_size=6)
 
 
 @given(HISTORY)
-def test_whatever_is_sent_comes_out_as_the_template_takes_it(
+def test_any_messages_become_ones_that_the_template_takes(
     messages: list[Json],
 ) -> None:
     before = repr(messages)  # and not a copy: NaN is not equal to itself
@@ -205,7 +205,9 @@ def test_whatever_is_sent_comes_out_as_the_template_takes_it(
 
 
 @given(HISTORY)
-def test_a_call_is_alone_and_its_result_is_behind_it(messages: list[Json]) -> None:
+def test_a_call_stands_alone_with_its_result_right_after_it(
+    messages: list[Json],
+) -> None:
     cleaned = clean_history(messages)
     for message, following in itertools.zip_longest(cleaned, cleaned[1:]):
         assert set(message) <= {
@@ -227,7 +229,7 @@ def test_a_call_is_alone_and_its_result_is_behind_it(messages: list[Json]) -> No
 
 
 @given(MARKUP)
-def test_what_a_user_writes_is_what_the_model_reads(text: str) -> None:
+def test_the_model_reads_exactly_what_a_user_writes(text: str) -> None:
     [message] = clean_history([{"role": "user", "content": text}])
     assert message["content"].replace("\u2060", "") == text.replace(
         "\u2060", ""
@@ -235,7 +237,7 @@ def test_what_a_user_writes_is_what_the_model_reads(text: str) -> None:
 
 
 @given(st.text(alphabet="ab 東🌸`~<>/|&#*\n\u2028"))
-def test_an_answer_behind_thinking_keeps_its_exact_text(text: str) -> None:
+def test_an_answer_after_thinking_keeps_its_exact_text(text: str) -> None:
     answer, thoughts, _ = split_reply(f"<think>a</think>\n\n{text}")
     assert answer == re.sub(r"\A( *\n)+", "", text)
     assert thoughts == ["a"]
@@ -274,7 +276,7 @@ NO_JSON = {
 
 
 @pytest.mark.parametrize("value", NO_JSON.values(), ids=NO_JSON.keys())
-def test_values_that_no_json_holds_do_not_raise(value: Json) -> None:
+def test_values_that_json_cannot_hold_do_not_raise(value: Json) -> None:
     for field in (
         "role",
         "content",

@@ -46,7 +46,7 @@ def test_the_response_format_of_a_schema_is_one_that_a_request_understands() -> 
         ('{"not": ' * 400 + "{}" + "}" * 400, "unusable", "$"),
     ],
 )
-def test_a_text_that_is_no_schema_has_a_reason_and_a_place(
+def test_a_text_that_is_not_a_schema_has_a_reason_and_a_place(
     text: str, reason: str, path: str
 ) -> None:
     with pytest.raises(SchemaFault) as caught:
@@ -70,9 +70,7 @@ def test_a_reply_that_does_not_fit_has_a_reason_and_a_place(
     with pytest.raises(SchemaFault) as caught:
         check_reply(answer, schema)
     assert (caught.value.reason, caught.value.path) == (reason, path)
-    assert (
-        caught.value.__suppress_context__
-    )  # its details belong into no stored traceback
+    assert caught.value.__suppress_context__  # no stored traceback may hold its details
 
 
 def test_a_reply_that_fits_passes() -> None:

@@ -76,7 +76,7 @@ def test_a_refusal_says_why(text: str, reason: str) -> None:
     assert mend_object(text).reason == reason
 
 
-def test_halves_of_characters_are_replaced_even_in_what_is_refused() -> None:
+def test_halves_of_characters_are_replaced_even_in_refused_text() -> None:
     assert mend_object('{"a": "\ud800"}') == Mended('{"a": "\ufffd"}', {"a": "\ufffd"})
     assert mend_object("x \udfff").text == "x \ufffd"
 
@@ -89,7 +89,7 @@ def test_too_many_encodings_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("depth", "mended"), [(100, True), (300, False)])
-def test_what_is_nested_deeply_is_not_mended(depth: int, mended: bool) -> None:
+def test_deeply_nested_json_is_not_mended(depth: int, mended: bool) -> None:
     text = '{"a":' * depth + "1," + "}" * depth
     assert bool(mend_object(text).value) == mended
 
@@ -177,9 +177,7 @@ WRAPPED: dict[str, Callable[[JsonObject], JsonObject]] = {
 @example(value={"a": "```json\n{}\n```", "b": "// # /* \\' '\\'' \\\\ \x00\x7f\u2028"})
 @example(value={"A:\x1f": None})
 @example(value={"a": [{}, [[]], {"b": [True, None, "it's", 'say "x"']}]})
-def test_a_damaged_object_is_mended_to_what_it_was(
-    kind: str, value: JsonObject
-) -> None:
+def test_mending_restores_a_damaged_object(kind: str, value: JsonObject) -> None:
     meant = WRAPPED[kind](value) if kind in WRAPPED else value
     assert mend_object(DAMAGE[kind](value), closed=True).value == meant
 

@@ -83,7 +83,7 @@ def test_a_piece_without_an_index_goes_on_with_the_last_call() -> None:
     assert summary(got) == [("1", "f", '{"a": 1}')]
 
 
-def test_a_name_that_is_sent_again_begins_no_new_call() -> None:
+def test_a_repeated_name_does_not_begin_a_new_call() -> None:
     got = native_calls(
         call_piece("f", "{", index=0, id="1"), call_piece("f", "}", index=0, id="1")
     )
@@ -118,7 +118,7 @@ def test_native_calls_that_may_not_be_executed_are_marked() -> None:
     assert got.finish_reason == "stop"
 
 
-def test_a_native_call_cut_short_is_dropped_and_a_complete_one_kept() -> None:
+def test_an_incomplete_native_call_is_dropped_and_a_complete_one_kept() -> None:
     got = native_calls(
         call_piece("f", "{}", index=0),
         call_piece("g", '{"a', index=1),

@@ -1,7 +1,7 @@
-"""All that a reply says comes out again, unless it is part of a header.
+"""All text of a reply comes out again, unless it is part of a header.
 
-Numbered words are mixed with markers, channels, recipients and blanks. `owed` says what a host must
-get, from the text alone and not as the parser reads it.
+Numbered words are mixed with markers, channels, recipients and blanks. `owed` tells what a host must get. It
+looks only at the text and does not read it as the parser does.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ HIDDEN = re.compile(r"to=\s*assistant")
 
 
 def numbered(parts: Iterable[str]) -> list[str]:
-    """The fragments with words in place of "#", each another one."""
+    """The fragments with a different word in place of each "#"."""
     return [part.replace("#", f"Q{number}z") for number, part in enumerate(parts)]
 
 
 def owed(text: str) -> Iterator[str]:
-    """What no reading of the text may take for a part of a header.
+    """The text that can never be part of a header.
 
-    Text behind `<|message|>`, behind a terminator and at the start is owed, and so is
-    what follows a known channel, unless the header goes on at the next marker.
-    Arguments are not: what surrounds their object is mended away (rule 6), and so is
-    text behind a call (rule 10).
+    A host is owed the text after `<|message|>`, after a terminator and at the start. It
+    is owed what follows a known channel, unless the header goes on at the next marker.
+    It is not owed arguments, because mending drops what surrounds their object (rule 6),
+    nor text after a call (rule 10).
     """
     markers = [marker for marker in MARKERS.findall(text) if marker != "<|constrain|>"]
     bodies = re.split(

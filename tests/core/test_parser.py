@@ -1,4 +1,4 @@
-"""Every spelling of harmony.md, in every chunking; and what holds for any text at all."""
+"""Every spelling of harmony.md, in every chunking; and the rules for any text at all."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_markers_in_a_header_without_message_are_hidden(
     assert aligned_reply(*deltas).answer == answer
 
 
-def test_an_unfinished_character_behind_the_type_is_part_of_the_header() -> None:
+def test_an_unfinished_character_after_the_type_is_part_of_the_header() -> None:
     reply = aligned_reply(
         "<|channel|>",
         "comment",
@@ -252,7 +252,7 @@ def test_a_stream_may_turn_aligned_and_back() -> None:
 
 
 def shows_no_marker(case: Case) -> bool:
-    """Whether no rule of unaligned text made a marker of this case text."""
+    """Whether no marker of this case is text by a rule for unaligned streams."""
     shown = f"{case.answer}{case.reasoning}{case.tool_calls}"
     return not MARKER.search(shown) and not case.name.startswith("string:")
 
@@ -269,7 +269,7 @@ def split_at_markers(text: str) -> list[str]:
     return re.split(f"({MARKER.pattern})", text)
 
 
-# What is emitted when.
+# When text is emitted.
 
 
 def test_answer_characters_arrive_in_the_feed_that_brings_them() -> None:
@@ -382,7 +382,7 @@ def test_a_call_past_its_bound_ends_at_the_same_place_in_every_chunking() -> Non
 
 @pytest.mark.parametrize("lead", ["", ANALYSIS + "t", FINAL + "x<|end|>"])
 @pytest.mark.parametrize("pending", ["<|start|>", "<|channel|>", " ", "analysis", "a"])
-def test_what_waits_for_a_decision_is_bounded(lead: str, pending: str) -> None:
+def test_text_that_waits_for_a_decision_is_bounded(lead: str, pending: str) -> None:
     parser = HarmonyParser()
     parser.feed(lead)
     waiting = len("<|end|>")
@@ -424,7 +424,7 @@ def test_no_number_of_messages_in_one_feed_exhausts_the_stack(message: str) -> N
     assert parse(message * 200_000 + FINAL + "the end").answer.endswith("the end")
 
 
-def test_deeply_nested_arguments_are_not_json_but_no_error() -> None:
+def test_deeply_nested_arguments_are_not_json_and_do_not_raise() -> None:
     assert (
         parse(CALL + "[" * 100_000 + "<|call|>", tools=("f",)).tool_calls[0].valid
         is False
@@ -520,16 +520,16 @@ def test_text_inside_messages_is_kept_to_the_letter(thought: str, answer: str) -
 
 @given(st.text(min_size=1))
 def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
-    # A capital first: none of the words that begin a reply.
+    # A capital first, so that it is not one of the words that begin a reply.
     spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled
 
 
-# Behind a call.
+# After a call.
 
 
 def over(text: str, tools: Iterable[str] = ("f",)) -> bool:
-    """Whether a host may hang up, told by every character alike."""
+    """Whether a host may hang up, the same if fed by characters."""
     parser, whole = HarmonyParser(tools), HarmonyParser(tools)
     for character in text:
         parser.feed(character)
@@ -562,7 +562,7 @@ def test_a_host_waits_while_a_further_message_may_follow_a_call(behind: str) -> 
     assert not over(CALL + "{}<|call|>" + behind)
 
 
-def test_a_call_that_nobody_can_run_ends_nothing() -> None:
+def test_a_call_that_cannot_be_run_does_not_end_the_reply() -> None:
     assert not over(CALL + "print(1)<|call|> We wait.")
     assert not over(CALL + "{}<|call|> We wait.", tools=("g",))
 

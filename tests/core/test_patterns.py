@@ -1,4 +1,4 @@
-"""Every Python that the project runs on reads the core's patterns alike."""
+"""Every Python that the project supports reads the core's patterns in the same way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ sre_parser = importlib.import_module("re._parser")
 
 
 def nodes(tree: object) -> Iterator[tuple[str, object]]:
-    """Everything in the syntax tree of a pattern, as a name and what it holds."""
+    """All nodes in the syntax tree of a pattern: the name and the contents of each."""
     if isinstance(tree, tuple) and len(tree) == 2 and hasattr(tree[0], "name"):
         yield str(tree[0]), tree[1]
     if isinstance(tree, tuple | list | sre_parser.SubPattern):

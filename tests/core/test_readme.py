@@ -1,4 +1,4 @@
-"""The program that the README shows to those who use the core as a library."""
+"""The README's program for users of the library."""
 
 from __future__ import annotations
 

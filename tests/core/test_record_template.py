@@ -1,4 +1,4 @@
-"""Records that are read without JSON mean what JSON makes of them, whatever they hold."""
+"""Records that are read without JSON mean the same as with it, whatever they hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAIL = b'"}}]}\n\n'
 
 
 def with_and_without(pieces: list[bytes], stop: list[str]) -> list[list[Event]]:
-    """The events of a stream read by templates, and those of JSON alone."""
+    """The events of a stream read by templates, and of the same stream read as JSON only."""
     results = [read(pieces, ChatStream(["f"], stop))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_template, "MAX_UNUSED_TEMPLATES", 0)
@@ -65,7 +65,7 @@ def test_a_template_reads_up_to_the_record_that_does_not_fit() -> None:
         b"a\nb",
     ],
 )
-def test_what_is_not_the_body_of_one_string_is_left_to_json(body: bytes) -> None:
+def test_a_body_that_is_not_one_string_is_left_to_json(body: bytes) -> None:
     template = learned(HEAD + b"a" + TAIL)
     odd, fit = HEAD + body + TAIL, HEAD + b"b" + TAIL
     assert template.texts_at(odd, 0) == ([], 0)
@@ -94,14 +94,14 @@ def test_bodies_whose_faults_cancel_out_are_left_to_json() -> None:
         b'{"choices": [{"message": {"content": "a"}}]}',
     ],
 )
-def test_a_record_that_brings_more_than_text_is_no_template(record: bytes) -> None:
+def test_a_record_with_more_than_text_is_not_a_template(record: bytes) -> None:
     chunk = {**json.loads(record)}
     template = RecordTemplate()
     template.learn(record, chunk)
     assert template.texts_at(b"data: " + record + b"\n\n", 0) == ([], 0)
 
 
-def test_a_record_nested_too_deeply_to_compare_is_no_template() -> None:
+def test_a_record_nested_too_deeply_to_compare_is_not_a_template() -> None:
     deep = b'{"x": ' + b"[" * 900 + b"]" * 900 + b', "choices": [{"delta": {"content":'
     assert AnswerDelta("a") in read([b"data: " + deep + b' "a"}}]}\n\n', DONE])
 
@@ -114,7 +114,7 @@ def test_templates_that_never_fit_are_learned_a_few_times_only() -> None:
     assert template.texts_at(b"data: " + record + b"\n\n", 0) == ([], 0)
 
 
-# Texts as servers write them, escaped or not, and what no JSON string may hold.
+# Texts as servers write them, escaped or not, and bytes that no JSON string may hold.
 SPELLINGS = [
     *[b"a", b" the", b"<|channel|>", b"final", b"<|message|>", b"<|call|>", b"STOP"],
     *["日本".encode(), b"\\u65e5", b"\\ud83c", b"\\udf38", b"\\n", b'\\"', b"\\\\"],

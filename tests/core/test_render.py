@@ -1,4 +1,4 @@
-"""Thinking in text: one block for one stretch of thought, always closed, and closed by nothing inside it."""
+"""Thinking as text: one stretch of thought is one block, always closed, and never closed from inside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shown(*events: Event, thinking: Thinking = "fold") -> str:
     return "".join(pieces(*events, thinking=thinking))
 
 
-def test_each_tag_is_a_piece_of_its_own() -> None:
+def test_each_tag_is_a_separate_piece() -> None:
     assert pieces(R("a"), R("b"), A("c"), END) == [
         "<think>\n",
         "a",
@@ -72,11 +72,11 @@ def test_a_blank_before_the_answer_belongs_to_the_answer() -> None:
     ]
 
 
-def test_thinking_without_a_word_opens_no_block() -> None:
+def test_blank_thinking_does_not_open_a_block() -> None:
     assert shown(R(" \n"), A("b"), END) == "b"
 
 
-def test_thinking_after_an_answer_is_a_block_of_its_own() -> None:
+def test_thinking_after_an_answer_is_a_new_block() -> None:
     assert (
         shown(R("a"), A("b"), R("c"), A("d"))
         == "<think>\na\n</think>\n\nb<think>\nc\n</think>\n\nd"

@@ -314,7 +314,7 @@ def test_a_repeat_penalty_is_a_repetition_penalty() -> None:
         assert payload(extra=extra)["repetition_penalty"] == 1.1
 
 
-# Each of these did harm to a real server, or could.
+# Each of these harmed a real server, or could.
 HOSTILE: list[JsonObject] = [
     {"logit_bias": {"701": 1}},  # past the vocabulary: the process died of SIGSEGV
     {"logit_bias": {"0": float("inf")}},
@@ -328,7 +328,7 @@ HOSTILE: list[JsonObject] = [
     {"chat_template_kwargs": {"reasoning_effort": "<|end|>"}},
     {"template_options": {"chat_template": "x"}},
     {"xtc_probability": 0.5},  # ended the generating thread of mlx-lm 0.26 to 0.31
-    {"xtc_threshold": 0.9, "xtc_probability": 1.0},  # and this that of 0.32
+    {"xtc_threshold": 0.9, "xtc_probability": 1.0},  # ended that of 0.32
     {"draft_model": "evil/some-repo"},
     {"adapters": "../../elsewhere"},
     {"model": "evil/some-repo"},
@@ -458,7 +458,7 @@ def test_nulls_in_parameters_are_dropped() -> None:
     }
 
 
-def test_a_default_that_the_template_would_add_to_a_text_becomes_one() -> None:
+def test_a_default_that_the_template_joins_to_a_text_becomes_text() -> None:
     properties = {
         "a": {"enum": [1, 2], "default": 1},
         "b": {"oneOf": [], "default": {}},

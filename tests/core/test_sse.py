@@ -1,4 +1,4 @@
-"""SSE: the same events for every way to cut the bytes, and nothing that a server sends raises."""
+"""SSE: the same events however the bytes are cut, and no bytes of a server raise."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_empty_piece_changes_nothing() -> None:
     assert decode(b"data: a\r", b"", b"\n", b"", b"\r\n") == [b"a"]
 
 
-def test_only_one_blank_behind_the_colon_belongs_to_the_format() -> None:
+def test_only_one_blank_after_the_colon_belongs_to_the_format() -> None:
     assert decode(b"data:a\n\ndata:  b\n\n") == [b"a", b" b"]
 
 
@@ -70,7 +70,7 @@ def test_a_character_cut_in_two_arrives_whole() -> None:
     assert decode(*each_byte(data)) == ["日本🌸".encode()]
 
 
-def test_bytes_that_are_no_utf8_become_replacement_characters_in_a_comment() -> None:
+def test_bytes_that_are_not_utf8_become_replacement_characters_in_a_comment() -> None:
     assert decode(b": a\xff\xe3\x81\n\n") == [SseComment("a\ufffd\ufffd")]
     assert decode(b"data: a\xff\n\n") == [b"a\xff"]
 
@@ -91,7 +91,7 @@ def test_the_end_completes_a_line_and_an_event() -> None:
     assert decode(b": c") == [SseComment("c")]
 
 
-def test_a_whole_event_behind_an_unfinished_one_belongs_to_it() -> None:
+def test_a_whole_event_after_an_unfinished_one_belongs_to_it() -> None:
     assert decode(b"data: a\n", b"data: b\n\n") == [b"a\nb"]
     assert decode(b"da", b"ta: b\n\n") == [b"b"]
     assert decode(b"data: a\n\n", b"data: b\ndata: c\n\n") == [
@@ -100,7 +100,7 @@ def test_a_whole_event_behind_an_unfinished_one_belongs_to_it() -> None:
     ]
 
 
-def test_a_line_feed_behind_a_carriage_return_is_no_line_by_itself() -> None:
+def test_a_line_feed_after_a_carriage_return_is_not_a_line() -> None:
     assert decode(b"data: a\r", b"\n", b"\ndata: b\r", b"\r") == [b"a", b"b"]
     assert decode(b"data: a\r\r", b"\n\ndata: b\n\n") == [b"a", b"b"]
 
@@ -116,7 +116,7 @@ def test_a_line_of_bare_json_is_data() -> None:
 
 
 @pytest.mark.parametrize("line", [b"data: ", b":", b"id: ", b""])
-def test_nothing_comes_behind_a_line_past_the_limit(line: bytes) -> None:
+def test_nothing_comes_after_a_line_past_the_limit(line: bytes) -> None:
     block = b"x" * 65_536
     long = [line, *[block] * (MAX_SSE_EVENT // 65_536), b"x\n\ndata: next\n\n"]
     for pieces in (long, [b"".join(long)]):

@@ -1,4 +1,4 @@
-"""Tools that hosts send, rendered by the chat template: whatever their schemas hold, it does not raise."""
+"""The chat template renders the tools of hosts without raising, whatever their schemas hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sent_tools(*tools: Json) -> list[Json]:
 
 
 def render(tools: list[Json]) -> str:
-    """The prompt, from what is left of the tools on their way through JSON."""
+    """The prompt, after the tools went through JSON."""
     tools = json.loads(json.dumps(tools))
     prompt = CHAT_TEMPLATE.render(HELLO, tools, date="2026-11-22", effort="medium")
     prompt.encode()
@@ -45,7 +45,7 @@ def prompt_for(parameters: Json, **function: Json) -> str:
 
 
 def read_strictly(schema: Any) -> None:
-    """Do what OpenAI's template does with a schema: it adds texts, joins and loops over what it finds."""
+    """Do with a schema what OpenAI's template does: add to its texts, join its lists, loop over it."""
     if isinstance(schema, bool):
         return
     assert isinstance(schema.get("type", ""), str | list)
@@ -91,13 +91,13 @@ def read_strictly(schema: Any) -> None:
     ],
     ids=str,
 )
-def test_a_schema_that_no_template_expects_is_sent_so_that_it_renders(
+def test_an_unexpected_schema_is_sent_so_that_it_renders(
     parameters: Json,
 ) -> None:
     assert "type f = (" in prompt_for(parameters, description=["x", 5])
 
 
-def test_what_can_be_read_of_an_odd_schema_is_kept() -> None:
+def test_the_readable_parts_of_an_odd_schema_are_kept() -> None:
     prompt = prompt_for(
         {
             "properties": {
@@ -130,7 +130,7 @@ def test_a_schema_is_whole_to_the_depth_that_people_write() -> None:
 
 
 @pytest.mark.parametrize("depth", [450, 100_000])
-def test_nothing_that_is_nested_without_end_stops_a_request(depth: int) -> None:
+def test_endless_nesting_does_not_stop_a_request(depth: int) -> None:
     deep: Json = "x"
     for _ in range(depth):
         deep = [{"a": deep}]
@@ -179,7 +179,7 @@ SCHEMA = st.dictionaries(KEYWORDS, VALUE, max_size=5)
     | st.fixed_dictionaries({"properties": st.dictionaries(KEYWORDS, SCHEMA)}),
     VALUE,
 )
-def test_whatever_a_schema_holds_it_renders_without_a_control_token(
+def test_any_schema_renders_without_a_control_token(
     parameters: Json, description: Json
 ) -> None:
     assert "<|end|>" not in prompt_for(parameters, description=description).partition(

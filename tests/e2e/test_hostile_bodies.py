@@ -1,4 +1,4 @@
-"""What a user can make a host send, at its worst, on real servers: the next user is answered all the same."""
+"""The worst that a user can make a host send to a real server: the next user is still answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 GREETING = next(t for t in load_transcripts() if t.name == "greeting")
 
-# A penalty or a sampler works only where its strength is set too.
+# A penalty or a sampler works only if its strength is set too.
 COMPANIONS: dict[str, JsonObject] = {
     "repetition_context_size": {"repetition_penalty": 1.5},
     "presence_context_size": {"presence_penalty": 1},
@@ -49,7 +49,7 @@ HOSTILE: list[JsonObject] = [
 
 
 def is_answered(client: Client, extra: JsonObject) -> None:
-    """Send a request with these fields, which may end as it likes, and then an ordinary one."""
+    """Send a request with these fields, however it ends, and then an ordinary one."""
     messages = list(GREETING.messages)
     extra = {"max_tokens": 12, "temperature": 1.0, **extra}
     reply = client.complete(ChatRequest(messages, extra=extra))
@@ -59,7 +59,7 @@ def is_answered(client: Client, extra: JsonObject) -> None:
 
 
 @pytest.mark.parametrize(("name", "bound"), BOUNDS)
-def test_a_server_bears_every_number_at_its_bounds(
+def test_a_server_takes_every_number_at_its_bounds(
     client: Client, name: str, bound: float
 ) -> None:
     is_answered(client, {name: bound, **COMPANIONS.get(name, {})})

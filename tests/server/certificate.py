@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that nobody trusts who is not told to."""
+"""A certificate for 127.0.0.1 that clients trust only if told to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def own_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """The file that a client must trust, and the context of a server; skips where openssl is missing."""
+    """The file that a client must trust, and the context of a server; skips if openssl is missing."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is needed to make a certificate")

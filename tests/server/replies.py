@@ -1,7 +1,7 @@
-"""Scripts for `ScriptedServer`: what mlx_lm.server, and the things that stand in its place, send.
+"""Scripts for `ScriptedServer`: what mlx_lm.server sends, and what may answer in its place.
 
-A script is a list of steps: `bytes` go out as they are (one TCP write each), the other steps do what
-their name says. When the script is over the server closes the connection, as mlx_lm.server does.
+A script is a list of steps. `bytes` go out as they are, in one TCP write each; the other steps do what their
+name says. After the script the server closes the connection, as mlx_lm.server does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Drip:
-    """Send the same again and again until the client leaves, pausing so many seconds in between."""
+    """Send the same bytes again and again until the client leaves, with a pause of so many seconds."""
 
     data: bytes
     seconds: float = 0.05
@@ -66,7 +66,7 @@ def head(
 def page(
     status: int, body: str | bytes, content_type: str = "text/plain", **headers: str
 ) -> Script:
-    """A whole answer that is no stream: an error, an HTML page, JSON."""
+    """A whole answer that is not a stream: an error, an HTML page, JSON."""
     raw = body.encode() if isinstance(body, str) else body
     return [head(status, content_type, Content_Length=str(len(raw)), **headers) + raw]
 
@@ -93,18 +93,18 @@ def continue_drip(seconds: float = 0.05) -> Script:
 
 
 def dripping_page(status: int, start: str, content_type: str = "text/plain") -> Script:
-    """An answer whose body begins, then gains a byte now and then: an error, a list of models."""
+    """An error or a list of models whose body begins, then gains a byte now and then."""
     return [head(status, content_type), start.encode(), Drip(b" ")]
 
 
 def dripping_chunk_size() -> Script:
-    """A chunked body that never comes to the end of its first line."""
+    """A chunked body whose first line never ends."""
     chunked = head(200, "application/json", Transfer_Encoding="chunked")
     return [chunked.replace(b"HTTP/1.0", b"HTTP/1.1"), Drip(b"0")]
 
 
 def endless_json() -> Script:
-    """A completion that is no stream and never ends, as fast as it is read."""
+    """A completion that is not a stream and never ends, sent as fast as it is read."""
     start = b'{"choices": [{"message": {"content": "'
     return [head(200, "application/json"), start, Drip(b"x" * 65_536, 0)]
 
@@ -125,7 +125,7 @@ def chunk(
     fingerprint: str = FINGERPRINT,
     reply_id: str = "chatcmpl-1",
 ) -> bytes:
-    """One chunk of a streamed chat completion; a delta that is no object goes out as it is."""
+    """One chunk of a streamed chat completion; a delta that is not an object goes out as it is."""
     if isinstance(delta, dict):
         delta = {"role": "assistant", **delta}
     choice = {"index": 0, "finish_reason": finish_reason, "delta": delta}

@@ -1,4 +1,4 @@
-"""A fault-injecting HTTP server over real sockets, for tests of everything that talks HTTP."""
+"""A fault-injecting HTTP server over real sockets, for all tests that talk HTTP."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _TLS_HANDSHAKE = b"\x16"
 class Request:
     """One recorded request.
 
-    `client_closed` is set when the client closed its side while the server was not through with its
-    script; `over` when the script has ended, for whatever reason.
+    `client_closed` is set if the client closed its side before the script was over, `over` once the script
+    has ended for any reason.
     """
 
     method: str
@@ -42,16 +42,16 @@ class Request:
         return value
 
     def was_closed_by_client(self) -> bool:
-        """Wait, with a bound, until the client has closed the connection early; False when it did not."""
+        """Wait, with a bound, for the client to close the connection early; False if it did not."""
         return self.client_closed.wait(PATIENCE)
 
 
 class ScriptedServer:
     """Answers as scripted; a context manager.
 
-    `on(path, script, script…)` sets what a path answers: each request takes the next script and the
-    last one repeats. A path without script answers as mlx_lm.server does: 404 `Not Found`. Port 0
-    takes a free one; with a `tls` context it speaks https.
+    `on(path, script, script…)` sets what a path answers: each request takes the next script, and the last one
+    repeats. A path without a script answers 404 `Not Found`, as mlx_lm.server does. Port 0 takes a free port;
+    with a `tls` context the server speaks https.
 
         with ScriptedServer() as server:
             server.on("/v1/chat/completions", reply("Hello"))
@@ -195,7 +195,7 @@ class _Performance:
                 self._connection.sendall(data)
 
     def _watch(self) -> None:
-        # ValueError: gevent's TLS, where the connection was closed on this side.
+        # ValueError: gevent's TLS raises it if this side closed the connection.
         with contextlib.suppress(OSError, ValueError):
             while self._connection.recv(4096):
                 pass
@@ -220,7 +220,7 @@ class _Performance:
 
 
 def _read_request(connection: socket.socket) -> Request | None:
-    """Read one request with its body; None for what is not HTTP (a TLS handshake, a closed socket)."""
+    """Read one request with its body; None if it is not HTTP (a TLS handshake, a closed socket)."""
     reader = connection.makefile("rb")
     with contextlib.suppress(OSError):
         first = reader.readline()

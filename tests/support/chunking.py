@@ -1,4 +1,4 @@
-"""Cut a text or a body anywhere, and compare what comes out whatever the cuts were."""
+"""Cut a text or a body anywhere, and compare the events independently of the cuts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random_cuts(data: Sliced, seed: int, longest: int = 9) -> Iterator[Sliced]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Join adjacent deltas of a kind: the chunking decides their borders, and nothing else."""
+    """Join adjacent deltas of a kind, because the chunking decides where one ends."""
     result: list[Event] = []
     for event in events:
         match result[-1:], event:

@@ -1,4 +1,4 @@
-"""The tool that tests offer to the model, and a reply that calls it."""
+"""The tool that tests offer to the model, and a reply with a call to it."""
 
 from __future__ import annotations
 
