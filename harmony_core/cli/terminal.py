@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from ..events import AnswerDelta, Event, Progress, ReasoningDelta
-from ..render import Thinking
+from ..events import AnswerDelta, Event, FurtherThought, Progress, ReasoningDelta
+from ..render import PARAGRAPH, Thinking
 from .markdown import AnswerMarkdown
 from .phrases import phrase
 
@@ -64,6 +64,8 @@ class ReplyScreen:
                 self._status(
                     lambda: phrase("reading", percent=100 * done // max(total, 1))
                 )
+            case FurtherThought(text) if self._thinking_since is not None:
+                self._show_thought(PARAGRAPH + text)
             case ReasoningDelta(text):
                 self._show_thought(text)
             case AnswerDelta(text):

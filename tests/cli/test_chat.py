@@ -43,6 +43,15 @@ def test_thinking_goes_to_stderr_if_it_is_wanted(
     assert result.stderr == "The user greets me.\n\n"
 
 
+def test_two_thoughts_are_shown_with_a_blank_line_between(
+    server: ScriptedServer, run: Run
+) -> None:
+    thought = ["<|channel|>", "analysis", "<|message|>", "One.", "<|end|>", "<|start|>"]
+    server.chat(reply(*thought, "assistant", *harmony("Two.", "Done")))
+    result = run("chat", "Hi", "--base-url", server.base_url, "--thinking", "show")
+    assert "One.\n\nTwo." in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("-",)])
 def test_the_message_may_come_from_stdin(
     server: ScriptedServer, run: Run, arguments: tuple[str, ...]
