@@ -83,9 +83,9 @@ def test_the_pipe_has_the_version_of_the_project() -> None:
     assert re.search(r"^version: (.+)$", pipe, re.MULTILINE)[1] == VERSION  # type: ignore[index]
 
 
-def test_the_changelog_begins_with_the_version_of_the_project() -> None:
+def test_the_newest_release_of_the_changelog_is_the_version_of_the_project() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.search(r"^## (\S+)", changelog, re.MULTILINE)[1] == VERSION  # type: ignore[index]
+    assert re.search(r"^## (\d\S*)", changelog, re.MULTILINE)[1] == VERSION  # type: ignore[index]
 
 
 def tracked_files() -> list[Path]:
