@@ -142,5 +142,5 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
 
 
 def argument_fault(call: ToolCall) -> str:
-    """Why the arguments of a call are no JSON object, in a few words; "" where they are."""
+    """Why the arguments of a call are not a JSON object, in a few words; "" if they are."""
     return "" if call.valid else mend_object(call.arguments, closed=True).reason

@@ -1,7 +1,7 @@
 """What works with what: versions of mlx-lm, hosts and other servers, as data.
 
-`mlx-harmony doctor` warns from this table, and the tables of the documents are made from it. What was run
-stands in `TESTED_MLX_LM`; the rest was read in mlx-lm's source (docs/spec/mlx_server.md) or in its issues.
+`mlx-harmony doctor` warns from this table, and the tables of the documents are made from it. The versions in
+`TESTED_MLX_LM` were run; the rest was read in mlx-lm's source (docs/spec/mlx_server.md) or in its issues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Fault:
 class MlxLmRange:
     """Versions of mlx-lm that behave alike: from `first` up to the next range.
 
-    "cut" says that replies lose what follows the first character of several tokens.
+    "cut" means that replies lose everything after the first character of several tokens.
     """
 
     first: Version
@@ -39,7 +39,7 @@ class MlxLmRange:
 
 @dataclass(frozen=True, slots=True)
 class OtherServer:
-    """A server that splits the channels itself: its address and how it names gpt-oss-20b."""
+    """A server that splits the channels itself: its address, and its name for gpt-oss-20b."""
 
     name: str
     url: str

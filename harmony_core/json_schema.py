@@ -87,7 +87,7 @@ def response_format_of(schema: JsonObject) -> JsonObject:
 
 def _faults(value: Json, schema: JsonObject) -> list[ValidationError]:
     with _schema_faults():
-        # An empty registry: a `$ref` to another machine would be a request to it.
+        # The registry is empty, so a `$ref` to another machine sends no request.
         validator = _validator_class(schema)(schema, registry=Registry())
         return list(validator.iter_errors(value))
 
@@ -99,7 +99,7 @@ def _raise_best(faults: list[ValidationError]) -> None:
 
 
 def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
-    """Drop from the object at the fault's place the keys that its schema does not name."""
+    """Drop the keys that the schema does not name from the object at the fault's place."""
     for step in fault.absolute_path:
         value = _inside(value, step)
     schema = as_object(fault.schema)

@@ -35,7 +35,7 @@ PACKED: Final = (
     "readme/README_*.md",
     "requirements.txt",
 )
-"""What the plugin needs, and nothing else: a file that no line names stays at home."""
+"""What the plugin needs. A file that no line names is not packed."""
 
 _NOT_PACKED: Final = ("harmony_core/__main__.py",)  # starts the command line
 _HOLD_OWNER: Final = ("manifest.yaml", "README.md", "dify_plugin_mlx/provider/mlx.yaml")
@@ -49,11 +49,11 @@ _RULES: Final = {
     ),
     "contact": (r"[^@\s]+@[\w-]+(?:\.[\w-]+)+", "CONTACT=me@my-domain.org"),
 }
-"""The marketplace's rules for the owner (docs/spec/dify.md), each with what to write."""
+"""The marketplace's rules for the owner (docs/spec/dify.md), each with an example."""
 
 
 class OwnerError(ValueError):
-    """What the manifest should say of the owner is not what the marketplace takes."""
+    """The marketplace does not take this owner in the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def write_package(
     """Write the files that `PACKED` names and return their number.
 
     The same tree gives the same bytes with one zlib: sorted names, one date, one mode. Raises
-    OwnerError, for a `release` also where the owner is still an example.
+    OwnerError, for a `release` also if the owner is still an example.
     """
     texts = _texts_of_owner(source, owner, release)
     names = sorted(_names(source))
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(source: Path) -> Iterator[str]:
-    """Name the files to pack; raises FileNotFoundError where a line of the list names none."""
+    """Name the files to pack; raises FileNotFoundError if a line of the list names no file."""
     for pattern in PACKED:
         found = [path.relative_to(source) for path in source.glob(pattern)]
         if not found:
@@ -127,7 +127,7 @@ def _names(source: Path) -> Iterator[str]:
 
 
 def _texts_of_owner(source: Path, owner: Owner, release: bool) -> dict[str, bytes]:
-    """The files that name the owner, with this one in the place of the checkout's."""
+    """The files that name the owner, with this owner instead of the checkout's."""
     manifest = (source / "manifest.yaml").read_text("utf-8")
     known = {name: _field(manifest, name) for name in _RULES}
     wanted = {name: getattr(owner, name) or known[name] for name in _RULES}
