@@ -165,7 +165,7 @@ def token_texts(text: str) -> list[str]:
         held.append(token)
         try:
             texts.append(encoding().decode_utf8(held))
-        except Exception:  # noqa: BLE001 - its error for half a character has no name of its own
+        except Exception:  # noqa: BLE001 - it has no named error for half a character
             continue
         held = []
     return texts

@@ -49,7 +49,7 @@ _ANY_TAG = re.compile(r"<(?=/?think|details)", re.IGNORECASE)
 _DETAILS_DRESS = re.compile(r"\A\s*<summary>[^<]*</summary>\s*|^> ?", re.MULTILINE)
 _MORE_ON_LINE = re.compile(r"[ \t]*+\S")
 
-# A tool call with its result, as Open WebUI 0.6 keeps it: on a line of its own or right behind another block.
+# A tool call with its result, as Open WebUI 0.6 keeps it: on a separate line or right after another block.
 _STORED_CALL = re.compile(
     rf"""
       {_CODE.pattern}
