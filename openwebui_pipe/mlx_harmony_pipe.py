@@ -2884,7 +2884,7 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
 
 
 def argument_fault(call: ToolCall) -> str:
-    """Why the arguments of a call are no JSON object, in a few words; "" where they are."""
+    """Why the arguments of a call are not a JSON object, in a few words; "" if they are."""
     return "" if call.valid else mend_object(call.arguments, closed=True).reason
 
 
@@ -4817,7 +4817,7 @@ _ANY_TAG = re.compile(r"<(?=/?think|details)", re.IGNORECASE)
 _DETAILS_DRESS = re.compile(r"\A\s*<summary>[^<]*</summary>\s*|^> ?", re.MULTILINE)
 _MORE_ON_LINE = re.compile(r"[ \t]*+\S")
 
-# A tool call with its result, as Open WebUI 0.6 keeps it: on a line of its own or right behind another block.
+# A tool call with its result, as Open WebUI 0.6 keeps it: on a separate line or right after another block.
 _STORED_CALL = re.compile(
     rf"""
       {_CODE.pattern}
