@@ -68,9 +68,17 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
 
     The host's own tasks carry the request of a chat, which was answered long ago.
     """
-    if isinstance(request, HttpRequest) and "/tasks/" in str(request.url):
-        return request.is_disconnected
-    return never_gone
+    if not (isinstance(request, HttpRequest) and "/tasks/" in str(request.url)):
+        return never_gone
+
+    async def gone() -> bool:
+        # Until it is asked, the web server does not listen for a hang-up.
+        if await request.is_disconnected():
+            return True
+        await asyncio.sleep(POLL)
+        return await request.is_disconnected()
+
+    return gone
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,16 +105,18 @@ def test_a_plain_hello_carries_no_built_in_tool(
     machine.chat(reply("Hello"))
     said = chat(webui, machine, "Hello!", features={"memory": True})
     assert said["content"] == "Hello"
-    assert "tools" not in machine.requests[0].json
+    assert "tools" not in asked_of(machine)[0].json
 
 
 def test_the_chat_of_a_note_can_change_the_note(
     webui: OpenWebUi, machine: ScriptedServer
 ) -> None:
-    prompt = "call view_note then replace_note_content."
     machine.chat(reply("Done"))
-    chat(webui, machine, "Shorten it.", system=prompt)
-    names = {tool["function"]["name"] for tool in machine.requests[0].json["tools"]}
+    content = {"content": {"md": "A long note."}}
+    note = webui.post("/api/v1/notes/create", {"title": "Note", "data": content})
+    beside_it = webui.get(f"/api/v1/notes/{note['id']}/chat")
+    chat(webui, machine, "Shorten it.", beside_it)
+    names = {tool["function"]["name"] for tool in asked_of(machine)[0].json["tools"]}
     assert names == {"view_note", "replace_note_content"}
 
 
@@ -124,7 +126,7 @@ def test_the_model_goes_on_after_a_call_of_an_unknown_tool(
     machine.chat(reply(*harmony_call("get_nothing", "{}")), reply("I go on."))
     said = chat(webui, machine, "Hello!")
     assert said["content"].endswith("I go on.")
-    answers = [m for m in machine.requests[1].json["messages"] if m["role"] == "tool"]
+    answers = [m for m in asked_of(machine)[1].json["messages"] if m["role"] == "tool"]
     assert 'Tool "get_nothing" not found' in json.dumps(answers).replace('\\"', '"')
 
 
@@ -170,7 +172,8 @@ def test_an_autocompletion_whose_page_has_gone_never_reaches_the_server(
     gate = Gate()
     machine.chat([head(), text("Hello"), gate, chunk({}, "stop"), DONE])
     with webui.stream({"model": MODEL, "stream": True, "messages": HELLO}) as answer:
-        next(answer.iter_content(1))
+        pieces = answer.iter_content(1)  # once it is forgotten, the connection closes
+        next(pieces)
         body = {"model": MODEL, "prompt": "Hel", "messages": [], "stream": False}
         with pytest.raises(requests.Timeout):
             requests.post(
@@ -180,13 +183,19 @@ def test_an_autocompletion_whose_page_has_gone_never_reaches_the_server(
                 timeout=0.4,
             )
         gate.open()
-        answer.close()
+        assert list(pieces)
     machine.chat(reply("Later"))
     assert ask(webui, stream=False).status_code == 200
-    assert len(machine.requests) == 2
+    prompts = [request.json["messages"] for request in asked_of(machine)]
+    assert prompts == [HELLO, HELLO]
 
 
 HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+def asked_of(machine: ScriptedServer) -> list[Any]:
+    """The chat requests that reached the server."""
+    return machine.requests_to("/v1/chat/completions")
 
 
 def built_in_tools(tree: ast.Module) -> set[str]:
@@ -214,23 +223,25 @@ def ask(webui: OpenWebUi, **body: Any) -> requests.Response:
 
 
 def chat(
-    webui: OpenWebUi, machine: ScriptedServer, words: str, system: str = "", **body: Any
+    webui: OpenWebUi,
+    machine: ScriptedServer,
+    words: str,
+    stored: Any = None,
+    **body: Any,
 ) -> Any:
-    """A question as the page asks it, and the stored answer."""
-    params = {"system": system} if system else {}
+    """A question as the page asks it, in a stored chat or a new one, and the answer."""
+    new = {"chat": {"title": "x", "models": [MODEL], "params": {}, "messages": []}}
+    stored = stored or webui.post("/api/v1/chats/new", new)
+    system = stored["chat"]["params"].get("system")
+    prompt = [{"role": "system", "content": system}] if system else []
     message = {"id": f"question {machine.port}", "role": "user", "content": words}
-    created = webui.post(
-        "/api/v1/chats/new",
-        {"chat": {"title": "x", "models": [MODEL], "params": params, "messages": []}},
-    )
     webui.post(
         "/api/chat/completions",
         {
             "model": MODEL,
             "stream": True,
-            "messages": [{"role": "user", "content": words}],
-            "params": params,
-            "chat_id": created["id"],
+            "messages": [*prompt, {"role": "user", "content": words}],
+            "chat_id": stored["id"],
             "session_id": "no browser",
             "id": f"answer {machine.port}",
             "user_message": message | {"parentId": None, "childrenIds": []},
@@ -239,8 +250,8 @@ def chat(
     )
 
     def answer() -> Any:
-        stored = webui.get(f"/api/v1/chats/{created['id']}")["chat"]["history"]
-        said = stored["messages"].get(f"answer {machine.port}", {})
+        history = webui.get(f"/api/v1/chats/{stored['id']}")["chat"]["history"]
+        said = history["messages"].get(f"answer {machine.port}", {})
         return said if said.get("done") else None
 
     return until(answer)
