@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 FinishReason = Literal[
     "stop",
@@ -27,6 +27,10 @@ class ReasoningDelta:
     """A piece of the model's thinking."""
 
     text: str
+
+
+PARAGRAPH: Final = "\n\n"
+"""What those who show two thoughts put between them."""
 
 
 @dataclass(frozen=True, slots=True)

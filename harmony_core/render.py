@@ -11,6 +11,7 @@ import re
 from typing import Final, Literal
 
 from .events import (
+    PARAGRAPH,
     AnswerDelta,
     Event,
     Finish,
@@ -23,9 +24,6 @@ Thinking = Literal["fold", "hide", "show"]
 
 OPENING: Final = "<think>\n"
 CLOSING: Final = "\n</think>\n\n"
-
-PARAGRAPH: Final = "\n\n"
-"""What separates two thoughts."""
 
 # Hosts turn the block into <details>, so that tag would end it as well (dify.md, Replying).
 _TAG: Final = re.compile(r"<(?=/?(?:think|details))", re.IGNORECASE)

@@ -46,7 +46,7 @@ EXPORT: Final = ROOT / "openwebui_pipe" / "mlx_harmony_pipe.json"
 JAPANESE: Final = ROOT / "openwebui_pipe" / "labels_ja.json"
 FUNCTION_ID: Final = "mlx_harmony"
 
-MAX_LINES: Final = 6400
+MAX_LINES: Final = 7000
 """A decision: an admin should be able to read what is pasted in an afternoon."""
 # Open WebUI rewrites these everywhere, in strings and comments too (openwebui.md, "Loading").
 REWRITTEN: Final = ("from utils", "from apps", "from main", "from config")

@@ -20,7 +20,8 @@ What it does: Open WebUI sends a chat here, this file sends it on to mlx_lm.serv
 The reply is raw Harmony text. This file turns it into folded thinking, an answer and tool calls.
 It shortens the thinking of titles and tags, and lets them wait while an answer streams.
 When something fails, it says in the chat what happened and what to do next.
-It talks to one address only: the setting BASE_URL. It installs nothing and writes no files."""
+It talks to the servers in the setting BASE_URL and to nobody else. It installs nothing.
+It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of their models."""
 
 
 def project_url(root: Path) -> str:

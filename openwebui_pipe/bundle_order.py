@@ -19,12 +19,20 @@ from openwebui_pipe.bundle_sources import (
 )
 
 GROUPS: Final = {
-    "Settings (Valves)": ("harmony_core.gpt_oss", "openwebui_pipe.valves"),
+    "Settings (Valves)": (
+        "openwebui_pipe.host_version",
+        "harmony_core.gpt_oss",
+        "openwebui_pipe.valves",
+    ),
     "Pipe: what Open WebUI calls": ("openwebui_pipe.pipe",),
     "JSON": ("harmony_core.jsontext",),
     "What Open WebUI gets: chunks, the status line, the list of models": (
         "openwebui_pipe.reply",
+        "openwebui_pipe.verdict",
         "openwebui_pipe.chunks",
+        "openwebui_pipe.tag_breaker",
+        "openwebui_pipe.host_manner",
+        "openwebui_pipe.http_replies",
         "openwebui_pipe.status",
         "openwebui_pipe.servers",
         "openwebui_pipe.model_list",

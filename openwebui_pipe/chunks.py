@@ -5,11 +5,23 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
 
-from harmony_core.events import AnswerDelta, Event, ReasoningDelta, Reply, Usage
-from harmony_core.jsontext import Json, JsonObject
+from harmony_core.events import (
+    PARAGRAPH,
+    AnswerDelta,
+    Event,
+    FurtherThought,
+    ReasoningDelta,
+    Reply,
+    ToolCall,
+    Usage,
+)
+from harmony_core.jsontext import Json, JsonObject, dump_json
 from harmony_core.native_calls import openai_call
+from openwebui_pipe.host_manner import HostManner
+from openwebui_pipe.tag_breaker import FOLD_TAGS, THINKING_TAGS, TagBreaker
 
 # What OpenAI's clients know; how else a reply ended is told in an error.
 HONEST_FINISHES = ("stop", "length", "tool_calls", "content_filter")
@@ -27,11 +39,33 @@ def merge_deltas(events: Iterable[Event]) -> list[Event]:
     return merged
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When text came, in seconds after the request."""
+
+    first: float
+    last: float
+
+    def of(self, usage: Usage) -> JsonObject:
+        """What people look at beside the token counts."""
+        figures: JsonObject = {"time_to_first_token": round(self.first, 2)}
+        if self.last > self.first:
+            rate = (usage.completion_tokens - 1) / (self.last - self.first)
+            figures["tokens_per_second"] = round(rate, 1)
+        return figures
+
+
 class ChunkMaker:
     """Makes the chunks of one reply, which share an id."""
 
-    def __init__(self, model: str, show_thinking: bool) -> None:
+    def __init__(
+        self, model: str, show_thinking: bool, manner: HostManner | None = None
+    ) -> None:
+        manner = manner or HostManner()
         self._show_thinking = show_thinking
+        self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
+        self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion.chunk",
@@ -39,73 +73,109 @@ class ChunkMaker:
             "model": model,
         }
 
-    def answer(self, event: AnswerDelta) -> JsonObject:
+    def answer(self, event: AnswerDelta) -> list[JsonObject]:
         """A piece of the answer."""
-        return self._chunk({"content": event.text})
+        text = self._in_answer.feed(event.text) if self._in_answer else event.text
+        self._thought_last = False
+        return [*self._rest_of_thinking(), *self._said(text)]
 
     def thinking(self, event: ReasoningDelta) -> list[JsonObject]:
         """A piece of the thinking; nothing where it is hidden."""
-        return [self._chunk(piece) for piece in self._thought(event.text)]
+        if not self._show_thinking:
+            return []
+        apart = isinstance(event, FurtherThought) and self._thought_last
+        text = PARAGRAPH + event.text if apart else event.text
+        text = self._in_thinking.feed(text) if self._in_thinking else text
+        self._thought_last = True
+        chunks = [*self._rest_of_answer(), *map(self._chunk, self._thought(text))]
+        if not self._in_thinking:
+            self._in_answer = None  # from now on the host reads no tags
+        return chunks
 
-    def ending(self, reply: Reply) -> list[JsonObject]:
+    def ending(
+        self, reply: Reply, calls: list[ToolCall], pace: Pace | None = None
+    ) -> list[JsonObject]:
         """Tool calls, the true finish reason where there is one, and token counts.
 
         Open WebUI from 0.10 on gives `reasoning_details` back with a tool's result;
         older versions give back what they show. It shows them too, so hidden thinking
         is not handed over.
         """
-        chunks: list[JsonObject] = []
-        if calls := native_calls(reply):
+        chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
+        if calls:
             if reply.reasoning and self._show_thinking:
                 thought: Json = {"type": "reasoning.text", "text": reply.reasoning}
                 chunks.append(self._chunk({"reasoning_details": [thought]}))
-            chunks.append(self._chunk({"tool_calls": calls}))
+            chunks.append(self._chunk({"tool_calls": native_calls(calls)}))
         if reply.finish_reason in HONEST_FINISHES:
-            chunks.append(self._chunk({}, reply.finish_reason))
+            chunks.append(self._chunk({}, finish_of(reply, calls)))
         if reply.usage:
-            chunks.append({**self._head, "choices": [], **usage_of(reply.usage)})
+            figures = usage_of(reply.usage, pace)
+            chunks.append({**self._head, "choices": [], **figures})
         return chunks
 
-    def whole(self, reply: Reply) -> JsonObject:
+    def whole(
+        self, reply: Reply, calls: list[ToolCall], pace: Pace | None = None
+    ) -> JsonObject:
         """The reply as one chat completion, for a request that does not stream."""
         message: JsonObject = {"role": "assistant", "content": reply.answer}
-        for part in self._thought(reply.reasoning):
-            message |= part
-        if calls := native_calls(reply):
-            message["tool_calls"] = calls
+        if self._show_thinking:
+            for part in self._thought(reply.reasoning):
+                message |= part
+        if calls:
+            message["tool_calls"] = native_calls(calls)
         honest = reply.finish_reason in HONEST_FINISHES
-        reason = reply.finish_reason if honest else "stop"
+        reason = finish_of(reply, calls) if honest else "stop"
         choice: Json = {"index": 0, "message": message, "finish_reason": reason}
-        body: JsonObject = {"object": "chat.completion", "choices": [choice]}
-        return self._head | body | (usage_of(reply.usage) if reply.usage else {})
+        figures = usage_of(reply.usage, pace) if reply.usage else {}
+        return self._head | {"object": "chat.completion", "choices": [choice]} | figures
+
+    def _said(self, text: str) -> list[JsonObject]:
+        return [self._chunk({"content": text})] if text else []
 
     def _thought(self, text: str) -> list[JsonObject]:
-        return [{"reasoning_content": text}] if text and self._show_thinking else []
+        return [{"reasoning_content": text}] if text else []
+
+    def _rest_of_answer(self) -> list[JsonObject]:
+        return self._said(self._in_answer.close()) if self._in_answer else []
+
+    def _rest_of_thinking(self) -> list[JsonObject]:
+        rest = self._in_thinking.close() if self._in_thinking else ""
+        return [self._chunk(piece) for piece in self._thought(rest)]
 
     def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
         choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return {**self._head, "choices": [choice]}
 
 
-def native_calls(reply: Reply) -> list[Json]:
-    """The tool calls that may be run, in OpenAI's form."""
-    calls: list[Json] = []
-    for call in reply.tool_calls:
-        if call.executable:
-            sent = openai_call(call.id, call.name, call.arguments)
-            calls.append({"index": len(calls), **sent})
-    return calls
+def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
+    """The finish reason: calls that only the host can answer are calls, too."""
+    called = calls and reply.finish_reason == "stop"
+    return "tool_calls" if called else reply.finish_reason
 
 
-def usage_of(usage: Usage) -> JsonObject:
-    """Token counts in OpenAI's form."""
+def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
+    """Tool calls in OpenAI's form.
+
+    Arguments that are no JSON become a JSON text. The host tells the model then that they
+    must be an object.
+    """
+    sent: list[Json] = []
+    for index, call in enumerate(calls):
+        arguments = call.arguments if call.valid else dump_json(call.arguments)
+        sent.append({"index": index, **openai_call(call.id, call.name, arguments)})
+    return sent
+
+
+def usage_of(usage: Usage, pace: Pace | None) -> JsonObject:
+    """Token counts in OpenAI's form, and how fast they came."""
     counts: JsonObject = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
-    return {"usage": counts}
+    return {"usage": counts | (pace.of(usage) if pace else {})}
 
 
 def error_chunk(text: str) -> JsonObject:

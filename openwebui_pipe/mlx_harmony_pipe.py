@@ -15,60 +15,66 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 # The reply is raw Harmony text. This file turns it into folded thinking, an answer and tool calls.
 # It shortens the thinking of titles and tags, and lets them wait while an answer streams.
 # When something fails, it says in the chat what happened and what to do next.
-# It talks to one address only: the setting BASE_URL. It installs nothing and writes no files.
+# It talks to the servers in the setting BASE_URL and to nobody else. It installs nothing.
+# It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of their models.
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      134  harmony_core/gpt_oss.py
-#      180  openwebui_pipe/valves.py
+#      148  harmony_core/gpt_oss.py
+#      194  openwebui_pipe/host_version.py
+#      221  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      338  openwebui_pipe/pipe.py
+#      377  openwebui_pipe/pipe.py
 #   JSON
-#      522  harmony_core/jsontext.py
+#      593  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      617  openwebui_pipe/background_tasks.py
-#      679  openwebui_pipe/chunks.py
-#      785  openwebui_pipe/status.py
-#      845  openwebui_pipe/model_file.py
-#      919  openwebui_pipe/known_models.py
-#      986  openwebui_pipe/servers.py
-#     1079  openwebui_pipe/model_list.py
-#     1165  openwebui_pipe/reply.py
-#     1279  openwebui_pipe/tool_policy.py
+#      688  openwebui_pipe/background_tasks.py
+#      858  openwebui_pipe/host_manner.py
+#      908  openwebui_pipe/tag_breaker.py
+#      950  openwebui_pipe/chunks.py
+#     1114  openwebui_pipe/http_replies.py
+#     1180  openwebui_pipe/status.py
+#     1276  openwebui_pipe/model_file.py
+#     1350  openwebui_pipe/known_models.py
+#     1417  openwebui_pipe/servers.py
+#     1510  openwebui_pipe/model_list.py
+#     1596  openwebui_pipe/verdict.py
+#     1699  openwebui_pipe/reply.py
+#     1854  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1323  harmony_core/limits.py
-#     1342  harmony_core/response_format.py
-#     1372  harmony_core/request.py
-#     1633  openwebui_pipe/transport.py
+#     1989  harmony_core/limits.py
+#     2008  harmony_core/response_format.py
+#     2038  harmony_core/request.py
+#     2299  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     1822  harmony_core/events.py
-#     1990  harmony_core/markers.py
-#     2012  harmony_core/lexer.py
-#     2082  harmony_core/recipients.py
-#     2157  harmony_core/header.py
-#     2456  harmony_core/mender.py
-#     2753  harmony_core/arguments.py
-#     2891  harmony_core/native_calls.py
-#     3010  harmony_core/body.py
-#     3133  harmony_core/stripped.py
-#     3209  harmony_core/edge_states.py
-#     3385  harmony_core/states.py
-#     3750  harmony_core/parser.py
-#     3887  harmony_core/dialects.py
-#     4147  harmony_core/answer_filter.py
-#     4233  harmony_core/record_template.py
-#     4369  harmony_core/sse.py
-#     4483  harmony_core/chat.py
+#     2488  harmony_core/events.py
+#     2660  harmony_core/markers.py
+#     2682  harmony_core/lexer.py
+#     2752  harmony_core/recipients.py
+#     2827  harmony_core/header.py
+#     3126  harmony_core/mender.py
+#     3423  harmony_core/arguments.py
+#     3561  harmony_core/native_calls.py
+#     3680  harmony_core/body.py
+#     3803  harmony_core/stripped.py
+#     3879  harmony_core/edge_states.py
+#     4055  harmony_core/states.py
+#     4420  harmony_core/parser.py
+#     4557  harmony_core/dialects.py
+#     4817  harmony_core/answer_filter.py
+#     4903  harmony_core/record_template.py
+#     5039  harmony_core/sse.py
+#     5153  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     4779  harmony_core/reply_markup.py
-#     4993  harmony_core/history.py
-#     5240  harmony_core/tools.py
+#     5449  harmony_core/reply_markup.py
+#     5663  harmony_core/history.py
+#     5910  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     5362  harmony_core/problems.py
-#     5680  harmony_core/failures.py
-#     5755  harmony_core/server_words.py
-#     5820  harmony_core/diagnosis.py
-#     6087  openwebui_pipe/phrases.py
+#     6032  harmony_core/problems.py
+#     6350  harmony_core/failures.py
+#     6425  harmony_core/server_words.py
+#     6490  harmony_core/diagnosis.py
+#     6757  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -112,7 +118,7 @@ from contextlib import (
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from html import unescape
-from itertools import chain, groupby, islice
+from itertools import chain, count, groupby, islice
 from pathlib import Path
 from pydantic import (
     AfterValidator,
@@ -126,10 +132,18 @@ from pydantic import (
     field_validator,
 )
 from pydantic.config import JsonDict
-from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeAlias, Union
+from typing import (
+    Annotated,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    Union,
+    runtime_checkable,
+)
 from urllib.parse import unquote
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 # ======================================================================================
 # harmony_core/gpt_oss.py
@@ -178,18 +192,43 @@ def split_effort(instructions: str) -> tuple[Effort | None, str]:
 
 
 # ======================================================================================
+# openwebui_pipe/host_version.py
+# Which Open WebUI this is: some of its versions need what others do not bear.
+
+
+def host_version() -> tuple[int, int] | None:
+    """The first two numbers of the version of the running Open WebUI; None elsewhere."""
+    try:
+        version = str(importlib.import_module("open_webui.env").VERSION)
+        major, minor = (int(part) for part in version.split(".")[:2])
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return major, minor
+
+
+def older_than(major: int, minor: int) -> bool:
+    """Whether the host is known to be older than that version."""
+    version = host_version()
+    return version is not None and version < (major, minor)
+
+
+def at_least(major: int, minor: int) -> bool:
+    """Whether the host is known to be that version or a newer one."""
+    version = host_version()
+    return version is not None and version >= (major, minor)
+
+
+# ======================================================================================
 # openwebui_pipe/valves.py
 # What an admin and a user can set.
 
 
 def secret_input() -> JsonDict | None:
     """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
-    try:
-        version = str(importlib.import_module("open_webui.env").VERSION)
-        old = [int(part) for part in version.split(".")[:2]] < [0, 8]
-    except (ImportError, AttributeError, ValueError):
+    version = host_version()
+    if version is None or version < (0, 8):
         return None
-    return None if old else {"input": {"type": "password"}}
+    return {"input": {"type": "password"}}
 
 
 SECRET: Final = secret_input()
@@ -338,13 +377,13 @@ def user_valves_of(user: object) -> PipeUserValves:
 # ======================================================================================
 # openwebui_pipe/pipe.py
 
-TASK_WAIT: Final = (0.5, 300.0)
-"""Seconds for which a server must be quiet before a task, and at most to wait for it."""
-# An answer waits for these, so they may not wait long for the answers of others.
-HASTY_TASKS: Final = ("query_generation", "function_calling", "image_prompt_generation")
-HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
+AUTOCOMPLETION: Final = "autocomplete_generation"
+AUTOCOMPLETION_TOKENS: Final = 64
+"""Most tokens of an autocompletion, behind at most four times as many of thinking."""
+PROMPTED_TOOLS: Final = "function_calling"
+"""Tool calling by prompt: a task by name alone, without which no tool is ever called."""
 
 # Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
 BODY_FIELDS: Final = (
@@ -403,40 +442,69 @@ class Pipe:
         __tools__: object = None,
         __task__: object = None,
         __event_emitter__: Emitter | None = None,
-    ) -> JsonObject | AsyncGenerator[JsonObject, None]:
-        """Answer a request: with a generator of chunks if it streams, else with one dict."""
+        __request__: object = None,
+    ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
+        """Answer a request: with a generator of chunks if it streams, else with one dict.
+
+        A program gets a reply that Open WebUI passes on as it is.
+        """
         valves, own = self.valves, user_valves_of(__user__)
-        language = language_of(__metadata__)
+        metadata, language = as_object(__metadata__), language_of(__metadata__)
         streams = body.get("stream") is True
         # A task that streams is an answer: the one that merges several models' answers.
         task = "" if streams or not __task__ else str(__task__)
-        if task and valves.TASKS == "off":
+        if task != PROMPTED_TOOLS and task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
         chosen = str(body.get("model", "")).partition(".")[2]
         home, model = self._server_for(chosen, valves)
+        offer = offer_of(body, __tools__, valves.TOOLS, metadata, __user__)
         exchange = Exchange(
-            request_of(body, model, valves, own, __tools__, task),
+            request_of(body, model, valves, own, offer.sent, task),
             home.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
         )
         thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
-        maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
+        manner = manner_of(metadata)
+        shown = thinking == "fold" and not task
+        maker = ChunkMaker(str(body.get("model", "")), shown, manner)
         status = Status(None if task else __event_emitter__, language)
-        server = home.endpoint.base_url
-        hold = nullcontext() if task else self._background.answering(server)
-        reply = PipeReply(exchange, maker, status, language, hold)
+        rules = ReplyRules(
+            language,
+            manner,
+            offer.left_out,
+            AUTOCOMPLETION_TOKENS if task == AUTOCOMPLETION else 0,
+            self._background.live_answers,
+        )
+        server, chat = home.endpoint.base_url, str(metadata.get("chat_id") or "")
+        hold = nullcontext() if task else self._background.answering(server, chat)
+        reply = PipeReply(exchange, maker, status, rules, hold)
         if task:
-            wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
-            await self._background.until_quiet(server, *wait)
-            completion = await reply.completion()
-            if has_answer(completion):
-                return completion
-            return error_chunk(phrase("no_answer", language))
+            user = str(as_object(__user__).get("id", ""))
+            wanted = BackgroundTask(task, chat, user, client_gone(__request__))
+            return await self._done_task(reply, server, wanted, language)
         if has_new_image(messages_of(body)):
-            await status.notify("images")
-        return reply.chunks() if streams else await reply.completion()
+            await status.notify(phrase("images", language))
+        if streams:
+            chunks = reply.chunks()
+            return stream_reply(chunks) if is_api_call(metadata) else chunks
+        completion = await reply.completion()
+        if reply.complaint and is_api_call(metadata) and not is_anthropic(__request__):
+            return error_reply(completion, reply.complaint.status)
+        return completion
+
+    async def _done_task(
+        self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
+    ) -> JsonObject:
+        """What a task brought, once it was its turn."""
+        async with self._background.turn(server, task) as granted:
+            if not granted:
+                return error_chunk(phrase("task_dropped", language))
+            completion = await reply.completion()
+        if has_answer(completion):
+            return completion
+        return error_chunk(phrase("no_answer", language))
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
@@ -449,12 +517,12 @@ def request_of(
     model: str,
     valves: PipeValves,
     own: PipeUserValves,
-    known_tools: object,
+    tools: list[Json],
     task: str,
 ) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
     effort, default_effort = effort_of(body), default_effort_of(valves, own)
-    if task and valves.TASKS == "low-effort":
+    if task and valves.TASKS != "normal":
         effort = "low"
     extra = {
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
@@ -463,11 +531,11 @@ def request_of(
     return ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
-        tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
+        tools=tools,
         tool_choice=body.get("tool_choice"),
         effort=effort,
         default_effort=default_effort,
-        max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
+        max_tokens=max_tokens_of(body, valves, task),
         temperature=body.get("temperature", valves.TEMPERATURE),
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
@@ -493,12 +561,15 @@ def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
     return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
-def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
+def max_tokens_of(body: JsonObject, valves: PipeValves, task: str) -> int:
     """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
+    if task == AUTOCOMPLETION:
+        return 5 * AUTOCOMPLETION_TOKENS
+    least = TASK_MAX_TOKENS if task else 1
     for name in ("max_tokens", "max_completion_tokens"):
         if wish := sendable_number(name, body.get(name)):
-            return max(int(wish), at_least)
-    return max(valves.MAX_TOKENS, at_least)
+            return max(int(wish), least)
+    return max(valves.MAX_TOKENS, least)
 
 
 def has_new_image(messages: list[Json]) -> bool:
@@ -618,62 +689,262 @@ def _fits(value: Json, depth: int) -> bool:
 # openwebui_pipe/background_tasks.py
 # One Mac has one GPU: background tasks wait while an answer streams from it.
 
+POLL: Final = 0.05
+"""Seconds between two looks at whether a task may run."""
 
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a kind of task waits, in seconds.
+
+    `settle` is for how long the server must be quiet: Open WebUI starts the title a moment
+    before the answer, and a tool round is several answers with short breaks. `own` is the
+    longest wait for the answer of the task's own chat, which could wait for the task in
+    turn (a filter that asks the model); `others` that for the answers of other chats, and
+    `longest` that for other tasks. Then the task is dropped if it is `droppable`.
+    """
+
+    settle: float = 0.5
+    others: float = 5.0
+    longest: float = 60.0
+    own: float = 300.0
+    droppable: bool = True
+
+
+# A chat keeps its Stop button until its follow-ups and tags are there.
+ORDINARY: Final = Patience()
+# An answer waits for these.
+HASTY: Final = Patience(settle=0.0, longest=5.0, droppable=False, own=0.0)
+# The text that it would complete has changed by then.
+AUTOCOMPLETING: Final = Patience(settle=0.0, others=math.inf, longest=1.0, own=0.0)
+PATIENCE: Final = {
+    "autocomplete_generation": AUTOCOMPLETING,
+    "query_generation": HASTY,
+    "function_calling": HASTY,
+    "image_prompt_generation": HASTY,
+}
+
+
+@runtime_checkable
+class HttpRequest(Protocol):
+    """What the pipe asks of the host's `__request__`."""
+
+    url: object
+
+    def is_disconnected(self) -> Awaitable[bool]:
+        """Whether the client has hung up."""
+        ...
+
+
+async def never_gone() -> bool:
+    """The answer where nobody can be asked."""
+    return False
+
+
+def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
+    """What tells whether the page that wants a task still waits for it.
+
+    The host's own tasks carry the request of a chat, which was answered long ago.
+    """
+    if not (isinstance(request, HttpRequest) and "/tasks/" in str(request.url)):
+        return never_gone
+
+    async def gone() -> bool:
+        # Until it is asked, the web server does not listen for a hang-up.
+        if await request.is_disconnected():
+            return True
+        await asyncio.sleep(POLL)
+        return await request.is_disconnected()
+
+    return gone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BackgroundTask:
+    """A task of a chat; `gone` tells whether nobody waits for it any longer."""
+
+    kind: str
+    chat: str = ""
+    user: str = ""
+    gone: Callable[[], Awaitable[bool]] = never_gone
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a newer task must share to replace this one."""
+        return self.kind, self.chat or self.user
+
+    @property
+    def patience(self) -> Patience:
+        """How long it waits."""
+        return PATIENCE.get(self.kind, ORDINARY)
+
+
+@dataclass(slots=True)
 class Lane:
-    """The answers that stream from one server at the moment."""
+    """What one server is busy with, and the newest task of each chat and kind."""
 
-    def __init__(self) -> None:
-        self.answers = 0
-        self.quiet = asyncio.Event()
+    answers: Counter[str] = field(default_factory=Counter)
+    running: int = 0
+    newest: dict[tuple[str, str], BackgroundTask] = field(default_factory=dict)
 
 
 class AnswersFirst:
-    """A lane per event loop and server, for as long as answers stream there.
-
-    Answers never wait. A task waits for them, but no longer than it is told: an answer
-    could wait for a task in turn (a filter that asks the model).
-    """
+    """Answers never wait; tasks wait for answers and run one after another."""
 
     def __init__(self) -> None:
-        # An asyncio primitive belongs to the loop that first waits on it.
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = (
-            WeakKeyDictionary()
-        )
-
-    def _here(self) -> dict[str, Lane]:
-        return self._loops.setdefault(asyncio.get_running_loop(), {})
+        self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
 
     @contextlib.contextmanager
-    def answering(self, server: str) -> Iterator[None]:
+    def answering(self, server: str, chat: str = "") -> Iterator[None]:
         """Hold tasks for this server back."""
-        lanes = self._here()
-        lane = lanes.setdefault(server, Lane())
-        lane.answers += 1
+        answers = self._lanes[server].answers
+        answers[chat] += 1
         try:
             yield
         finally:
-            lane.answers -= 1
-            if not lane.answers:
-                lane.quiet.set()
-                del lanes[server]
+            answers[chat] -= 1
+            answers += Counter()  # forget the chats that have none
 
     def answers_on(self, server: str) -> int:
         """How many answers stream from a server at the moment."""
-        lane = self._here().get(server)
-        return lane.answers if lane else 0
+        lane = self._lanes.get(server)
+        return lane.answers.total() if lane else 0
 
-    async def until_quiet(self, server: str, settle: float, patience: float) -> None:
-        """Wait until no answer has streamed for `settle` of at most `patience` seconds.
+    def live_answers(self) -> int:
+        """How many answers stream from all servers at the moment."""
+        return sum(map(self.answers_on, self._lanes))
 
-        Open WebUI starts the title a moment before the answer, and a tool round is
-        several answers with short breaks; settling keeps a task out of both gaps.
+    @contextlib.asynccontextmanager
+    async def turn(self, server: str, task: BackgroundTask) -> AsyncIterator[bool]:
+        """Wait until the task may run; false where it is to be dropped instead."""
+        lane = self._lanes[server]
+        # Two answers that wait for the same kind of task both need it.
+        if task.patience.droppable and task.key[1]:
+            lane.newest[task.key] = task
+        try:
+            granted = await self._granted(lane, task)
+            lane.running += granted
+            try:
+                yield granted
+            finally:
+                lane.running -= granted
+        finally:
+            if lane.newest.get(task.key) is task:
+                del lane.newest[task.key]
+
+    async def _granted(self, lane: Lane, task: BackgroundTask) -> bool:
+        patience, began = task.patience, time.monotonic()
+        busy = waits_since = began
+        pause = min(POLL, patience.settle)
+        while True:
+            await asyncio.sleep(pause)
+            pause, now = POLL, time.monotonic()
+            if lane.newest.get(task.key, task) is not task or await task.gone():
+                return False
+            if lane.answers:
+                busy = now
+            own = task.chat and lane.answers[task.chat]
+            if own and now - began < patience.own:
+                waits_since = now
+                continue
+            waited = now - waits_since
+            quiet = not lane.answers and now - busy >= patience.settle
+            if not lane.running and (quiet or waited >= patience.others):
+                return True
+            if waited >= patience.longest:
+                return not patience.droppable
+
+
+# ======================================================================================
+# openwebui_pipe/host_manner.py
+# How the host takes a reply: its versions, channels and API clients differ.
+
+
+@dataclass(frozen=True, slots=True)
+class HostManner:
+    """What the host does with this reply.
+
+    `answers_any_call`: it tells the model itself that a tool is unknown or its arguments
+    are wrong. `shows_errors`: it has a place for an error beside the answer.
+    `reads_tags`: it takes tags in the answer for thinking until thinking came apart from
+    it. `tags_end_folds`: it does so always, and tags in the thinking end its fold.
+    """
+
+    answers_any_call: bool = False
+    shows_errors: bool = True
+    reads_tags: bool = False
+    tags_end_folds: bool = False
+
+    def calls_to_run(self, reply: Reply, left_out: frozenset[str]) -> list[ToolCall]:
+        """The calls of a reply that the host is given.
+
+        It would run a tool that the pipe left out of the request.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await asyncio.sleep(settle)
-                while lane := self._here().get(server):
-                    await lane.quiet.wait()
-                    await asyncio.sleep(settle)
+        others = self.answers_any_call and not reply.truncated
+        return [
+            call
+            for call in reply.tool_calls
+            if call.executable or (others and call.name not in left_out)
+        ]
+
+
+def is_api_call(metadata: JsonObject) -> bool:
+    """Whether a program asks, and not a page of Open WebUI or a channel."""
+    return not metadata.get("session_id")
+
+
+def manner_of(metadata: JsonObject) -> HostManner:
+    """How this host takes the reply to this request."""
+    if is_api_call(metadata):
+        return HostManner()
+    return HostManner(
+        answers_any_call=at_least(0, 10),
+        shows_errors=not str(metadata.get("chat_id")).startswith("channel:"),
+        reads_tags=host_version() is not None,
+        tags_end_folds=older_than(0, 10),
+    )
+
+
+# ======================================================================================
+# openwebui_pipe/tag_breaker.py
+# Tags that a model only talks about, made plain to read but unknown to the host.
+
+THINKING_TAGS: Final = (
+    *("<think", "</think", "<reason", "</reason", "<thought", "</thought"),
+    *("<|begin_of_", "<|end_of_", "◁think", "◁/think"),
+)
+"""How the tags begin that Open WebUI takes for thinking in an answer."""
+FOLD_TAGS: Final = (*THINKING_TAGS, "<details", "</details")
+"""How those begin that end the fold in which Open WebUI 0.6 keeps thinking."""
+
+
+class TagBreaker:
+    """Puts an invisible character into tags, however the text is cut."""
+
+    def __init__(self, tags: Iterable[str]) -> None:
+        starts = tuple(tags)
+        self._tags = re.compile("|".join(map(re.escape, starts)), re.IGNORECASE)
+        self._beginnings = {tag[:n] for tag in starts for n in range(1, len(tag))}
+        self._longest = max(map(len, starts)) - 1
+        self._held = ""  # the end of the text, while it may become a tag
+
+    def feed(self, text: str) -> str:
+        """The text without tags; what may become one comes with the next."""
+        text = self._held + text
+        self._held = ""
+        start = max(text.rfind(sign, -self._longest) for sign in "<◁")
+        if start >= 0 and text[start:].lower() in self._beginnings:
+            text, self._held = text[:start], text[start:]
+        return self._tags.sub(_broken, text)
+
+    def close(self) -> str:
+        """What was held back."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _broken(tag: re.Match[str]) -> str:
+    return tag[0][0] + WORD_JOINER + tag[0][1:]
 
 
 # ======================================================================================
@@ -696,11 +967,33 @@ def merge_deltas(events: Iterable[Event]) -> list[Event]:
     return merged
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When text came, in seconds after the request."""
+
+    first: float
+    last: float
+
+    def of(self, usage: Usage) -> JsonObject:
+        """What people look at beside the token counts."""
+        figures: JsonObject = {"time_to_first_token": round(self.first, 2)}
+        if self.last > self.first:
+            rate = (usage.completion_tokens - 1) / (self.last - self.first)
+            figures["tokens_per_second"] = round(rate, 1)
+        return figures
+
+
 class ChunkMaker:
     """Makes the chunks of one reply, which share an id."""
 
-    def __init__(self, model: str, show_thinking: bool) -> None:
+    def __init__(
+        self, model: str, show_thinking: bool, manner: HostManner | None = None
+    ) -> None:
+        manner = manner or HostManner()
         self._show_thinking = show_thinking
+        self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
+        self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion.chunk",
@@ -708,78 +1001,180 @@ class ChunkMaker:
             "model": model,
         }
 
-    def answer(self, event: AnswerDelta) -> JsonObject:
+    def answer(self, event: AnswerDelta) -> list[JsonObject]:
         """A piece of the answer."""
-        return self._chunk({"content": event.text})
+        text = self._in_answer.feed(event.text) if self._in_answer else event.text
+        self._thought_last = False
+        return [*self._rest_of_thinking(), *self._said(text)]
 
     def thinking(self, event: ReasoningDelta) -> list[JsonObject]:
         """A piece of the thinking; nothing where it is hidden."""
-        return [self._chunk(piece) for piece in self._thought(event.text)]
+        if not self._show_thinking:
+            return []
+        apart = isinstance(event, FurtherThought) and self._thought_last
+        text = PARAGRAPH + event.text if apart else event.text
+        text = self._in_thinking.feed(text) if self._in_thinking else text
+        self._thought_last = True
+        chunks = [*self._rest_of_answer(), *map(self._chunk, self._thought(text))]
+        if not self._in_thinking:
+            self._in_answer = None  # from now on the host reads no tags
+        return chunks
 
-    def ending(self, reply: Reply) -> list[JsonObject]:
+    def ending(
+        self, reply: Reply, calls: list[ToolCall], pace: Pace | None = None
+    ) -> list[JsonObject]:
         """Tool calls, the true finish reason where there is one, and token counts.
 
         Open WebUI from 0.10 on gives `reasoning_details` back with a tool's result;
         older versions give back what they show. It shows them too, so hidden thinking
         is not handed over.
         """
-        chunks: list[JsonObject] = []
-        if calls := native_calls(reply):
+        chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
+        if calls:
             if reply.reasoning and self._show_thinking:
                 thought: Json = {"type": "reasoning.text", "text": reply.reasoning}
                 chunks.append(self._chunk({"reasoning_details": [thought]}))
-            chunks.append(self._chunk({"tool_calls": calls}))
+            chunks.append(self._chunk({"tool_calls": native_calls(calls)}))
         if reply.finish_reason in HONEST_FINISHES:
-            chunks.append(self._chunk({}, reply.finish_reason))
+            chunks.append(self._chunk({}, finish_of(reply, calls)))
         if reply.usage:
-            chunks.append({**self._head, "choices": [], **usage_of(reply.usage)})
+            figures = usage_of(reply.usage, pace)
+            chunks.append({**self._head, "choices": [], **figures})
         return chunks
 
-    def whole(self, reply: Reply) -> JsonObject:
+    def whole(
+        self, reply: Reply, calls: list[ToolCall], pace: Pace | None = None
+    ) -> JsonObject:
         """The reply as one chat completion, for a request that does not stream."""
         message: JsonObject = {"role": "assistant", "content": reply.answer}
-        for part in self._thought(reply.reasoning):
-            message |= part
-        if calls := native_calls(reply):
-            message["tool_calls"] = calls
+        if self._show_thinking:
+            for part in self._thought(reply.reasoning):
+                message |= part
+        if calls:
+            message["tool_calls"] = native_calls(calls)
         honest = reply.finish_reason in HONEST_FINISHES
-        reason = reply.finish_reason if honest else "stop"
+        reason = finish_of(reply, calls) if honest else "stop"
         choice: Json = {"index": 0, "message": message, "finish_reason": reason}
-        body: JsonObject = {"object": "chat.completion", "choices": [choice]}
-        return self._head | body | (usage_of(reply.usage) if reply.usage else {})
+        figures = usage_of(reply.usage, pace) if reply.usage else {}
+        return self._head | {"object": "chat.completion", "choices": [choice]} | figures
+
+    def _said(self, text: str) -> list[JsonObject]:
+        return [self._chunk({"content": text})] if text else []
 
     def _thought(self, text: str) -> list[JsonObject]:
-        return [{"reasoning_content": text}] if text and self._show_thinking else []
+        return [{"reasoning_content": text}] if text else []
+
+    def _rest_of_answer(self) -> list[JsonObject]:
+        return self._said(self._in_answer.close()) if self._in_answer else []
+
+    def _rest_of_thinking(self) -> list[JsonObject]:
+        rest = self._in_thinking.close() if self._in_thinking else ""
+        return [self._chunk(piece) for piece in self._thought(rest)]
 
     def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
         choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return {**self._head, "choices": [choice]}
 
 
-def native_calls(reply: Reply) -> list[Json]:
-    """The tool calls that may be run, in OpenAI's form."""
-    calls: list[Json] = []
-    for call in reply.tool_calls:
-        if call.executable:
-            sent = openai_call(call.id, call.name, call.arguments)
-            calls.append({"index": len(calls), **sent})
-    return calls
+def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
+    """The finish reason: calls that only the host can answer are calls, too."""
+    called = calls and reply.finish_reason == "stop"
+    return "tool_calls" if called else reply.finish_reason
 
 
-def usage_of(usage: Usage) -> JsonObject:
-    """Token counts in OpenAI's form."""
+def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
+    """Tool calls in OpenAI's form.
+
+    Arguments that are no JSON become a JSON text. The host tells the model then that they
+    must be an object.
+    """
+    sent: list[Json] = []
+    for index, call in enumerate(calls):
+        arguments = call.arguments if call.valid else dump_json(call.arguments)
+        sent.append({"index": index, **openai_call(call.id, call.name, arguments)})
+    return sent
+
+
+def usage_of(usage: Usage, pace: Pace | None) -> JsonObject:
+    """Token counts in OpenAI's form, and how fast they came."""
     counts: JsonObject = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
-    return {"usage": counts}
+    return {"usage": counts | (pace.of(usage) if pace else {})}
 
 
 def error_chunk(text: str) -> JsonObject:
     """An error that every version shows below what came before (openwebui.md, rule 6)."""
     return {"error": {"message": text, "detail": text}}
+
+
+# ======================================================================================
+# openwebui_pipe/http_replies.py
+# Replies to programs, which Open WebUI passes on as they are.
+#
+# From a dict it would make status 200 for an error, from a generator a second finish reason.
+
+
+class HttpReply(Protocol):
+    """Starlette's response, of which the host wants the class `StreamingResponse`."""
+
+    status_code: int
+    body: bytes
+
+
+def is_anthropic(request: object) -> bool:
+    """Whether the host turns the reply into one of the Messages API, errors included."""
+    return isinstance(request, HttpRequest) and "/message" in str(request.url)
+
+
+def response_class() -> Callable[..., HttpReply] | None:
+    """Starlette's `StreamingResponse`, which every Open WebUI has."""
+    try:
+        module = importlib.import_module("starlette.responses")
+    except ImportError:
+        return None
+    found: Callable[..., HttpReply] = module.StreamingResponse
+    return found
+
+
+def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
+    """A completion that failed, as an HTTP error: OpenAI's clients raise it."""
+    make = response_class()
+    if make is None:
+        return completion
+    body = dump_json(completion).encode()
+
+    async def content() -> AsyncIterator[bytes]:
+        yield body
+
+    reply = make(content(), status_code=status, media_type="application/json")
+    reply.body = body  # where the host looks for words
+    return reply
+
+
+def stream_reply(
+    chunks: AsyncGenerator[JsonObject, None],
+) -> AsyncGenerator[JsonObject, None] | HttpReply:
+    """Chunks as an event stream, to which the host adds nothing."""
+    make = response_class()
+    if make is None:
+        return chunks
+    return make(event_stream(chunks), media_type="text/event-stream")
+
+
+async def event_stream(
+    chunks: AsyncGenerator[JsonObject, None],
+) -> AsyncGenerator[str, None]:
+    """The chunks as server-sent events."""
+    try:
+        async for chunk in chunks:
+            yield f"data: {dump_json(chunk)}\n\n"
+        yield "data: [DONE]\n\n"
+    finally:
+        await chunks.aclose()
 
 
 # ======================================================================================
@@ -789,8 +1184,11 @@ def error_chunk(text: str) -> JsonObject:
 log = logging.getLogger(__name__)
 Emitter = Callable[[JsonObject], Awaitable[None]]
 
+# Open WebUI stores every line, so there are few.
 PROGRESS_STEP: Final = 5
-"""Per cent of the prompt between two lines: Open WebUI stores every one of them."""
+"""Per cent of the prompt between two lines."""
+FIRST_WAITS: Final = (5, 10, 20, 30)
+"""Seconds of silence after which they are told; then once a minute."""
 
 
 class Status:
@@ -801,31 +1199,64 @@ class Status:
         self._language = language
         self._shown = ""
         self._percent = -PROGRESS_STEP
+        self._read: tuple[int, float] | None = None  # tokens, and when
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def wait(self) -> None:
+        """Show for how long the server is silent, until something else is shown."""
+        await self.show("waiting")
+        if self._emitter:
+            self._waiting = asyncio.create_task(self._count_seconds())
 
     async def show(self, name: str, done: bool = False, **values: object) -> None:
         """Show one of the pipe's phrases, for good if it is `done`."""
-        text = phrase(name, self._language, **values)
-        if text != self._shown:
-            await self._line(text, done=done, hidden=False)
-            self._shown = "" if done else text
+        self._stop_counting()
+        await self._show(phrase(name, self._language, **values), done)
 
     async def progress(self, event: Progress) -> None:
-        """Show how much of the prompt is read, in steps."""
+        """Show how much of the prompt is read and how fast, in steps."""
+        self._stop_counting()
         percent = min(100, 100 * event.done // max(1, event.total))
-        if percent >= self._percent + PROGRESS_STEP:
-            self._percent = percent
+        if percent < self._percent + PROGRESS_STEP:
+            return
+        self._percent = percent
+        now = time.monotonic()
+        tokens, since = self._read or (event.done, now)
+        self._read = tokens, since
+        if event.done > tokens and now > since:
+            rate = f"{(event.done - tokens) / (now - since):,.0f}"
+            await self.show("reading_at", percent=percent, rate=rate)
+        else:
             await self.show("reading", percent=percent)
 
     async def hide(self) -> None:
         """Take the line away."""
+        self._stop_counting()
         if self._shown:
             await self._line(self._shown, done=True, hidden=True)
             self._shown = ""
 
-    async def notify(self, name: str) -> None:
-        """Show a phrase once, beside the chat."""
-        text = phrase(name, self._language)
+    async def notify(self, text: str) -> None:
+        """Show a text once, beside the chat."""
         await self._send("notification", {"type": "warning", "content": text})
+
+    async def _count_seconds(self) -> None:
+        waited = 0
+        for seconds in chain(FIRST_WAITS, count(60, 60)):
+            await asyncio.sleep(seconds - waited)
+            waited = seconds
+            text = phrase("still_waiting", self._language, seconds=seconds)
+            await self._show(text)
+
+    def _stop_counting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
+
+    async def _show(self, text: str, done: bool = False) -> None:
+        if text != self._shown:
+            self._shown = "" if done else text
+            await self._line(text, done=done, hidden=False)
 
     async def _line(self, text: str, *, done: bool, hidden: bool) -> None:
         data: JsonObject = {"description": text, "done": done, "hidden": hidden}
@@ -1163,11 +1594,140 @@ def model_entries(
 
 
 # ======================================================================================
+# openwebui_pipe/verdict.py
+# What is to be said about a reply, or about the trouble of getting one.
+
+FIRST_EFFORT: Final = (0, 30, 6)
+"""The first mlx-lm that takes a reasoning effort with each request."""
+
+reply_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRules:
+    """What holds for one reply.
+
+    `left_out` are the tools that the pipe did not send along, `answer_tokens` the most
+    tokens of the answer itself (0: no limit), `live_answers` how many stream right now.
+    """
+
+    language: Language
+    manner: HostManner
+    left_out: frozenset[str]
+    answer_tokens: int
+    live_answers: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What went wrong, for people and as an HTTP status for programs."""
+
+    text: str
+    status: int
+
+
+class Verdict:
+    """Judges a reply; `calls` are those of its calls that the host is given."""
+
+    def __init__(self, exchange: Exchange, rules: ReplyRules) -> None:
+        self._exchange = exchange
+        self._rules = rules
+
+    def calls_to_run(self, reply: Reply) -> list[ToolCall]:
+        """The calls of a reply that the host is given."""
+        return self._rules.manner.calls_to_run(reply, self._rules.left_out)
+
+    def of_reply(self, reply: Reply, calls: list[ToolCall]) -> Complaint | None:
+        """What is wrong with a reply that did arrive, if anything is."""
+        budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
+        problem = explain_reply(
+            reply,
+            base_url=endpoint.base_url,
+            fingerprint=self._exchange.stream.fingerprint,
+            deltas=self._exchange.stream.deltas,
+            max_tokens=budget if isinstance(budget, int) else None,
+            api_key=endpoint.api_key,
+        )
+        if problem:
+            return self._complaint(problem)
+        lost = self._lost_calls(reply, calls)
+        return Complaint(lost[0], 422) if lost and not calls else None
+
+    def of_failure(self, error: Exception) -> Complaint:
+        """Trouble with the server, or a defect of the pipe."""
+        if isinstance(error, ServerError):
+            return self._complaint(error.problem)
+        reply_log.error("The pipe failed", exc_info=error)
+        kind = type(error).__name__
+        return Complaint(phrase("failed", self._rules.language, error=kind), 500)
+
+    def remarks(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
+        """What is no error, but should not go unsaid."""
+        remarks = self._lost_calls(reply, calls)[:1] if calls else []
+        if self._ignores_effort():
+            remarks.append(phrase("effort_ignored", self._rules.language))
+        return remarks
+
+    def _lost_calls(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
+        """Why each call that is not run is not."""
+        lost = [call for call in reply.tool_calls if call not in calls]
+        return [self._reason(call) for call in lost]
+
+    def _reason(self, call: ToolCall) -> str:
+        name = "bad_call" if call.declared else "tool_off"
+        if call.name in self._rules.left_out:
+            name = "tool_left_out"
+        return phrase(name, self._rules.language, tool=call.name)
+
+    def _ignores_effort(self) -> bool:
+        """Whether an old server thinks as always; true only once in a chat."""
+        version = server_version(self._exchange.stream.fingerprint)
+        if version is None or version >= FIRST_EFFORT:
+            return False
+        request = self._exchange.request
+        roles = {message.get("role") for message in objects_in([*request.messages])}
+        effort = request.effort or request.default_effort
+        return effort != "medium" and "assistant" not in roles
+
+    def _complaint(self, problem: Problem) -> Complaint:
+        # Clients repeat by themselves what ended in 429 or 5xx.
+        status = 422 if problem.stage == "reply" else 502
+        status = 429 if problem.kind == "rate_limited" else status
+        return Complaint(problem.text(self._rules.language), status)
+
+
+# ======================================================================================
 # openwebui_pipe/reply.py
 # One reply: from the request to the last chunk, with all that can happen between.
 
-COALESCE: Final = 0.05
+SHORTEST_PAUSE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
+LONGEST_PAUSE: Final = 0.15
+
+
+def pause_among(live_answers: int) -> float:
+    """Seconds between two chunks: nine tenths of the host's work are per chunk."""
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.01 * max(0, live_answers - 1))
+
+
+class Stopwatch:
+    """Notes when text came."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first = self._last = 0.0
+
+    def note(self) -> None:
+        """Text has come just now."""
+        self._last = time.monotonic()
+        self._first = self._first or self._last
+
+    @property
+    def pace(self) -> Pace | None:
+        """When the first and the last text came, if any did."""
+        if not self._first:
+            return None
+        return Pace(self._first - self._began, self._last - self._began)
 
 
 class PipeReply:
@@ -1181,39 +1741,48 @@ class PipeReply:
         exchange: Exchange,
         maker: ChunkMaker,
         status: Status,
-        language: Language,
+        rules: ReplyRules,
         hold: AbstractContextManager[None],
     ) -> None:
+        self.complaint: Complaint | None = None  # of what `completion` brought
         self._exchange = exchange
         self._maker = maker
         self._status = status
-        self._language = language
+        self._rules = rules
+        self._verdict = Verdict(exchange, rules)
         self._hold = hold
-        self._events: list[Event] = []
+        self._events: list[Event] = []  # joined, and without progress
+        self._watch = Stopwatch()
+        self._before_answer = -1  # deltas until then
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
         """The reply as chunks; a failure is the last, as raising would lose the text."""
-        stream = self._exchange.stream
         try:
             with self._hold:
-                await self._status.show("waiting")
+                await self._status.wait()
                 async with self._exchange.open() as content:
-                    while not stream.finished:
+                    while not self._is_over:
                         chunks = await self._read(content)
                         for chunk in chunks:
                             yield chunk
-                        if chunks and not stream.finished:
-                            await asyncio.sleep(COALESCE)
+                        if chunks and not self._is_over:
+                            live = self._rules.live_answers()
+                            await asyncio.sleep(pause_among(live))
             reply = collect(self._events)
-            for chunk in self._maker.ending(reply):
+            calls = self._verdict.calls_to_run(reply)
+            for chunk in self._maker.ending(reply, calls, self._watch.pace):
                 yield chunk
-            if error := self._verdict(reply):
-                yield error
+            if complaint := self._verdict.of_reply(reply, calls):
+                for chunk in self._told(complaint):
+                    yield chunk
             elif reply.outcome == "cut":
                 budget = self._exchange.request.max_tokens
                 await self._status.show("cut", done=True, budget=budget)
+            for remark in self._verdict.remarks(reply, calls):
+                await self._status.notify(remark)
         except Exception as error:  # noqa: BLE001 - the host would wait for ever
-            yield self._failure(error)
+            for chunk in self._told(self._verdict.of_failure(error)):
+                yield chunk
         finally:
             await self._status.hide()
 
@@ -1222,94 +1791,191 @@ class PipeReply:
         try:
             with self._hold:
                 async with self._exchange.open() as content:
-                    while not self._exchange.stream.finished:
+                    while not self._is_over:
                         await self._read(content)
             reply = collect(self._events)
-            error = self._verdict(reply) or {}
-            if error and not reply.answer:
-                return error
-            return self._maker.whole(reply) | error
-        except Exception as error:  # noqa: BLE001 - the host would show nothing
-            return self._failure(error)
+            calls = self._verdict.calls_to_run(reply)
+            self.complaint = self._verdict.of_reply(reply, calls)
+            whole = self._maker.whole(reply, calls, self._watch.pace)
+            if not self.complaint:
+                return whole
+            error = error_chunk(self.complaint.text)
+            return whole | error if reply.answer else error
+        except Exception as failure:  # noqa: BLE001 - the host would show nothing
+            self.complaint = self._verdict.of_failure(failure)
+            return error_chunk(self.complaint.text)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._exchange.stream.finished or self._has_enough
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether the answer is as long as it may be."""
+        answered = self._exchange.stream.deltas - self._before_answer
+        limit = self._rules.answer_tokens
+        return 0 < limit <= answered and self._before_answer >= 0
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
+        deltas = self._exchange.stream.deltas
         batch = merge_deltas(await self._exchange.read(content))
-        self._events += batch
         chunks: list[JsonObject] = []
         for event in batch:
             if isinstance(event, Progress):
                 await self._status.progress(event)
-            elif isinstance(event, AnswerDelta):
+                continue
+            self._events.append(event)
+            if isinstance(event, AnswerDelta):
                 await self._status.hide()
-                chunks.append(self._maker.answer(event))
+                self._watch.note()
+                if self._before_answer < 0:
+                    self._before_answer = deltas
+                chunks += self._maker.answer(event)
             elif isinstance(event, ReasoningDelta):
+                self._watch.note()
                 shown = self._maker.thinking(event)
                 # The host's own fold says that the model thinks.
                 await (self._status.hide() if shown else self._status.show("thinking"))
                 chunks += shown
+        if self._has_enough and not self._exchange.stream.finished:
+            self._events.append(Finish("length"))
         return chunks
 
-    def _verdict(self, reply: Reply) -> JsonObject | None:
-        """What is wrong with a reply that did arrive, if anything is."""
-        budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
-        problem = explain_reply(
-            reply,
-            base_url=endpoint.base_url,
-            fingerprint=self._exchange.stream.fingerprint,
-            deltas=self._exchange.stream.deltas,
-            max_tokens=budget if isinstance(budget, int) else None,
-            api_key=endpoint.api_key,
-        )
-        if problem:
-            return error_chunk(problem.text(self._language))
-        lost = [call.name for call in reply.tool_calls if not call.executable]
-        if lost and len(lost) == len(reply.tool_calls) and not reply.answer.strip():
-            return error_chunk(phrase("bad_call", self._language, tool=lost[0]))
-        return None
-
-    def _failure(self, error: Exception) -> JsonObject:
-        """Trouble with the server, or a defect of the pipe."""
-        if isinstance(error, ServerError):
-            return error_chunk(error.problem.text(self._language))
-        log.error("The pipe failed", exc_info=error)
-        return error_chunk(phrase("failed", self._language, error=type(error).__name__))
+    def _told(self, complaint: Complaint) -> list[JsonObject]:
+        """An error where the host shows one: in a channel that is the message itself."""
+        if self._rules.manner.shows_errors:
+            return [error_chunk(complaint.text)]
+        text = phrase("error", self._rules.language, text=complaint.text)
+        answered = any(isinstance(event, AnswerDelta) for event in self._events)
+        return self._maker.answer(AnswerDelta(f"\n\n{text}" if answered else text))
 
 
 # ======================================================================================
 # openwebui_pipe/tool_policy.py
 # Which of a request's tools go along to the server.
 
-# Built-in tools that are there only where the user switched the feature on.
-ASKED_FOR = (
-    "search_web fetch_url generate_image edit_image execute_code list_chat_files"
-    " query_chat_files grep_chat_files view_skill read_skill_file grep_skill_files"
-)
-# With knowledge attached to the model these replace its retrieval.
-KNOWLEDGE = (
-    "list_knowledge search_knowledge_files grep_knowledge_files view_file"
-    " query_knowledge_files view_knowledge_file view_note"
-)
+# What Open WebUI adds to every chat unasked, by its own names for the groups (the model's
+# `builtinTools`). Its other built-in tools come only where somebody switched them on, and
+# so does one that is too new for this table: it goes along.
+UNASKED: Final[Mapping[str, str]] = {
+    "time": "*_timestamp",
+    "user_input": "ask_user",
+    "knowledge": "*knowledge* kb_exec",
+    "chats": "search_chats view_chat",
+    "memory": "*memor*",
+    "notes": "*_note *_notes *_note_*",
+    "channels": "*channel*",
+    "skills": "create_skill",
+    "tasks": "create_tasks update_task",
+    "automations": "*automation*",
+    "calendar": "*calendar*",
+    "notifications": "notify",
+}
 
 
-def tools_to_send(offered: Json, known: object, policy: str) -> list[Json]:
+@dataclass(frozen=True, slots=True)
+class ToolOffer:
+    """The tools that go along, and the names of those that the pipe leaves out."""
+
+    sent: list[Json]
+    left_out: frozenset[str]
+
+
+def offer_of(
+    body: JsonObject, known: object, policy: str, metadata: object, user: object
+) -> ToolOffer:
     """The tools of a request under the policy of the Valve TOOLS.
 
     `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
     built-in tools that nobody chose come along, twenty kilobytes with every "hello".
     """
-    if policy == "off" or not isinstance(offered, list):
-        return []
-    entries = as_object(known)
-    built_in = {
-        name for name in entries if as_object(entries[name]).get("type") == "builtin"
+    tools, entries = as_list(body.get("tools")), as_object(known)
+    if policy == "off":
+        return ToolOffer([], frozenset({*entries, *map(name_of, tools)}))
+    left_out: frozenset[str] = frozenset()
+    if policy == "user-selected":
+        built_in = {
+            n for n, e in entries.items() if as_object(e).get("type") == "builtin"
+        }
+        if built_in:
+            left_out = unasked(built_in, as_object(metadata), user, prompt_of(body))
+    return ToolOffer([t for t in tools if name_of(t) not in left_out], left_out)
+
+
+def unasked(
+    built_in: Iterable[str], metadata: JsonObject, user: object, prompt: str
+) -> frozenset[str]:
+    """Those of the built-in tools that ride along though nobody switched them on here.
+
+    A tool that the prompt names was switched on by whoever wrote it: the host does that in
+    the chat of a note and where a skill is made.
+    """
+    on = groups_switched_on(metadata, user, prompt)
+    off = {group: names.split() for group, names in UNASKED.items() if group not in on}
+    riding = {
+        name
+        for name in built_in
+        for patterns in off.values()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
     }
-    built_in -= set(ASKED_FOR.split())
-    if "list_knowledge" in built_in:
-        built_in -= set(KNOWLEDGE.split())
-    return [
-        tool for tool in offered if policy == "all" or name_of(tool) not in built_in
-    ]
+    if "note" in attached_kinds(metadata):
+        riding.discard("view_note")
+    # A plain word like `notify` may be anything.
+    return frozenset(n for n in riding if "_" not in n or n not in prompt)
+
+
+def groups_switched_on(metadata: JsonObject, user: object, prompt: str) -> set[str]:
+    """The groups of built-in tools that somebody wants in this chat.
+
+    The page of 0.12 asks for memory in every chat of every account. One that uses it has
+    memories, which stand in the prompt, or has touched the switch in its settings.
+    """
+    groups = as_object(model_meta(metadata).get("builtinTools"))
+    on = {group for group, wanted in groups.items() if wanted is True}
+    if attached_kinds(metadata):
+        on.add("knowledge")
+    settings = as_object(as_object(as_object(user).get("settings")).get("ui"))
+    uses_memory = settings.get("memory") is True or "<memory_context>" in prompt
+    if uses_memory and as_object(metadata.get("features")).get("memory"):
+        on.add("memory")
+    return on
+
+
+def attached_kinds(metadata: JsonObject) -> set[str]:
+    """What knowledge the model, the folder or the chat has, to be read through tools.
+
+    What is attached to a chat is in the prompt already, unless the model's File Context is
+    off.
+    """
+    meta = model_meta(metadata)
+    items = objects_in(meta.get("knowledge")) + objects_in(
+        metadata.get("folder_knowledge")
+    )
+    if as_object(meta.get("capabilities")).get("file_context") is False:
+        items += [
+            item
+            for item in objects_in(metadata.get("files"))
+            if item.get("type") in ("collection", "note")
+        ]
+    return {str(item.get("type")) for item in items}
+
+
+def model_meta(metadata: JsonObject) -> JsonObject:
+    """What an admin has set for the model of a chat."""
+    info = as_object(as_object(metadata.get("model")).get("info"))
+    return as_object(info.get("meta"))
+
+
+def prompt_of(body: JsonObject) -> str:
+    """What the user and the host say to the model, in one text."""
+    texts: list[str] = []
+    for message in objects_in(body.get("messages")):
+        if message.get("role") in ("system", "user"):
+            content = message.get("content")
+            said = [content, *(part.get("text") for part in objects_in(content))]
+            texts += [text for text in said if isinstance(text, str)]
+    return "\n".join(texts)
 
 
 def name_of(tool: Json) -> str:
@@ -1844,6 +2510,10 @@ class ReasoningDelta:
     """A piece of the model's thinking."""
 
     text: str
+
+
+PARAGRAPH: Final = "\n\n"
+"""What those who show two thoughts put between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -6090,26 +6760,62 @@ def _message(body: str) -> str:
 
 PHRASES: Final = {
     "waiting": ("Waiting for the server", "サーバーの応答を待っています"),
-    "reading": ("Reading the prompt {percent} %", "プロンプトを読み込み中 {percent} %"),
-    "thinking": ("Thinking", "考えています"),
+    "still_waiting": (
+        "Waiting for the server, {seconds} s",
+        "サーバーの応答を待っています（{seconds} 秒）",
+    ),
+    "reading": (
+        "Reading the prompt, {percent} %",
+        "プロンプトを読み込み中 {percent} %",
+    ),
+    "reading_at": (
+        "Reading the prompt, {percent} %, {rate} tokens/s",
+        "プロンプトを読み込み中 {percent} %（{rate} トークン/秒）",
+    ),
+    "thinking": ("Thinking", "思考中"),
     "cut": (
         "The answer was cut at {budget} tokens."
         " Use Continue Response, or raise MAX_TOKENS.",
         "回答は {budget} トークンで切れました。"
-        "「続きを生成」を使うか、MAX_TOKENS を上げてください。",
+        "「応答の続きを生成」を使うか、「最大トークン数」（MAX_TOKENS）を上げてください。",
     ),
     "bad_call": (
         "The model called the tool “{tool}” in a way that cannot be run."
         " Regenerate the answer.",
         "モデルがツール「{tool}」を実行できない形で呼び出しました。回答を再生成してください。",
     ),
+    "tool_off": (
+        "The model called the tool “{tool}”, which is not switched on in this chat."
+        " Switch it on, or ask again.",
+        "モデルがツール「{tool}」を呼び出しましたが、このチャットでは有効になっていません。"
+        "有効にするか、もう一度尋ねてください。",
+    ),
+    "tool_left_out": (
+        "The model called the tool “{tool}”, which the pipe does not send along in this"
+        " chat. Ask again, or have an administrator set TOOLS to all.",
+        "モデルがツール「{tool}」を呼び出しましたが、このチャットではパイプがこのツールを"
+        "送っていません。もう一度尋ねるか、管理者に TOOLS を all にするよう依頼してください。",
+    ),
+    "effort_ignored": (
+        "The server's mlx-lm ignores the reasoning effort. Upgrade it there with"
+        " pip install -U mlx-lm (0.30.6 or newer).",
+        "サーバーの mlx-lm は推論の深さ（reasoning effort）に対応していません。サーバー側で"
+        " pip install -U mlx-lm（0.30.6 以降）を実行してください。",
+    ),
     "images": (
         "gpt-oss reads text only. The images in this message were left out.",
         "gpt-oss が読めるのはテキストだけです。このメッセージの画像は送られませんでした。",
     ),
+    "error": ("Error: {text}", "エラー: {text}"),
     "tasks_off": (
         "The pipe leaves this task out. Set TASKS to low-effort to have it done.",
-        "このタスクは行いません。行う場合は TASKS を low-effort にしてください。",
+        "このタスクは実行しません。実行する場合は TASKS を low-effort にしてください。",
+    ),
+    "task_dropped": (
+        "The pipe left this task out: nobody waits for it any longer, or the server was"
+        " busy for too long.",
+        "このタスクは実行しませんでした。結果を待つ画面がなくなったか、サーバーが長く混み合って"
+        "いました。",
     ),
     "no_answer": (
         "The model gave no answer to this task. Open WebUI goes on without it.",
@@ -6118,7 +6824,8 @@ PHRASES: Final = {
     "failed": (
         "The pipe failed ({error})."
         " Report it with the traceback from the log of Open WebUI.",
-        "パイプで問題が起きました({error})。Open WebUI のログを添えて報告してください。",
+        "パイプでエラーが発生しました（{error}）。"
+        "Open WebUI のログにあるトレースバックを添えて報告してください。",
     ),
 }
 

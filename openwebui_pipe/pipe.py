@@ -16,14 +16,26 @@ from typing import Final
 from harmony_core.failures import Timeouts
 from harmony_core.gpt_oss import effort_named
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object
+from harmony_core.problems import Language
 from harmony_core.request import (
     DEFAULT_MODEL,
     ChatRequest,
     Endpoint,
     sendable_number,
 )
-from openwebui_pipe.background_tasks import AnswersFirst
+from openwebui_pipe.background_tasks import (
+    AnswersFirst,
+    BackgroundTask,
+    client_gone,
+)
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
+from openwebui_pipe.host_manner import is_api_call, manner_of
+from openwebui_pipe.http_replies import (
+    HttpReply,
+    error_reply,
+    is_anthropic,
+    stream_reply,
+)
 from openwebui_pipe.known_models import KnownModels
 from openwebui_pipe.model_file import ModelFile, data_folder
 from openwebui_pipe.model_list import model_entries, wanted_models, with_named_models
@@ -31,17 +43,18 @@ from openwebui_pipe.phrases import language_of, phrase
 from openwebui_pipe.reply import PipeReply
 from openwebui_pipe.servers import ModelServer, server_of, servers_from
 from openwebui_pipe.status import Emitter, Status
-from openwebui_pipe.tool_policy import tools_to_send
+from openwebui_pipe.tool_policy import offer_of
 from openwebui_pipe.transport import Exchange
 from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
+from openwebui_pipe.verdict import ReplyRules
 
-TASK_WAIT: Final = (0.5, 300.0)
-"""Seconds for which a server must be quiet before a task, and at most to wait for it."""
-# An answer waits for these, so they may not wait long for the answers of others.
-HASTY_TASKS: Final = ("query_generation", "function_calling", "image_prompt_generation")
-HASTY_WAIT: Final = (0.0, 5.0)
 TASK_MAX_TOKENS: Final = 2048
 """At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
+AUTOCOMPLETION: Final = "autocomplete_generation"
+AUTOCOMPLETION_TOKENS: Final = 64
+"""Most tokens of an autocompletion, behind at most four times as many of thinking."""
+PROMPTED_TOOLS: Final = "function_calling"
+"""Tool calling by prompt: a task by name alone, without which no tool is ever called."""
 
 # Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
 BODY_FIELDS: Final = (
@@ -100,40 +113,69 @@ class Pipe:
         __tools__: object = None,
         __task__: object = None,
         __event_emitter__: Emitter | None = None,
-    ) -> JsonObject | AsyncGenerator[JsonObject, None]:
-        """Answer a request: with a generator of chunks if it streams, else with one dict."""
+        __request__: object = None,
+    ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
+        """Answer a request: with a generator of chunks if it streams, else with one dict.
+
+        A program gets a reply that Open WebUI passes on as it is.
+        """
         valves, own = self.valves, user_valves_of(__user__)
-        language = language_of(__metadata__)
+        metadata, language = as_object(__metadata__), language_of(__metadata__)
         streams = body.get("stream") is True
         # A task that streams is an answer: the one that merges several models' answers.
         task = "" if streams or not __task__ else str(__task__)
-        if task and valves.TASKS == "off":
+        if task != PROMPTED_TOOLS and task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
         chosen = str(body.get("model", "")).partition(".")[2]
         home, model = self._server_for(chosen, valves)
+        offer = offer_of(body, __tools__, valves.TOOLS, metadata, __user__)
         exchange = Exchange(
-            request_of(body, model, valves, own, __tools__, task),
+            request_of(body, model, valves, own, offer.sent, task),
             home.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
         )
         thinking = valves.THINKING if own.THINKING == "inherit" else own.THINKING
-        maker = ChunkMaker(str(body.get("model", "")), thinking == "fold" and not task)
+        manner = manner_of(metadata)
+        shown = thinking == "fold" and not task
+        maker = ChunkMaker(str(body.get("model", "")), shown, manner)
         status = Status(None if task else __event_emitter__, language)
-        server = home.endpoint.base_url
-        hold = nullcontext() if task else self._background.answering(server)
-        reply = PipeReply(exchange, maker, status, language, hold)
+        rules = ReplyRules(
+            language,
+            manner,
+            offer.left_out,
+            AUTOCOMPLETION_TOKENS if task == AUTOCOMPLETION else 0,
+            self._background.live_answers,
+        )
+        server, chat = home.endpoint.base_url, str(metadata.get("chat_id") or "")
+        hold = nullcontext() if task else self._background.answering(server, chat)
+        reply = PipeReply(exchange, maker, status, rules, hold)
         if task:
-            wait = HASTY_WAIT if task in HASTY_TASKS else TASK_WAIT
-            await self._background.until_quiet(server, *wait)
-            completion = await reply.completion()
-            if has_answer(completion):
-                return completion
-            return error_chunk(phrase("no_answer", language))
+            user = str(as_object(__user__).get("id", ""))
+            wanted = BackgroundTask(task, chat, user, client_gone(__request__))
+            return await self._done_task(reply, server, wanted, language)
         if has_new_image(messages_of(body)):
-            await status.notify("images")
-        return reply.chunks() if streams else await reply.completion()
+            await status.notify(phrase("images", language))
+        if streams:
+            chunks = reply.chunks()
+            return stream_reply(chunks) if is_api_call(metadata) else chunks
+        completion = await reply.completion()
+        if reply.complaint and is_api_call(metadata) and not is_anthropic(__request__):
+            return error_reply(completion, reply.complaint.status)
+        return completion
+
+    async def _done_task(
+        self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
+    ) -> JsonObject:
+        """What a task brought, once it was its turn."""
+        async with self._background.turn(server, task) as granted:
+            if not granted:
+                return error_chunk(phrase("task_dropped", language))
+            completion = await reply.completion()
+        if has_answer(completion):
+            return completion
+        return error_chunk(phrase("no_answer", language))
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
@@ -146,12 +188,12 @@ def request_of(
     model: str,
     valves: PipeValves,
     own: PipeUserValves,
-    known_tools: object,
+    tools: list[Json],
     task: str,
 ) -> ChatRequest:
     """Put together what the body, the user and the admin say, in this order of strength."""
     effort, default_effort = effort_of(body), default_effort_of(valves, own)
-    if task and valves.TASKS == "low-effort":
+    if task and valves.TASKS != "normal":
         effort = "low"
     extra = {
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
@@ -160,11 +202,11 @@ def request_of(
     return ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
-        tools=tools_to_send(body.get("tools"), known_tools, valves.TOOLS),
+        tools=tools,
         tool_choice=body.get("tool_choice"),
         effort=effort,
         default_effort=default_effort,
-        max_tokens=max_tokens_of(body, valves, at_least=TASK_MAX_TOKENS if task else 1),
+        max_tokens=max_tokens_of(body, valves, task),
         temperature=body.get("temperature", valves.TEMPERATURE),
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
@@ -190,12 +232,15 @@ def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
     return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
-def max_tokens_of(body: JsonObject, valves: PipeValves, at_least: int) -> int:
+def max_tokens_of(body: JsonObject, valves: PipeValves, task: str) -> int:
     """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
+    if task == AUTOCOMPLETION:
+        return 5 * AUTOCOMPLETION_TOKENS
+    least = TASK_MAX_TOKENS if task else 1
     for name in ("max_tokens", "max_completion_tokens"):
         if wish := sendable_number(name, body.get(name)):
-            return max(int(wish), at_least)
-    return max(valves.MAX_TOKENS, at_least)
+            return max(int(wish), least)
+    return max(valves.MAX_TOKENS, least)
 
 
 def has_new_image(messages: list[Json]) -> bool:

@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from typing import Final
 
 import aiohttp
 
-from harmony_core.diagnosis import explain_reply
 from harmony_core.events import (
     AnswerDelta,
     Event,
+    Finish,
     Progress,
     ReasoningDelta,
-    Reply,
     collect,
 )
-from harmony_core.failures import ServerError
 from harmony_core.jsontext import JsonObject
-from harmony_core.problems import Language
-from openwebui_pipe.chunks import ChunkMaker, error_chunk, merge_deltas
+from openwebui_pipe.chunks import ChunkMaker, Pace, error_chunk, merge_deltas
 from openwebui_pipe.phrases import phrase
-from openwebui_pipe.status import Status, log
+from openwebui_pipe.status import Status
 from openwebui_pipe.transport import Exchange
+from openwebui_pipe.verdict import Complaint, ReplyRules, Verdict
 
-COALESCE: Final = 0.05
+SHORTEST_PAUSE: Final = 0.05
 """Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
+LONGEST_PAUSE: Final = 0.15
+
+
+def pause_among(live_answers: int) -> float:
+    """Seconds between two chunks: nine tenths of the host's work are per chunk."""
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.01 * max(0, live_answers - 1))
+
+
+class Stopwatch:
+    """Notes when text came."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first = self._last = 0.0
+
+    def note(self) -> None:
+        """Text has come just now."""
+        self._last = time.monotonic()
+        self._first = self._first or self._last
+
+    @property
+    def pace(self) -> Pace | None:
+        """When the first and the last text came, if any did."""
+        if not self._first:
+            return None
+        return Pace(self._first - self._began, self._last - self._began)
 
 
 class PipeReply:
@@ -41,39 +66,48 @@ class PipeReply:
         exchange: Exchange,
         maker: ChunkMaker,
         status: Status,
-        language: Language,
+        rules: ReplyRules,
         hold: AbstractContextManager[None],
     ) -> None:
+        self.complaint: Complaint | None = None  # of what `completion` brought
         self._exchange = exchange
         self._maker = maker
         self._status = status
-        self._language = language
+        self._rules = rules
+        self._verdict = Verdict(exchange, rules)
         self._hold = hold
-        self._events: list[Event] = []
+        self._events: list[Event] = []  # joined, and without progress
+        self._watch = Stopwatch()
+        self._before_answer = -1  # deltas until then
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
         """The reply as chunks; a failure is the last, as raising would lose the text."""
-        stream = self._exchange.stream
         try:
             with self._hold:
-                await self._status.show("waiting")
+                await self._status.wait()
                 async with self._exchange.open() as content:
-                    while not stream.finished:
+                    while not self._is_over:
                         chunks = await self._read(content)
                         for chunk in chunks:
                             yield chunk
-                        if chunks and not stream.finished:
-                            await asyncio.sleep(COALESCE)
+                        if chunks and not self._is_over:
+                            live = self._rules.live_answers()
+                            await asyncio.sleep(pause_among(live))
             reply = collect(self._events)
-            for chunk in self._maker.ending(reply):
+            calls = self._verdict.calls_to_run(reply)
+            for chunk in self._maker.ending(reply, calls, self._watch.pace):
                 yield chunk
-            if error := self._verdict(reply):
-                yield error
+            if complaint := self._verdict.of_reply(reply, calls):
+                for chunk in self._told(complaint):
+                    yield chunk
             elif reply.outcome == "cut":
                 budget = self._exchange.request.max_tokens
                 await self._status.show("cut", done=True, budget=budget)
+            for remark in self._verdict.remarks(reply, calls):
+                await self._status.notify(remark)
         except Exception as error:  # noqa: BLE001 - the host would wait for ever
-            yield self._failure(error)
+            for chunk in self._told(self._verdict.of_failure(error)):
+                yield chunk
         finally:
             await self._status.hide()
 
@@ -82,55 +116,61 @@ class PipeReply:
         try:
             with self._hold:
                 async with self._exchange.open() as content:
-                    while not self._exchange.stream.finished:
+                    while not self._is_over:
                         await self._read(content)
             reply = collect(self._events)
-            error = self._verdict(reply) or {}
-            if error and not reply.answer:
-                return error
-            return self._maker.whole(reply) | error
-        except Exception as error:  # noqa: BLE001 - the host would show nothing
-            return self._failure(error)
+            calls = self._verdict.calls_to_run(reply)
+            self.complaint = self._verdict.of_reply(reply, calls)
+            whole = self._maker.whole(reply, calls, self._watch.pace)
+            if not self.complaint:
+                return whole
+            error = error_chunk(self.complaint.text)
+            return whole | error if reply.answer else error
+        except Exception as failure:  # noqa: BLE001 - the host would show nothing
+            self.complaint = self._verdict.of_failure(failure)
+            return error_chunk(self.complaint.text)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._exchange.stream.finished or self._has_enough
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether the answer is as long as it may be."""
+        answered = self._exchange.stream.deltas - self._before_answer
+        limit = self._rules.answer_tokens
+        return 0 < limit <= answered and self._before_answer >= 0
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
+        deltas = self._exchange.stream.deltas
         batch = merge_deltas(await self._exchange.read(content))
-        self._events += batch
         chunks: list[JsonObject] = []
         for event in batch:
             if isinstance(event, Progress):
                 await self._status.progress(event)
-            elif isinstance(event, AnswerDelta):
+                continue
+            self._events.append(event)
+            if isinstance(event, AnswerDelta):
                 await self._status.hide()
-                chunks.append(self._maker.answer(event))
+                self._watch.note()
+                if self._before_answer < 0:
+                    self._before_answer = deltas
+                chunks += self._maker.answer(event)
             elif isinstance(event, ReasoningDelta):
+                self._watch.note()
                 shown = self._maker.thinking(event)
                 # The host's own fold says that the model thinks.
                 await (self._status.hide() if shown else self._status.show("thinking"))
                 chunks += shown
+        if self._has_enough and not self._exchange.stream.finished:
+            self._events.append(Finish("length"))
         return chunks
 
-    def _verdict(self, reply: Reply) -> JsonObject | None:
-        """What is wrong with a reply that did arrive, if anything is."""
-        budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
-        problem = explain_reply(
-            reply,
-            base_url=endpoint.base_url,
-            fingerprint=self._exchange.stream.fingerprint,
-            deltas=self._exchange.stream.deltas,
-            max_tokens=budget if isinstance(budget, int) else None,
-            api_key=endpoint.api_key,
-        )
-        if problem:
-            return error_chunk(problem.text(self._language))
-        lost = [call.name for call in reply.tool_calls if not call.executable]
-        if lost and len(lost) == len(reply.tool_calls) and not reply.answer.strip():
-            return error_chunk(phrase("bad_call", self._language, tool=lost[0]))
-        return None
-
-    def _failure(self, error: Exception) -> JsonObject:
-        """Trouble with the server, or a defect of the pipe."""
-        if isinstance(error, ServerError):
-            return error_chunk(error.problem.text(self._language))
-        log.error("The pipe failed", exc_info=error)
-        return error_chunk(phrase("failed", self._language, error=type(error).__name__))
+    def _told(self, complaint: Complaint) -> list[JsonObject]:
+        """An error where the host shows one: in a channel that is the message itself."""
+        if self._rules.manner.shows_errors:
+            return [error_chunk(complaint.text)]
+        text = phrase("error", self._rules.language, text=complaint.text)
+        answered = any(isinstance(event, AnswerDelta) for event in self._events)
+        return self._maker.answer(AnswerDelta(f"\n\n{text}" if answered else text))

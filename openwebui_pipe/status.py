@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from itertools import chain, count
 from typing import Final
 
 from harmony_core.events import Progress
@@ -14,8 +17,11 @@ from openwebui_pipe.phrases import phrase
 log = logging.getLogger(__name__)
 Emitter = Callable[[JsonObject], Awaitable[None]]
 
+# Open WebUI stores every line, so there are few.
 PROGRESS_STEP: Final = 5
-"""Per cent of the prompt between two lines: Open WebUI stores every one of them."""
+"""Per cent of the prompt between two lines."""
+FIRST_WAITS: Final = (5, 10, 20, 30)
+"""Seconds of silence after which they are told; then once a minute."""
 
 
 class Status:
@@ -26,31 +32,64 @@ class Status:
         self._language = language
         self._shown = ""
         self._percent = -PROGRESS_STEP
+        self._read: tuple[int, float] | None = None  # tokens, and when
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def wait(self) -> None:
+        """Show for how long the server is silent, until something else is shown."""
+        await self.show("waiting")
+        if self._emitter:
+            self._waiting = asyncio.create_task(self._count_seconds())
 
     async def show(self, name: str, done: bool = False, **values: object) -> None:
         """Show one of the pipe's phrases, for good if it is `done`."""
-        text = phrase(name, self._language, **values)
-        if text != self._shown:
-            await self._line(text, done=done, hidden=False)
-            self._shown = "" if done else text
+        self._stop_counting()
+        await self._show(phrase(name, self._language, **values), done)
 
     async def progress(self, event: Progress) -> None:
-        """Show how much of the prompt is read, in steps."""
+        """Show how much of the prompt is read and how fast, in steps."""
+        self._stop_counting()
         percent = min(100, 100 * event.done // max(1, event.total))
-        if percent >= self._percent + PROGRESS_STEP:
-            self._percent = percent
+        if percent < self._percent + PROGRESS_STEP:
+            return
+        self._percent = percent
+        now = time.monotonic()
+        tokens, since = self._read or (event.done, now)
+        self._read = tokens, since
+        if event.done > tokens and now > since:
+            rate = f"{(event.done - tokens) / (now - since):,.0f}"
+            await self.show("reading_at", percent=percent, rate=rate)
+        else:
             await self.show("reading", percent=percent)
 
     async def hide(self) -> None:
         """Take the line away."""
+        self._stop_counting()
         if self._shown:
             await self._line(self._shown, done=True, hidden=True)
             self._shown = ""
 
-    async def notify(self, name: str) -> None:
-        """Show a phrase once, beside the chat."""
-        text = phrase(name, self._language)
+    async def notify(self, text: str) -> None:
+        """Show a text once, beside the chat."""
         await self._send("notification", {"type": "warning", "content": text})
+
+    async def _count_seconds(self) -> None:
+        waited = 0
+        for seconds in chain(FIRST_WAITS, count(60, 60)):
+            await asyncio.sleep(seconds - waited)
+            waited = seconds
+            text = phrase("still_waiting", self._language, seconds=seconds)
+            await self._show(text)
+
+    def _stop_counting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
+
+    async def _show(self, text: str, done: bool = False) -> None:
+        if text != self._shown:
+            self._shown = "" if done else text
+            await self._line(text, done=done, hidden=False)
 
     async def _line(self, text: str, *, done: bool, hidden: bool) -> None:
         data: JsonObject = {"description": text, "done": done, "hidden": hidden}

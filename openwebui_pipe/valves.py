@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -20,16 +19,15 @@ from pydantic.config import JsonDict
 
 from harmony_core.gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
 from harmony_core.jsontext import as_object
+from openwebui_pipe.host_version import host_version
 
 
 def secret_input() -> JsonDict | None:
     """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
-    try:
-        version = str(importlib.import_module("open_webui.env").VERSION)
-        old = [int(part) for part in version.split(".")[:2]] < [0, 8]
-    except (ImportError, AttributeError, ValueError):
+    version = host_version()
+    if version is None or version < (0, 8):
         return None
-    return None if old else {"input": {"type": "password"}}
+    return {"input": {"type": "password"}}
 
 
 SECRET: Final = secret_input()

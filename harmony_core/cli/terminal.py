@@ -12,8 +12,15 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from ..events import AnswerDelta, Event, FurtherThought, Progress, ReasoningDelta
-from ..render import PARAGRAPH, Thinking
+from ..events import (
+    PARAGRAPH,
+    AnswerDelta,
+    Event,
+    FurtherThought,
+    Progress,
+    ReasoningDelta,
+)
+from ..render import Thinking
 from .markdown import AnswerMarkdown
 from .phrases import phrase
 

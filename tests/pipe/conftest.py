@@ -49,3 +49,16 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(sys.modules, "open_webui", types.ModuleType("open_webui"))
     monkeypatch.setitem(sys.modules, "open_webui.env", env)
     return folder
+
+
+@pytest.fixture
+def host_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the host a given version of Open WebUI, where the pipe looks it up."""
+
+    def pretend(version: str) -> None:
+        env = types.ModuleType("open_webui.env")
+        monkeypatch.setattr(env, "VERSION", version, raising=False)
+        monkeypatch.setitem(sys.modules, "open_webui", types.ModuleType("open_webui"))
+        monkeypatch.setitem(sys.modules, "open_webui.env", env)
+
+    return pretend

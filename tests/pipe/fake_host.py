@@ -19,6 +19,8 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+from starlette.responses import StreamingResponse
+
 REWRITES = {
     "from utils": "from open_webui.utils",
     "from apps": "from open_webui.apps",
@@ -106,6 +108,13 @@ class Host:
         """One call; in a generator's place what it yields, as the JSON that the host makes of it."""
         self.function.valves = self.function.Valves(**self.valves)
         result = await self.start(body, **given)
+        if isinstance(result, StreamingResponse):
+            text = "".join([str(piece) async for piece in result.body_iterator])
+            return [
+                json.loads(record.removeprefix("data: "))
+                for record in text.split("\n\n")
+                if record not in ("", "data: [DONE]")
+            ]
         if not isinstance(result, AsyncGenerator):
             return json.loads(json.dumps(result))
         return [json.loads(json.dumps(chunk)) async for chunk in result]
@@ -121,9 +130,12 @@ class Host:
         extra = {
             "__user__": user,
             "__event_emitter__": self.emit,
-            "__metadata__": {},
             "__request__": None,
         }
+        # A page has a session; a program has none.
+        page = {"session_id": "session", "chat_id": "chat"}
+        if (metadata := given.get("__metadata__", {})) is not None:
+            given["__metadata__"] = page | metadata
         names = inspect.signature(pipe).parameters
         body = {"model": "mlx_harmony.default_model", "stream": True, **body}
         return await pipe(

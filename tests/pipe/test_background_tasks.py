@@ -1,94 +1,201 @@
-"""Tasks wait for answers, but for nothing else and never for ever."""
+"""Tasks wait for answers and for each other, but for nothing else and never for ever."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
+from dataclasses import replace
+from typing import Any
 
-from openwebui_pipe.background_tasks import AnswersFirst
+import pytest
+
+from openwebui_pipe import background_tasks
+from openwebui_pipe.background_tasks import (
+    AnswersFirst,
+    BackgroundTask,
+    Patience,
+    client_gone,
+)
+
+TITLE = BackgroundTask("title_generation", "chat")
 
 
-def test_a_task_waits_for_the_last_of_several_answers() -> None:
-    async def play() -> list[str]:
-        lanes = AnswersFirst()
-        order: list[str] = []
-        with lanes.answering("a"):
-            with lanes.answering("a"):
-                task = asyncio.create_task(_wait(lanes, "a", order))
-                await _let_others_run()
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of hundredths of a second instead of seconds, in the same proportions."""
+    monkeypatch.setattr(background_tasks, "POLL", 0.001)
+    for name in ("ORDINARY", "HASTY", "AUTOCOMPLETING"):
+        long: Patience = getattr(background_tasks, name)
+        values = ("settle", "others", "longest", "own")
+        short = {value: getattr(long, value) / 100 for value in values}
+        monkeypatch.setattr(background_tasks, name, replace(long, **short))
+    for kind, patience in background_tasks.PATIENCE.items():
+        short = {value: getattr(patience, value) / 100 for value in values}
+        monkeypatch.setitem(background_tasks.PATIENCE, kind, replace(patience, **short))
+
+
+def test_a_task_waits_for_the_last_answer_of_its_chat() -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "chat"):
+            with lanes.answering("a", "chat"):
+                task = asyncio.create_task(_run(lanes, TITLE, order))
+                await asyncio.sleep(0.2)  # longer than it waits for other chats
             order.append("one answer is over")
-            await _let_others_run()
+            await asyncio.sleep(0.1)
         order.append("both are over")
         await task
-        return order
 
-    assert asyncio.run(play()) == ["one answer is over", "both are over", "task"]
+    assert _played(play) == ["one answer is over", "both are over", "title_generation"]
 
 
 def test_a_task_does_not_wait_for_another_server() -> None:
-    async def play() -> list[str]:
-        lanes = AnswersFirst()
-        order: list[str] = []
-        with lanes.answering("a"):
-            await _wait(lanes, "b", order)
-        return order
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("another", "chat"):
+            await _run(lanes, TITLE, order)
 
-    assert asyncio.run(play()) == ["task"]
+    assert _played(play) == ["title_generation"]
 
 
-def test_a_task_stops_waiting_after_its_limit() -> None:
-    async def play() -> list[str]:
-        lanes = AnswersFirst()
-        order: list[str] = []
-        with lanes.answering("a"):  # an answer that waits for the task itself
-            await _wait(lanes, "a", order, patience=0.01)
-        return order
+def test_a_task_does_not_wait_long_for_the_answers_of_other_chats() -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "another chat"):
+            await _run(lanes, TITLE, order)
 
-    assert asyncio.run(play()) == ["task"]
+    assert _played(play) == ["title_generation"]
+
+
+@pytest.mark.parametrize("kind", ["function_calling", "title_generation"])
+def test_an_answer_that_waits_for_a_task_of_its_own_chat_gets_it(kind: str) -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "chat"):
+            await _run(lanes, BackgroundTask(kind, "chat"), order)
+
+    assert _played(play) == [kind]
 
 
 def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
-    async def play() -> list[str]:
-        lanes = AnswersFirst()
-        order: list[str] = []
-        task = asyncio.create_task(_wait(lanes, "a", order, settle=0.01))
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        task = asyncio.create_task(_run(lanes, TITLE, order))
         await asyncio.sleep(0)
-        with lanes.answering("a"):
+        with lanes.answering("a", "chat"):
             await asyncio.sleep(0.05)
             order.append("answer")
         await task
-        return order
 
-    assert asyncio.run(play()) == ["answer", "task"]
-
-
-def test_each_loop_has_its_own_lanes_and_is_not_kept_alive_by_them() -> None:
-    lanes = AnswersFirst()
-
-    async def play() -> weakref.ref[asyncio.AbstractEventLoop]:
-        with lanes.answering("a"):
-            waiting = asyncio.create_task(_wait(lanes, "a", []))
-            await _let_others_run()
-        await waiting
-        return weakref.ref(asyncio.get_running_loop())
-
-    loops = [asyncio.run(play()), asyncio.run(play())]
-    gc.collect()
-    assert [loop() for loop in loops] == [None, None]
+    assert _played(play) == ["answer", "title_generation"]
 
 
-async def _wait(
-    lanes: AnswersFirst,
-    server: str,
-    order: list[str],
-    settle: float = 0,
-    patience: float = 20,
+def test_tasks_run_one_after_another() -> None:
+    most = 0
+
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        async def run(chat: str) -> None:
+            nonlocal most
+            async with lanes.turn("a", BackgroundTask("tags_generation", chat)):
+                most = max(most, lanes._lanes["a"].running)
+                await asyncio.sleep(0.01)
+                order.append(chat)
+
+        await asyncio.gather(*(run(f"chat {number}") for number in range(5)))
+
+    assert len(_played(play)) == 5
+    assert most == 1
+
+
+def test_a_newer_task_of_the_same_chat_and_kind_replaces_one_that_waits() -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "chat"):
+            waiting = [
+                asyncio.create_task(_run(lanes, replace(TITLE), order))
+                for _ in range(3)
+            ]
+            waiting.append(asyncio.create_task(_run(lanes, _TAGS, order)))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*waiting)
+
+    assert sorted(_played(play)) == [
+        "dropped",
+        "dropped",
+        "tags_generation",
+        "title_generation",
+    ]
+
+
+def test_two_questions_to_the_model_for_one_answer_are_both_put() -> None:
+    queries = BackgroundTask("query_generation", "chat")
+
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        await asyncio.gather(*(_run(lanes, replace(queries), order) for _ in range(2)))
+
+    assert _played(play) == ["query_generation"] * 2
+
+
+def test_a_task_whose_client_has_gone_is_dropped() -> None:
+    left = asyncio.Event()
+
+    async def gone() -> bool:
+        return left.is_set()
+
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "chat"):
+            task = asyncio.create_task(_run(lanes, replace(TITLE, gone=gone), order))
+            await asyncio.sleep(0.01)
+            left.set()
+            await task
+            order.append("the answer goes on")
+
+    assert _played(play) == ["dropped", "the answer goes on"]
+
+
+def test_an_autocompletion_is_dropped_rather_than_late() -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "another chat"):
+            completion = BackgroundTask("autocomplete_generation", "chat")
+            await _run(lanes, completion, order)
+
+    assert _played(play) == ["dropped"]
+
+
+def test_a_cancelled_task_leaves_nothing_behind() -> None:
+    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+        with lanes.answering("a", "chat"):
+            task = asyncio.create_task(_run(lanes, TITLE, order))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        lane = lanes._lanes["a"]
+        assert (lane.answers, lane.running, lane.newest) == ({}, 0, {})
+
+    assert _played(play) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [("/api/v1/tasks/auto/completions", True), ("/api/chat/completions", False)],
+)
+def test_only_a_page_that_asks_for_the_task_itself_can_be_gone(
+    path: str, gone: bool
 ) -> None:
-    await lanes.until_quiet(server, settle, patience)
-    order.append("task")
+    class Request:
+        url = f"http://localhost{path}"
+
+        async def is_disconnected(self) -> bool:
+            return True
+
+    async def ask() -> bool:
+        return await client_gone(Request())()
+
+    assert asyncio.run(ask()) is gone
 
 
-async def _let_others_run() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+_TAGS = BackgroundTask("tags_generation", "chat")
+
+
+def _played(play: Any) -> list[str]:
+    order: list[str] = []
+    asyncio.run(play(AnswersFirst(), order))
+    return order
+
+
+async def _run(lanes: AnswersFirst, task: BackgroundTask, order: list[str]) -> None:
+    async with lanes.turn("a", task) as granted:
+        order.append(task.kind if granted else "dropped")

@@ -31,6 +31,7 @@ from openwebui_pipe.bundle import (
 )
 from openwebui_pipe.bundle_head import RULER
 from openwebui_pipe.bundle_sources import BundleError
+from openwebui_pipe.model_file import FILE_NAME
 from openwebui_pipe.valves import PipeUserValves, PipeValves
 from tests.pipe.fake_host import (
     frontmatter_of,
@@ -105,7 +106,8 @@ def test_the_top_says_what_it_talks_to_and_where_it_comes_from(text: str) -> Non
         f"# Generated. Edit the source files named in the section headings; see {url}\n"
         in top
     )
-    assert "one address only: the setting BASE_URL" in top
+    assert "the servers in the setting BASE_URL and to nobody else" in top
+    assert FILE_NAME in top
     assert frontmatter_of(text)["git_url"] == frontmatter_of(text)["author_url"] == url
 
 

@@ -288,17 +288,6 @@ def test_built_in_tools_that_nobody_chose_are_left_out(
     assert [entry["function"]["name"] for entry in tools] == sent
 
 
-def test_attached_knowledge_keeps_the_tools_that_read_it(
-    host: Host, server: ScriptedServer
-) -> None:
-    server.chat(reply("Hello"))
-    names = ["list_knowledge", "query_knowledge_files", "search_chats"]
-    known = {name: {"type": "builtin"} for name in names}
-    host.chat(tools=[tool(name) for name in names], __tools__=known)
-    tools: Any = server.requests[0].json["tools"]
-    assert [entry["function"]["name"] for entry in tools] == names[:2]
-
-
 def test_entries_that_are_no_tools_are_not_sent(
     host: Host, server: ScriptedServer
 ) -> None:

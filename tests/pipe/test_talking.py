@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.pipe.fake_host import Host, deltas, error_of, joined
+from openwebui_pipe.reply import pause_among
+from tests.pipe.fake_host import Host, deltas, joined
 from tests.server import (
     DONE,
     Gate,
     Hang,
+    Pause,
     ScriptedServer,
     chunk,
     harmony,
@@ -41,6 +46,15 @@ def test_thinking_comes_first_and_apart_from_the_answer(
     )
 
 
+def test_two_thoughts_are_separated_by_a_blank_line(
+    host: Host, server: ScriptedServer
+) -> None:
+    first = ["<|channel|>", "analysis", "<|message|>", "One.", "<|end|>", "<|start|>"]
+    server.chat(reply(*first, "assistant", *harmony("Two.", "Done")))
+    chunks = host.chat()
+    assert joined(chunks, "reasoning_content") == "One.\n\nTwo."
+
+
 def test_the_end_tells_the_true_finish_reason_and_then_the_usage(
     host: Host, server: ScriptedServer
 ) -> None:
@@ -50,7 +64,9 @@ def test_the_end_tells_the_true_finish_reason_and_then_the_usage(
     *_, finish, figures = host.chat()
     assert finish["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "length"}
     assert figures["choices"] == []
-    assert figures["usage"] == {
+    counts = figures["usage"]
+    assert counts.pop("time_to_first_token") >= 0
+    assert counts == {
         "prompt_tokens": 68,
         "completion_tokens": 9,
         "total_tokens": 77,
@@ -192,7 +208,7 @@ def test_the_status_line_follows_the_server_and_is_gone_before_the_text(
         ]
     )
     host.chat()
-    assert host.statuses == ["Waiting for the server", "Reading the prompt 62 %", ""]
+    assert host.statuses == ["Waiting for the server", "Reading the prompt, 62 %", ""]
 
 
 def test_the_status_line_is_japanese_where_the_browser_is(
@@ -205,6 +221,69 @@ def test_the_status_line_is_japanese_where_the_browser_is(
         "プロンプトを読み込み中 62 %",
         "",
     ]
+
+
+def test_the_status_line_tells_how_fast_the_prompt_is_read(
+    host: Host, server: ScriptedServer
+) -> None:
+    steps = [keepalive(10, 100), Pause(0.05), keepalive(60, 100)]
+    server.chat([head(), *steps, text("Hello"), chunk({}, "stop"), DONE])
+    host.chat()
+    assert re.fullmatch(r"Reading the prompt, 60 %, [\d,]+ tokens/s", host.statuses[-2])
+
+
+def test_the_status_line_tells_for_how_long_the_server_has_been_silent(
+    host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = sys.modules[host.function.pipe.__globals__["Status"].__module__]
+    monkeypatch.setattr(status, "FIRST_WAITS", (0.01, 0.02))
+    gate = Gate()
+    server.chat([gate, head(), text("Hello"), chunk({}, "stop"), DONE])
+
+    async def ask() -> None:
+        host.function.valves = host.function.Valves(**host.valves)
+        chunks = await host.start({"messages": [{"role": "user", "content": "Hi"}]})
+        reading = asyncio.create_task(_drain(chunks))
+        while "Waiting for the server, 0.02 s" not in host.statuses:
+            await asyncio.sleep(0.01)
+        gate.open()
+        await reading
+
+    asyncio.run(ask())
+    assert host.statuses == [
+        "Waiting for the server",
+        "Waiting for the server, 0.01 s",
+        "Waiting for the server, 0.02 s",
+        "",
+    ]
+
+
+def test_the_usage_tells_how_fast_the_tokens_came(
+    host: Host, server: ScriptedServer
+) -> None:
+    said = [text("Once"), Pause(0.05), text(" upon"), chunk({}, "stop")]
+    server.chat([head(), *said, usage(10, 5), DONE])
+    counts = host.chat()[-1]["usage"]
+    assert 0 < counts["tokens_per_second"] < 4 / 0.05
+    assert counts["time_to_first_token"] >= 0
+
+
+def test_the_more_replies_stream_the_longer_is_the_pause_between_their_chunks() -> None:
+    pauses = [pause_among(live) for live in (0, 1, 5, 11, 50, 1000)]
+    assert pauses == sorted(pauses)
+    assert (pauses[1], pauses[-1]) == (0.05, 0.15)
+
+
+def test_a_flood_of_keepalives_is_not_kept(host: Host, server: ScriptedServer) -> None:
+    flood = b"".join(keepalive(number, 10**6) for number in range(100_000))
+    server.chat([head(), flood, text("Hello"), chunk({}, "stop"), DONE])
+    tracemalloc.start()
+    try:
+        assert joined(host.chat()) == "Hello"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000  # the events of all comments would take 15 MB
 
 
 def test_hidden_thinking_is_announced_in_the_status_line(
@@ -262,15 +341,6 @@ def test_ids_of_tool_calls_differ_between_rounds(
         if "tool_calls" in d
     ]
     assert len(set(ids)) == 2
-
-
-def test_a_call_to_an_undeclared_tool_is_never_passed_on(
-    host: Host, server: ScriptedServer
-) -> None:
-    server.chat(reply(*harmony_call("delete_everything", "{}")))
-    chunks = host.chat(tools=[WEATHER_TOOL])
-    assert not any("tool_calls" in delta for delta in deltas(chunks))
-    assert "delete_everything" in error_of(chunks)
 
 
 def test_the_second_tool_round_sends_call_result_and_thinking(

@@ -77,6 +77,42 @@ def test_tasks_can_be_left_out_altogether(
     assert server.requests == []
 
 
+def test_tools_are_called_by_prompt_even_where_tasks_are_off(
+    host_with: Callable[..., Host], server: ScriptedServer
+) -> None:
+    server.chat(reply('{"name": "get_weather"}'))
+    answer = host_with(TASKS="off").complete(__task__="function_calling")
+    assert answer["choices"][0]["message"]["content"] == '{"name": "get_weather"}'
+
+
+def test_an_autocompletion_has_at_most_64_tokens_of_answer(
+    host: Host, server: ScriptedServer
+) -> None:
+    thought = [text(part) for part in harmony("Hm. " * 80, "")[:-1]]
+    words = [text(f" {number}") for number in range(64)]
+    server.chat([head(), *thought, *words, Gate(), chunk({}, "stop"), DONE])
+    answer = host.complete(__task__="autocomplete_generation", max_tokens=4000)
+    [choice] = answer["choices"]
+    assert choice["message"]["content"].split()[-1] == "63"
+    assert choice["finish_reason"] == "length"
+    assert server.requests[0].json["max_tokens"] == 320
+    assert server.requests[0].was_closed_by_client()
+
+
+def test_an_autocompletion_that_nobody_waits_for_is_not_made(
+    host: Host, server: ScriptedServer
+) -> None:
+    class Gone:
+        url = "http://localhost/api/v1/tasks/auto/completions"
+
+        async def is_disconnected(self) -> bool:
+            return True
+
+    answer = host.complete(__task__="autocomplete_generation", __request__=Gone())
+    assert "left this task out" in answer["error"]["message"]
+    assert server.requests == []
+
+
 def test_a_task_waits_until_the_answer_has_streamed(
     host: Host, server: ScriptedServer
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.server import (
     dripping_head,
     dripping_page,
     harmony,
+    harmony_call,
     head,
     json_page,
     models,
@@ -30,6 +32,7 @@ from tests.server import (
 )
 from tests.server.certificate import own_certificate
 from tests.support.ports import free_port
+from tests.support.weather import WEATHER_TOOL
 
 
 @pytest.fixture
@@ -327,3 +330,100 @@ def test_an_empty_delta_is_not_the_end(host: Host, server: ScriptedServer) -> No
         ]
     )
     assert joined(host.chat()) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("script", "kept", "word"),
+    [
+        (page(401, "no"), "", "key"),
+        ([head(), text("Half")], "Half\n\n", "broke off"),
+    ],
+)
+def test_in_a_channel_the_error_is_the_message(
+    host: Host, server: ScriptedServer, script: Sequence[Step], kept: str, word: str
+) -> None:
+    server.chat(script)
+    chunks = host.chat(__metadata__={"chat_id": "channel:1"})
+    assert joined(chunks).startswith(f"{kept}Error: ")
+    assert word in joined(chunks)
+    assert not [chunk for chunk in chunks if "error" in chunk]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (page(401, "no"), 502),
+        (page(429, "slow down"), 429),
+        ([head(), text("Half")], 502),
+        (reply("<|channel|>", "analysis", "<|message|>", "Hm"), 422),
+    ],
+)
+def test_a_program_that_does_not_stream_gets_an_http_error(
+    host: Host, server: ScriptedServer, script: Sequence[Step], status: int
+) -> None:
+    server.chat(script)
+    answer = _answer_to_a_program(host, stream=False)
+    assert answer.status_code == status
+    assert json.loads(answer.body)["error"]["message"]
+
+
+def test_a_program_that_streams_gets_one_finish_reason(
+    host: Host, server: ScriptedServer
+) -> None:
+    server.chat(reply(*harmony_call("get_weather", "{}")))
+
+    async def read() -> list[str]:
+        answer = await _start_as_a_program(host, stream=True, tools=[WEATHER_TOOL])
+        return [str(piece) async for piece in answer.body_iterator]
+
+    records = asyncio.run(read())
+    assert records[-1] == "data: [DONE]\n\n"
+    chunks = [json.loads(record.removeprefix("data: ")) for record in records[:-1]]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    reasons = [c["finish_reason"] for c in choices if c["finish_reason"]]
+    assert reasons == ["tool_calls"]
+
+
+def test_an_answer_for_anthropics_clients_stays_one_that_open_webui_can_turn(
+    host: Host, server: ScriptedServer
+) -> None:
+    class Messages:
+        url = "http://localhost/api/v1/messages"
+
+        async def is_disconnected(self) -> bool:
+            return False
+
+    server.chat(page(401, "no"))
+    answer = host.complete(__metadata__={"session_id": None}, __request__=Messages())
+    assert "key" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "version", "told"),
+    [
+        ("high", "0.28.4-0.29.1-macOS", True),
+        ("medium", "0.28.4-0.29.1-macOS", False),
+        ("high", "0.31.3-0.29.1-macOS", False),
+    ],
+)
+def test_an_old_server_that_ignores_the_effort_is_told_once_in_a_chat(
+    host: Host, server: ScriptedServer, effort: str, version: str, told: bool
+) -> None:
+    server.chat(reply("Hello", fingerprint=version))
+    first = {"role": "user", "content": "Hi"}
+    second = [first, {"role": "assistant", "content": "Hello"}, first]
+    host.chat(reasoning_effort=effort, messages=[first])
+    assert ("reasoning effort" in json.dumps(host.events)) is told
+    host.events.clear()
+    host.chat(reasoning_effort=effort, messages=second)
+    assert "reasoning effort" not in json.dumps(host.events)
+
+
+async def _start_as_a_program(host: Host, **body: Any) -> Any:
+    host.function.valves = host.function.Valves(**host.valves)
+    body = {"messages": [{"role": "user", "content": "Hi"}], **body}
+    return await host.start(body, __metadata__={"session_id": None})
+
+
+def _answer_to_a_program(host: Host, **body: Any) -> Any:
+    return asyncio.run(_start_as_a_program(host, **body))
