@@ -38,7 +38,13 @@ PACKED: Final = (
 """What the plugin needs. A file that no line names is not packed."""
 
 _NOT_PACKED: Final = ("harmony_core/__main__.py",)  # starts the command line
-_HOLD_OWNER: Final = ("manifest.yaml", "README.md", "dify_plugin_mlx/provider/mlx.yaml")
+_HOLD_OWNER: Final = (
+    "manifest.yaml",
+    "README.md",
+    "readme/README_ja_JP.md",
+    "readme/README_zh_Hans.md",
+    "dify_plugin_mlx/provider/mlx.yaml",
+)
 _EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
 _READABLE_FILE: Final = 0o100644 << 16
 _RULES: Final = {

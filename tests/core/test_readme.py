@@ -1,28 +1,25 @@
-"""The README's program for users of the library."""
+"""The program that the READMEs show to those who use the core as a library."""
 
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 
 from harmony_core.markers import CONTROL_TOKENS
 from tests.server import ScriptedServer, harmony, reply
+from tests.support.documents import Block, blocks_run_by, page_of
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
-
+@pytest.mark.parametrize("block", blocks_run_by("library"), ids=page_of)
 def test_the_program_of_the_readme_runs_and_shows_what_it_says(
-    capsys: pytest.CaptureFixture[str],
+    block: Block, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [program] = re.findall(r"^```python\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
     with ScriptedServer() as server:
         server.chat(reply(*harmony("Politely.", "Bonjour !")))
         address = "http://127.0.0.1:8585"
-        assert address in program
-        exec(program.replace(address, server.base_url), {})
+        assert address in block.code
+        exec(block.code.replace(address, server.base_url), {})
     shown = capsys.readouterr().out
     assert shown.startswith("Hello! (A greeting.)\n[{'role': 'user'")
     assert "AnswerDelta(text=" in shown
