@@ -1,4 +1,5 @@
 # make demo | test | check | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+# make fuzz | soak [MINUTES=15] | audit
 # make e2e | train   (needs what CONTRIBUTING.md names, too)
 
 SHELL := bash
@@ -22,7 +23,7 @@ MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
 OTHER_PYTHONS := 3.11 3.13
 OTHER_PYTHONS_HERE := $(foreach version,$(OTHER_PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
 
-.PHONY: demo test test-pythons check e2e e2e-legacy bench package train requirements clean
+.PHONY: demo test test-pythons check e2e e2e-legacy bench package fuzz soak audit train requirements clean
 .SECONDARY:
 
 demo: .venv/.ready .cache/mlx-lm-newest/.ready
@@ -59,6 +60,17 @@ e2e-legacy: .venv/.ready .cache/mlx-lm-newest/.ready
 
 bench: .cache/bench/.ready
 	.cache/bench/bin/python -m benchmarks
+
+MINUTES ?= 15
+
+fuzz: .cache/fuzz/.ready
+	.cache/fuzz/bin/python -m tests.fuzz --seconds $$(( $(MINUTES) * 60 ))
+
+soak: .venv/.ready
+	$(PY) -m tests.soak --minutes $(MINUTES)
+
+audit: .venv/.ready | $(UV)
+	$(PY) -m tools.audit
 
 package: .venv/.ready
 	$(PY) -m tools.package
