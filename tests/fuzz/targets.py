@@ -61,7 +61,7 @@ def chat(data: bytes) -> None:
 
 def frames(data: bytes) -> None:
     """Records of a reply: the fast reader of records that are alike gives what plain JSON gives."""
-    records = [chunk({"content": "a"})[6:-2], *data.split(b"\n")]
+    records = [chunk({"content": "a"})[6:-2], *map(bytes.strip, data.split(b"\n"))]
     fast = replies_of([b"".join(b"data: %b\n\n" % record for record in records)])
     plain = replies_of([b"".join(b"data:%b\n\n" % record for record in records)])
     assert merged(fast) == merged(plain)
