@@ -31,7 +31,7 @@ def read_in_dify(plugin: ServerlessPlugin, server: ScriptedServer, chat: Chat) -
         for message in messages:
             failed |= message["type"] == "error"
             if message["type"] == "stream":
-                shown: Any = message["data"]["delta"]["message"]  # type: ignore[index]
+                shown: Any = message["data"]["delta"]["message"]
                 text += shown["content"]
                 pieces += bool(shown["content"])
                 arguments += "".join(
