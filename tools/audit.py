@@ -92,6 +92,10 @@ def advisories_of(index: str, release: Release) -> list[str]:
     """What the index says of one release; raises CannotAsk."""
     try:
         answer = requests.get(json_url(index, *release), timeout=_TIMEOUT)
+        if answer.status_code == 404:
+            raise CannotAsk(
+                "this package index lists no advisories (it has no JSON API)"
+            )
         answer.raise_for_status()
         return list(advisories_in(answer.content))
     except (requests.RequestException, ValueError) as error:

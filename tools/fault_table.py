@@ -30,7 +30,7 @@ def table() -> str:
         "|---|---|---|---|",
         *(_row(name, fault) for name, fault in FAULTS.items()),
     ]
-    tests = [f"- {host}: `{test}`" for host, test in tests_that_play().items()]
+    tests = [f"- {host}: `{test}`" for host, test in players().items()]
     played = [
         "Each row is played by one test for each host, under the row's name:",
         "",
@@ -39,7 +39,7 @@ def table() -> str:
     return "\n".join([*played, "", *rows])
 
 
-def tests_that_play() -> dict[str, str]:
+def players() -> dict[str, str]:
     """For each host the test that plays all faults."""
     found: dict[str, str] = {}
     for folder, host in PLAYED_IN.items():
