@@ -1,4 +1,5 @@
 # make demo | test | check | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+# make fuzz | soak [MINUTES=15] | audit
 # make e2e | train   (needs what CONTRIBUTING.md names, too)
 
 SHELL := bash
@@ -19,10 +20,10 @@ COVERAGE := $(PY) -m coverage
 HAS_DIFY := $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 12))'
 NO_DIFY := echo 'Left out: the Dify plugin, because its SDK needs Python 3.12.'
 MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
-OTHER_PYTHONS := 3.11 3.13
+OTHER_PYTHONS := 3.13  # `make test-debian` runs 3.11.2
 OTHER_PYTHONS_HERE := $(foreach version,$(OTHER_PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
 
-.PHONY: demo test test-pythons test-debian check e2e e2e-legacy bench package train requirements clean
+.PHONY: demo test test-pythons test-debian check e2e e2e-legacy bench package fuzz soak audit train requirements clean
 .SECONDARY:
 
 demo: .venv/.ready .cache/mlx-lm-newest/.ready
@@ -67,6 +68,17 @@ bench: .cache/bench/.ready
 package: .venv/.ready  # of your own: make package RELEASE=1 AUTHOR=… REPO=https://… CONTACT=…@…
 	$(PY) -m tools.package $(if $(RELEASE),--release) $(if $(AUTHOR),--author '$(AUTHOR)') \
 	    $(if $(REPO),--repo '$(REPO)') $(if $(CONTACT),--contact '$(CONTACT)')
+MINUTES ?= 15
+
+fuzz: .cache/fuzz/.ready
+	.cache/fuzz/bin/python -m tests.fuzz --seconds $$(( $(MINUTES) * 60 ))
+
+soak: .venv/.ready
+	$(PY) -m tests.soak --minutes $(MINUTES)
+
+audit: .venv/.ready | $(UV)
+	$(PY) -m tools.audit
+
 
 # Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
 # reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.

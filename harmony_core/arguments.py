@@ -26,8 +26,8 @@ _WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
 _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
-_STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # the last may have no end
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -59,8 +59,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
-        for edge in _STRING_EDGE.finditer("".join(self._unread)):
-            self._in_string ^= edge[0] == '"'
+        edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
+        self._in_string ^= edges % 2 == 1
         self._unread.clear()
         return self._in_string
 
@@ -96,8 +96,8 @@ class Arguments:
         return [SettledCall(name, raw, valid=False)]
 
     def _is_unfinished(self) -> bool:
-        """Whether the JSON stops inside a string or with open brackets."""
-        text = _STRINGS.sub("", "".join(self._pieces))
+        """Whether JSON just stops: in a string, or with brackets open."""
+        text = _STRING.sub(lambda found: "" if found[1] else '"', "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
         return self._begins_like_json is True and (depth > 0 or '"' in text)
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from .chat import ChatStream
 from .diagnosis import explain_reply, server_version, visible_url
-from .events import Event, Reply, collect
+from .events import Event, Reply, ReplyBuilder
 from .failures import ServerError, Timeouts
 from .jsontext import dump_json
 from .limits import MAX_ERROR_BODY, MAX_LIST_BYTES
@@ -161,14 +161,15 @@ class ReplyStream:
         self._max_tokens = max_tokens
         self._tap = tap
         self._pending: deque[Event] = deque()
-        self._seen: list[Event] = []
+        self._given = ReplyBuilder()  # what has been iterated over
         self._over = False
+        self._ended = False  # by itself, and not judged yet
         self._failure: ServerError | None = None
 
     @property
     def reply(self) -> Reply:
-        """The reply as far as it was iterated over; the whole reply after the end."""
-        return collect(self._seen)
+        """What has been iterated over so far, as a reply; the whole one after the end."""
+        return self._given.reply
 
     @property
     def fingerprint(self) -> str:
@@ -188,7 +189,7 @@ class ReplyStream:
     def close(self) -> None:
         """Close the connection; the server stops generating at its next write."""
         self._over = True
-        self._failure = None
+        self._ended = False
         self._pending.clear()
         self._exchange.close()
 
@@ -210,11 +211,12 @@ class ReplyStream:
         while not self._pending and not self._over:
             self._read()
         if self._pending:
-            self._seen.append(self._pending.popleft())
-            return self._seen[-1]
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+            event = self._pending.popleft()
+            self._given.add(event)
+            return event
+        if self._ended:
+            self._ended = False
+            self._raise_if_no_good()
         raise StopIteration
 
     def _read(self) -> None:
@@ -233,18 +235,21 @@ class ReplyStream:
             self._end(failure)
 
     def _end(self, failure: ServerError | None) -> None:
-        """Judge the reply; a silence or a break after a finish reason is no failure."""
-        self._over = True
+        self._over = self._ended = True
+        self._failure = failure
         self._exchange.close()
         self._pending.extend(self._chat.close())
-        reply = collect([*self._seen, *self._pending])
+
+    def _raise_if_no_good(self) -> None:
+        """Judge the reply; a silence or a break behind a finish reason is no failure."""
+        reply = self.reply
         problem = self._judge(reply)
         if problem is None:
             return
-        if failure is not None and reply.finish_reason == "interrupted":
-            self._failure = failure
-        elif problem.stage != "reply":
-            self._failure = ServerError(problem)
+        if self._failure is not None and reply.finish_reason == "interrupted":
+            raise self._failure
+        if problem.stage != "reply":
+            raise ServerError(problem)
 
     def _judge(self, reply: Reply) -> Problem | None:
         return explain_reply(

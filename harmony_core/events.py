@@ -152,23 +152,50 @@ class Reply:
         return "only_reasoning" if thought else "empty"
 
 
+class ReplyBuilder:
+    """Sums events up to a reply while they come; `Progress`, however often, takes no memory."""
+
+    def __init__(self) -> None:
+        self._reasoning: list[str] = []
+        self._answer: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._usage: Usage | None = None
+        self._finish = Finish("interrupted", truncated=True)
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case ReasoningDelta(text):
+                self._reasoning.append(text)
+            case AnswerDelta(text):
+                self._answer.append(text)
+            case ToolCall():
+                self._calls.append(event)
+            case Usage():
+                self._usage = event
+            case Finish():
+                self._finish = event
+
+    @property
+    def reply(self) -> Reply:
+        """What has come so far; without a `Finish` it is an interrupted reply."""
+        finish = self._finish
+        return Reply(
+            "".join(self._reasoning),
+            "".join(self._answer),
+            tuple(self._calls),
+            finish.truncated,
+            finish.reason,
+            self._usage,
+            finish.detail,
+            finish.json_valid,
+            finish.thought,
+        )
+
+
 def collect(events: Iterable[Event]) -> Reply:
-    """Sum up events as a reply; without a `Finish` it counts as interrupted."""
-    finish, usage = Finish("interrupted", truncated=True), None
-    seen = list(events)
-    for event in seen:
-        if isinstance(event, Finish):
-            finish = event
-        elif isinstance(event, Usage):
-            usage = event
-    return Reply(
-        "".join(event.text for event in seen if isinstance(event, ReasoningDelta)),
-        "".join(event.text for event in seen if isinstance(event, AnswerDelta)),
-        tuple(event for event in seen if isinstance(event, ToolCall)),
-        finish.truncated,
-        finish.reason,
-        usage,
-        finish.detail,
-        finish.json_valid,
-        finish.thought,
-    )
+    """Sum events up to a reply; without a `Finish` it is an interrupted one."""
+    builder = ReplyBuilder()
+    for event in events:
+        builder.add(event)
+    return builder.reply

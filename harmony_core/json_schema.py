@@ -1,24 +1,32 @@
 """JSON schemas: reading one, and checking a reply against it. Nothing that a schema refers to is fetched.
 
-What is wrong is told as a `SchemaFault`; each host puts it into words of its own.
+What is wrong is told as a `SchemaFault`; each host puts it into words of its own. A pattern that could hold
+the process is refused: at once where short strings will do, else with the string that is too long for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal
 
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
+from jsonschema.validators import Draft202012Validator, extend, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from .jsontext import Json, JsonObject, as_object, dump_json, load_json
+from .pattern_cost import MAX_STEPS, steps_of
 
 Reason = Literal["not_json", "not_an_object", "invalid", "unresolvable", "unusable"]
+
+# Its stub has no types.
+_EXTEND: Final[Callable[[type[Validator], Mapping[str, object]], type[Validator]]] = (
+    extend
+)
+_SHORT_STRING: Final = 40  # characters that each pattern must be able to bear
 
 
 class SchemaFault(ValueError):
@@ -53,6 +61,8 @@ def parse_schema(text: str | bytes) -> JsonObject:
         raise SchemaFault("not_an_object")
     with _schema_faults():
         _validator_class(schema).check_schema(schema)
+        for pattern in _patterns_in(schema):
+            _refuse_slow(pattern, _SHORT_STRING)
     return schema
 
 
@@ -87,8 +97,12 @@ def response_format_of(schema: JsonObject) -> JsonObject:
 
 def _faults(value: Json, schema: JsonObject) -> list[ValidationError]:
     with _schema_faults():
+        longest = max(map(len, _keys_in(value)), default=0)
+        for pattern in _patterns_in(schema, of_values=False):
+            _refuse_slow(pattern, longest)
+        checked = _EXTEND(_validator_class(schema), {"pattern": _check_pattern})
         # The registry is empty, so a `$ref` to another machine sends no request.
-        validator = _validator_class(schema)(schema, registry=Registry())
+        validator = checked(schema, registry=Registry())
         return list(validator.iter_errors(value))
 
 
@@ -121,6 +135,50 @@ def _validator_class(schema: JsonObject) -> type[Validator]:
     return validator_for(schema, default=Draft202012Validator)
 
 
+def _check_pattern(
+    validator: Validator, pattern: str, value: object, schema: JsonObject
+) -> Iterator[ValidationError]:
+    """The keyword `pattern`, for strings that are short enough for it."""
+    if isinstance(value, str):
+        _refuse_slow(pattern, len(value))
+        if not re.search(pattern, value):
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _refuse_slow(pattern: str, length: int) -> None:
+    if steps_of(pattern, length) > MAX_STEPS:
+        raise SchemaFault(
+            "invalid",
+            message=f"{pattern!r} may take for ever to check {length} characters",
+        )
+
+
+def _patterns_in(schema: Json, of_values: bool = True) -> Iterator[str]:
+    """All that stands where a pattern does: of property names, and of values."""
+    for part in _objects_in(schema):
+        yield from as_object(part.get("patternProperties"))
+        pattern = part.get("pattern")
+        if of_values and isinstance(pattern, str):
+            yield pattern
+
+
+def _keys_in(value: Json) -> Iterator[str]:
+    for part in _objects_in(value):
+        yield from part
+
+
+def _objects_in(value: Json) -> Iterator[JsonObject]:
+    """All objects in a value, at any depth."""
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            yield part
+            rest += part.values()
+        elif isinstance(part, list):
+            rest += part
+
+
 @contextmanager
 def _schema_faults() -> Iterator[None]:
     """Turn all that the validators raise into SchemaFault."""
@@ -128,6 +186,8 @@ def _schema_faults() -> Iterator[None]:
         yield
     except (SchemaError, ValidationError) as error:
         raise SchemaFault("invalid", error.json_path, error.message) from None
+    except SchemaFault:
+        raise
     except Unresolvable as error:
         raise SchemaFault("unresolvable", message=error.ref) from None
     except Exception:  # noqa: BLE001 (a `$schema` of any type, a `$ref` to itself, nesting without end, …)

@@ -12,6 +12,10 @@ from typing import Final, NamedTuple
 
 from .jsontext import Json, dump_json, load_json, sent_text
 
+MAX_MENDED: Final = 4000
+"""Tokens of a text that is mended; a longer one is refused if it is broken."""
+
+_MAX_VALUES: Final = 100  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -194,12 +198,15 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
-    position = 0
+    position = tries = 0
     while opening := _JSON_OPENING.search(text, position):
         start = opening.end() - 1
         if not opening[1] and (aside := _ASIDE.match(text, start)):
             position = aside.end()
             continue
+        tries += 1
+        if tries > _MAX_VALUES:
+            return None
         piece = (
             None
             if _JSON_KEY.search(text, position, start)
@@ -236,7 +243,8 @@ def _mend_brackets(
     comma = -1  # place in `pieces` of a comma that only blanks follow so far
     for token in _JSON_TOKEN.finditer(text, start):
         kind, word = token.lastgroup, token[0]
-        if kind == "junk" or len(due) > _MAX_MENDED_DEPTH:
+        too_much = len(pieces) == MAX_MENDED or len(due) > _MAX_MENDED_DEPTH
+        if kind == "junk" or too_much:
             return None
         if not python and (kind == "python" or word in _PYTHON_WORDS):
             return _mend_brackets(text, start, closed, python=True)

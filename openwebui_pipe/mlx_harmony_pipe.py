@@ -48,33 +48,33 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2299  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
 #     2488  harmony_core/events.py
-#     2660  harmony_core/markers.py
-#     2682  harmony_core/lexer.py
-#     2752  harmony_core/recipients.py
-#     2827  harmony_core/header.py
-#     3126  harmony_core/mender.py
-#     3423  harmony_core/arguments.py
-#     3561  harmony_core/native_calls.py
-#     3680  harmony_core/body.py
-#     3803  harmony_core/stripped.py
-#     3879  harmony_core/edge_states.py
-#     4055  harmony_core/states.py
-#     4420  harmony_core/parser.py
-#     4557  harmony_core/dialects.py
-#     4817  harmony_core/answer_filter.py
-#     4903  harmony_core/record_template.py
-#     5039  harmony_core/sse.py
-#     5153  harmony_core/chat.py
+#     2687  harmony_core/markers.py
+#     2709  harmony_core/lexer.py
+#     2779  harmony_core/recipients.py
+#     2854  harmony_core/header.py
+#     3153  harmony_core/mender.py
+#     3458  harmony_core/arguments.py
+#     3596  harmony_core/native_calls.py
+#     3715  harmony_core/body.py
+#     3838  harmony_core/stripped.py
+#     3914  harmony_core/edge_states.py
+#     4090  harmony_core/states.py
+#     4455  harmony_core/parser.py
+#     4592  harmony_core/dialects.py
+#     4852  harmony_core/answer_filter.py
+#     4938  harmony_core/record_template.py
+#     5074  harmony_core/sse.py
+#     5188  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5449  harmony_core/reply_markup.py
-#     5663  harmony_core/history.py
-#     5910  harmony_core/tools.py
+#     5484  harmony_core/reply_markup.py
+#     5698  harmony_core/history.py
+#     5945  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6032  harmony_core/problems.py
-#     6350  harmony_core/failures.py
-#     6425  harmony_core/server_words.py
-#     6490  harmony_core/diagnosis.py
-#     6757  openwebui_pipe/phrases.py
+#     6067  harmony_core/problems.py
+#     6385  harmony_core/failures.py
+#     6460  harmony_core/server_words.py
+#     6525  harmony_core/diagnosis.py
+#     6792  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2635,26 +2635,53 @@ class Reply:
         return "only_reasoning" if thought else "empty"
 
 
+class ReplyBuilder:
+    """Sums events up to a reply while they come; `Progress`, however often, takes no memory."""
+
+    def __init__(self) -> None:
+        self._reasoning: list[str] = []
+        self._answer: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._usage: Usage | None = None
+        self._finish = Finish("interrupted", truncated=True)
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case ReasoningDelta(text):
+                self._reasoning.append(text)
+            case AnswerDelta(text):
+                self._answer.append(text)
+            case ToolCall():
+                self._calls.append(event)
+            case Usage():
+                self._usage = event
+            case Finish():
+                self._finish = event
+
+    @property
+    def reply(self) -> Reply:
+        """What has come so far; without a `Finish` it is an interrupted reply."""
+        finish = self._finish
+        return Reply(
+            "".join(self._reasoning),
+            "".join(self._answer),
+            tuple(self._calls),
+            finish.truncated,
+            finish.reason,
+            self._usage,
+            finish.detail,
+            finish.json_valid,
+            finish.thought,
+        )
+
+
 def collect(events: Iterable[Event]) -> Reply:
-    """Sum up events as a reply; without a `Finish` it counts as interrupted."""
-    finish, usage = Finish("interrupted", truncated=True), None
-    seen = list(events)
-    for event in seen:
-        if isinstance(event, Finish):
-            finish = event
-        elif isinstance(event, Usage):
-            usage = event
-    return Reply(
-        "".join(event.text for event in seen if isinstance(event, ReasoningDelta)),
-        "".join(event.text for event in seen if isinstance(event, AnswerDelta)),
-        tuple(event for event in seen if isinstance(event, ToolCall)),
-        finish.truncated,
-        finish.reason,
-        usage,
-        finish.detail,
-        finish.json_valid,
-        finish.thought,
-    )
+    """Sum events up to a reply; without a `Finish` it is an interrupted one."""
+    builder = ReplyBuilder()
+    for event in events:
+        builder.add(event)
+    return builder.reply
 
 
 # ======================================================================================
@@ -3130,6 +3157,10 @@ def text_of(raw: str) -> str:
 # Valid JSON stays as it is, and a text that could mean two things is refused. Each
 # function reads its text a bounded number of times, however hostile it is.
 
+MAX_MENDED: Final = 4000
+"""Tokens of a text that is mended; a longer one is refused if it is broken."""
+
+_MAX_VALUES: Final = 100  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -3312,12 +3343,15 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
-    position = 0
+    position = tries = 0
     while opening := _JSON_OPENING.search(text, position):
         start = opening.end() - 1
         if not opening[1] and (aside := _ASIDE.match(text, start)):
             position = aside.end()
             continue
+        tries += 1
+        if tries > _MAX_VALUES:
+            return None
         piece = (
             None
             if _JSON_KEY.search(text, position, start)
@@ -3354,7 +3388,8 @@ def _mend_brackets(
     comma = -1  # place in `pieces` of a comma that only blanks follow so far
     for token in _JSON_TOKEN.finditer(text, start):
         kind, word = token.lastgroup, token[0]
-        if kind == "junk" or len(due) > _MAX_MENDED_DEPTH:
+        too_much = len(pieces) == MAX_MENDED or len(due) > _MAX_MENDED_DEPTH
+        if kind == "junk" or too_much:
             return None
         if not python and (kind == "python" or word in _PYTHON_WORDS):
             return _mend_brackets(text, start, closed, python=True)
@@ -3438,8 +3473,8 @@ _WRAPPERS = ({"name", "arguments"}, {"name", "parameters"})
 _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
-_STRING_EDGE = re.compile(r'\\.|"', re.DOTALL)
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # the last may have no end
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -3471,8 +3506,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
-        for edge in _STRING_EDGE.finditer("".join(self._unread)):
-            self._in_string ^= edge[0] == '"'
+        edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
+        self._in_string ^= edges % 2 == 1
         self._unread.clear()
         return self._in_string
 
@@ -3508,8 +3543,8 @@ class Arguments:
         return [SettledCall(name, raw, valid=False)]
 
     def _is_unfinished(self) -> bool:
-        """Whether the JSON stops inside a string or with open brackets."""
-        text = _STRINGS.sub("", "".join(self._pieces))
+        """Whether JSON just stops: in a string, or with brackets open."""
+        text = _STRING.sub(lambda found: "" if found[1] else '"', "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
         return self._begins_like_json is True and (depth > 0 or '"' in text)
 

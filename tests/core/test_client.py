@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,21 @@ def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
     shorter_than_all_pauses = Timeouts(connect=10, first_byte=1, idle=1)
     answer = client(server, shorter_than_all_pauses).complete(HELLO).answer
     assert answer == "Hello"
+
+
+def test_a_flood_of_keepalives_takes_no_memory(server: ScriptedServer) -> None:
+    flood = b"".join(keepalive(n, 20_000) for n in range(20_000))
+    server.chat([head(), *[flood] * 5, text("Hello"), chunk({}, "stop"), DONE])
+    with client(server).open(HELLO) as stream:
+        next(stream)
+        tracemalloc.start()
+        try:
+            assert sum(isinstance(event, Progress) for event in stream) == 99_999
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert stream.reply.answer == "Hello"
+    assert kept < 1_000_000
 
 
 # Servers that never come to an end. Without limits none of these tests would.

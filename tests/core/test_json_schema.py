@@ -94,3 +94,61 @@ def test_keys_that_nobody_allows_are_dropped_and_a_fitting_answer_stays_as_it_is
 def test_a_fault_that_is_not_an_extra_key_alone_is_told() -> None:
     with pytest.raises(SchemaFault):
         fit_reply('{"a": {"b": 1}}', OPEN_INSIDE)
+
+
+def text_of(pattern: str) -> JsonObject:
+    return {"type": "string", "pattern": pattern}
+
+
+SLOW = [
+    *("^(a+)+$", "^(a|a)*$", "(a*)*b", "^(?:a?){30}a{30}$", "^(?=(a+)+$)a", r"^(a+)\1*$"),
+    *("a*a*a*a*b", "^(a{1,40}){20}$", "^((a|b)+c?)+$"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
+    for schema in (text_of(pattern), {"patternProperties": {pattern: {}}}):
+        with pytest.raises(SchemaFault) as caught:
+            parse_schema(json.dumps({"properties": {"n": schema}}))
+        assert (caught.value.reason, "for ever" in caught.value.message) == (
+            "invalid",
+            True,
+        )
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_reply_is_never_checked_against_it_either(pattern: str) -> None:
+    text = "a" * 40 + "!"
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply(json.dumps(text), text_of(pattern))
+    names: JsonObject = {
+        "additionalProperties": False,
+        "patternProperties": {pattern: {}},
+    }
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply(json.dumps({text: 1}), names)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "fails"),
+    [
+        (r"^\d{4}-\d{2}-\d{2}$", "2026-01-31", "31.1.2026"),
+        (r"^[\w.%+-]+@[\w.-]+\.[a-z]{2,}$", "a.b@c.example", "a@b"),
+        (r"^(\d{1,3}\.){3}\d{1,3}$", "127.0.0.1", "127.0.0"),
+        (r"^(red|green|blue)$", "red", "pink"),
+        (r"^https?://[^/]+/.*$", "https://a.example/b", "ftp://a"),
+        (r"(ab)+c", "xababc", "ab"),
+    ],
+)
+def test_usual_patterns_are_checked(pattern: str, fits: str, fails: str) -> None:
+    schema = parse_schema(json.dumps(text_of(pattern)))
+    check_reply(json.dumps(fits), schema)
+    with pytest.raises(SchemaFault, match="does not match"):
+        check_reply(json.dumps(fails), schema)
+
+
+def test_a_string_that_is_too_long_for_a_pattern_is_refused() -> None:
+    schema = parse_schema(json.dumps(text_of(r"^\w+@\w+\.\w+$")))
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply(json.dumps("a" * 5000), schema)

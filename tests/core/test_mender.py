@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmony_core.jsontext import Json, JsonObject
-from harmony_core.mender import Mended, mend_json, mend_object
+from harmony_core.mender import MAX_MENDED, Mended, mend_json, mend_object
 
 
 class Case(NamedTuple):
@@ -262,3 +262,21 @@ def test_a_hostile_text_takes_time_in_proportion_to_its_length(text: str) -> Non
     for mended in (mend_object(text, closed=True), mend_json(text, closed=True)):
         mended.text.encode()
         assert mended.reason or mended.value == json.loads(mended.text)
+
+
+@pytest.mark.parametrize("unit", ["{a:", '"a":1,', "'a':None,", "[1,],", "#\n"])
+def test_what_is_broken_and_long_is_refused(unit: str) -> None:
+    text = "{" + unit * MAX_MENDED
+    assert mend_object(text, closed=True).reason
+    few = "{" + '"a":1,' * (MAX_MENDED // 8)
+    assert not mend_object(few, closed=True).reason
+
+
+def test_valid_json_of_any_length_stays_as_it_is() -> None:
+    text = '{"a": [' + "1, " * MAX_MENDED + "1]}"
+    assert mend_object(text).text == text
+
+
+def test_prose_that_repeats_a_value_without_end_holds_none() -> None:
+    assert mend_json('Here: {"a": 1} ' * 2).value == {"a": 1}
+    assert mend_json('Here: {"a": 1} ' * 1000).reason

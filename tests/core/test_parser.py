@@ -575,3 +575,11 @@ def test_a_closed_call_is_known_until_something_else_begins() -> None:
     assert parser.call_closed
     parser.feed("<|start|>assistant")
     assert not parser.call_closed
+
+
+def test_a_million_escaped_quotes_end_a_call_in_no_time() -> None:
+    """They were read once for each of them, which would have taken hours."""
+    quotes = '\\"' * 500_000
+    parser = HarmonyParser(["f"])
+    parser.feed("<|channel|>commentary to=functions.f<|message|>{" + quotes)
+    assert collect(parser.close()).tool_calls == ()

@@ -190,17 +190,22 @@ class _Performance:
                 pass
 
     def _drip(self, data: bytes, seconds: float) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while not self._gone.wait(seconds):
                 self._connection.sendall(data)
+        except OSError:  # the client has gone before the watcher saw it
+            self._note_close()
+
+    def _note_close(self) -> None:
+        if not (self._request.over.is_set() or self._stopping.is_set()):
+            self._request.client_closed.set()
 
     def _watch(self) -> None:
         # ValueError: gevent's TLS raises it if this side closed the connection.
         with contextlib.suppress(OSError, ValueError):
             while self._connection.recv(4096):
                 pass
-        if not (self._request.over.is_set() or self._stopping.is_set()):
-            self._request.client_closed.set()
+        self._note_close()
         self._gone.set()
 
     def _close(self) -> None:

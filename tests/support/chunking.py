@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from harmony_core.events import AnswerDelta, Event, ReasoningDelta
+from harmony_core.events import AnswerDelta, Event, FurtherThought, ReasoningDelta
 
 Sliced = TypeVar("Sliced", str, bytes)
 
@@ -22,14 +22,23 @@ def random_cuts(data: Sliced, seed: int, longest: int = 9) -> Iterator[Sliced]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Join adjacent deltas of a kind, because the chunking decides where one ends."""
+    """Join adjacent deltas of a kind: the chunking decides their borders, and nothing else.
+
+    The first piece of a further thought begins anew and stays what it is.
+    """
     result: list[Event] = []
     for event in events:
         match result[-1:], event:
             case [AnswerDelta(before)], AnswerDelta(more):
                 result[-1] = AnswerDelta(before + more)
-            case [ReasoningDelta(before)], ReasoningDelta(more):
-                result[-1] = ReasoningDelta(before + more)
+            case [ReasoningDelta(before)], ReasoningDelta(more) if not _is_further(
+                event
+            ):
+                result[-1] = type(result[-1])(before + more)
             case _:
                 result.append(event)
     return result
+
+
+def _is_further(event: Event) -> bool:
+    return isinstance(event, FurtherThought)

@@ -1,0 +1,148 @@
+"""The longest single call over hostile pieces of 64 KiB: `python -m benchmarks.longest_feed`.
+
+No call may hold an event loop longer than LIMIT. Counted are seconds of the processor, so that a
+busy machine counts less; what is over the limit is tried again.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from harmony_core.chat import ChatStream
+from harmony_core.parser import HarmonyParser
+from tests.server.replies import chunk
+
+SIZE: Final = 65_536
+LIMIT: Final = 0.020  # seconds
+TRIES: Final = 3
+SHOWN: Final = 20
+CALL: Final = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+THINKING: Final = "<|channel|>analysis<|message|>"
+
+TEXTS: Final = {
+    "one letter": "a",
+    "less-than signs": "<",
+    "half markers": "<|channel|",
+    "markers": "<|channel|>",
+    "starts": "<|start|>assistant",
+    "messages": f"{THINKING}a<|end|><|start|>assistant",
+    "messages without text": THINKING,
+    "terminators": "<|end|>",
+    "reserved": "<|reserved_1|>",
+    "headers without end": "<|channel|>commentary to=",
+    "recipients": " to=functions.f",
+    "stripped separators": "assistantanalysis",
+    "separators to a call": "assistantcommentary to=functions.f ",
+    "blanks": " ",
+    "fillers": "assistant ",
+    "calls": f"{CALL}{{}}<|call|><|start|>assistant",
+    "braces": "{",
+    "keys and words": "{a:",
+    "keys and numbers": '"a":1,',
+    "quotes": '"',
+    "backslashes": "\\",
+    "escaped quotes": '\\"',
+    "Python": "'a':None,",
+    "comments": "/*",
+    "lines of comment": "#\n",
+    "objects": '{"a":1} ',
+    "objects that are alike but broken": '{"a":1,} ',
+    "brackets of prose": "[a] ",
+    "fences": "```json ",
+    "halves of characters": '"\\ud800"',
+    "headers in a string": '"<|start|>assistant<|channel|>commentary to=functions.f ',
+}
+LEADS: Final = {
+    "": "",
+    "in thinking": THINKING,
+    "in a call": CALL + "{",
+    "in a list": CALL + '{"a":[',
+    "in a broken call": CALL + "{a:",
+    "behind prose in a call": CALL + "Here it is: ",
+}
+BODIES: Final = {
+    "line feeds": b"\n",
+    "carriage returns": b"\r",
+    "comments": b":\n",
+    "keepalives": b": keepalive 1/2\n\n",
+    "lines of data": b"data: a\n",
+    "short records": b"data:{}\n\n",
+    "records in a record": b"data: {\ndata: \n\n",
+    "words": b"data: a\n\n",
+    "nested JSON": b"data: " + b"[" * 900 + b"\n\n",
+    "records": chunk({"content": "a"}),
+    "records that differ": chunk({"content": "a"}) + chunk({"reasoning": "a"}),
+    "calls": chunk(
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{"}}]}
+    ),
+    "many calls": chunk(
+        {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}] * 50}
+    ),
+    "a completion": b'{"choices": [',
+}
+
+
+def of_size(unit: str) -> str:
+    return (unit * (SIZE // len(unit) + 1))[:SIZE]
+
+
+def parser_rows() -> Iterator[tuple[str, Callable[[], float]]]:
+    for name, unit in TEXTS.items():
+        for where, lead in LEADS.items():
+            yield (
+                f"parser: {name} {where}",
+                partial(parse, lead, of_size(unit)),
+            )
+
+
+def chat_rows() -> Iterator[tuple[str, Callable[[], float]]]:
+    for name, unit in BODIES.items():
+        body = (unit * (SIZE // len(unit) + 1))[:SIZE]
+        yield f"chat: {name}", partial(read, body)
+    for name, text in TEXTS.items():
+        record = chunk({"content": of_size(text)[: SIZE // 2]})
+        yield f"chat: {name} in a record", partial(read, record)
+
+
+def parse(lead: str, text: str) -> float:
+    """The longest of the calls: the piece at once, and the end of the reply."""
+    parser = HarmonyParser(["f"])
+    parser.feed(lead)
+    return max(timed(parser.feed, text), timed(parser.close))
+
+
+def read(body: bytes) -> float:
+    stream = ChatStream(["f"])
+    return max(timed(stream.feed, body), timed(stream.close))
+
+
+def best_of(play: Callable[[], float]) -> float:
+    """The time of one try, of more where it is over the limit."""
+    seconds = play()
+    for _ in range(TRIES - 1):
+        seconds = min(seconds, play()) if LIMIT < seconds < 10 * LIMIT else seconds
+    return seconds
+
+
+def timed(call: Callable[..., object], *given: object) -> float:
+    start = time.process_time()
+    call(*given)
+    return time.process_time() - start
+
+
+def main() -> None:
+    rows = [*parser_rows(), *chat_rows()]
+    longest = sorted(((best_of(play), name) for name, play in rows), reverse=True)
+    for seconds, name in longest[:SHOWN]:
+        print(f"{seconds * 1000:8.2f} ms  {name}")
+    print(f"{len(rows)} kinds of pieces")
+    if over := sum(seconds > LIMIT for seconds, _ in longest):
+        sys.exit(f"{over} take longer than {LIMIT * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""The table of faults is the one that the tests play."""
+
+from __future__ import annotations
+
+from tests.server.faults import FAULTS
+from tools.fault_table import DOCUMENT, PLAYED_IN, players, table, written
+
+
+def test_the_table_of_faults_is_fresh() -> None:
+    document = DOCUMENT.read_text("utf-8")
+    assert document == written(document), "run `python -m tools.fault_table`"
+
+
+def test_every_fault_is_played_for_every_host_and_has_an_outcome() -> None:
+    assert set(players()) == set(PLAYED_IN.values())
+    rows = [row for row in table().splitlines() if row.startswith("|")]
+    assert len(rows) == len(FAULTS) + 2
+    assert not any(word in row for row in rows for word in ("hangs", "unknown"))

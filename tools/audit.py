@@ -1,0 +1,122 @@
+"""`make audit`: the pinned files against the advisories that the package index itself lists.
+
+The index is the one that pip and uv use here: UV_INDEX_URL, UV_DEFAULT_INDEX, PIP_INDEX_URL, else what
+`pip config` or pip's own default says. Asks its JSON API, `/pypi/NAME/VERSION/json`, once for each pinned
+release; not every index has it. Ends with 1 where a release has an advisory, with 2 where it could not ask.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from harmony_core.jsontext import as_object, load_json, objects_in
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PIP: Final = ROOT / ".tools" / "bin" / "pip"
+FILES: Final = ("core", "dev", "bench", "fuzz")
+"""What the project itself is built and tested with; the pins of old hosts and servers are old on purpose."""
+
+_PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+_VARIABLES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_AT_ONCE: Final = 4
+_TIMEOUT: Final = 60  # seconds
+
+Release = tuple[str, str]
+
+
+class CannotAsk(Exception):
+    """There is no index that can be asked."""
+
+
+def index_url() -> str:
+    """The simple index that the package clients use on this machine."""
+    for variable in _VARIABLES:
+        if url := os.environ.get(variable):
+            return url
+    configured = _output_of(str(PIP), "config", "get", "global.index-url").strip()
+    if configured:
+        return configured
+    found = re.search(
+        r"default\s+(https?://\S+?)\)", _output_of(str(PIP), "install", "--help")
+    )
+    if found is None:
+        raise CannotAsk("pip names no index: set PIP_INDEX_URL")
+    return found[1]
+
+
+def _output_of(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CannotAsk(f"{command[0]} does not run: {error}") from None
+    return done.stdout
+
+
+def pinned(names: tuple[str, ...] = FILES) -> list[Release]:
+    """Name and version of each release in the files, once each."""
+    texts = (
+        (ROOT / "requirements" / f"{name}.txt").read_text("utf-8") for name in names
+    )
+    return sorted({(pin[1], pin[2]) for text in texts for pin in _PIN.finditer(text)})
+
+
+def json_url(index: str, name: str, version: str) -> str:
+    """Where the JSON API beside a simple index describes a release."""
+    parts = urlsplit(index)
+    folder = parts.path.rstrip("/").removesuffix("/simple")
+    return urlunsplit(
+        (parts.scheme, parts.netloc, f"{folder}/pypi/{name}/{version}/json", "", "")
+    )
+
+
+def advisories_in(body: bytes) -> Iterator[str]:
+    """The advisories of a release that were not withdrawn, one line each."""
+    for found in objects_in(as_object(load_json(body)).get("vulnerabilities")):
+        if not found.get("withdrawn"):
+            fixed = found.get("fixed_in")
+            versions = ", ".join(map(str, fixed)) if isinstance(fixed, list) else ""
+            yield f"{found.get('id')}, fixed in {versions or 'no release'}: {found.get('link')}"
+
+
+def advisories_of(index: str, release: Release) -> list[str]:
+    """What the index says of one release; raises CannotAsk."""
+    try:
+        answer = requests.get(json_url(index, *release), timeout=_TIMEOUT)
+        if answer.status_code == 404:
+            raise CannotAsk(
+                "this package index lists no advisories (it has no JSON API)"
+            )
+        answer.raise_for_status()
+        return list(advisories_in(answer.content))
+    except (requests.RequestException, ValueError) as error:
+        raise CannotAsk(f"{'=='.join(release)}: {type(error).__name__}") from None
+
+
+def main() -> None:
+    releases = pinned()
+    try:
+        index = index_url()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(lambda one: advisories_of(index, one), releases))
+    except CannotAsk as error:
+        print(f"Could not ask: {error}", file=sys.stderr)
+        sys.exit(2)
+    for (name, version), advisories in zip(releases, found, strict=True):
+        for advisory in advisories:
+            print(f"{name} {version}: {advisory}")
+    print(f"{len(releases)} releases, {sum(map(len, found))} advisories")
+    sys.exit(any(found))
+
+
+if __name__ == "__main__":
+    main()
