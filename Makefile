@@ -47,7 +47,7 @@ test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
 test-debian: .cache/debian/.ready
 	.cache/debian/bin/python -m pytest -q tests/core tests/pipe tests/cli -m "not e2e"
 
-check: .venv/.ready
+check: .venv/.ready .cache/mlx-lm-newest/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --python-version 3.11 harmony_core openwebui_pipe toy tools benchmarks
