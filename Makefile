@@ -88,7 +88,7 @@ audit: .venv/.ready | $(UV)
 	$(PY) -m tools.audit
 
 release: .venv/.ready  # what a tag publishes, in dist/: see tools/release.py
-	$(PY) -m tools.release
+	$(PY) -m tools.release $(if $(TAG),--tag "$(TAG)")
 
 # Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
 # reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.
