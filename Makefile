@@ -1,4 +1,5 @@
-# make demo | test | check | bench | package   (needs only make and a Python >= 3.11; uv is fetched when missing)
+# make demo | test | test-all | check | bench | package | release
+#                    (needs only make and a Python >= 3.11; uv is fetched when missing)
 # make fuzz | soak [MINUTES=15] | audit
 # make e2e | train   (needs what CONTRIBUTING.md names, too)
 
@@ -16,6 +17,9 @@ unexport UV_PYTHON
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
 COVERAGE := $(PY) -m coverage
+PARALLEL := --numprocesses auto --dist worksteal
+# What starts mlx_lm.server or makes environments, or runs in Dify's SDK: minutes, not seconds.
+SLOW_TESTS := tests/cli/test_demo.py tests/dify tests/e2e tests/packaging
 # The SDK needs Python 3.12. Its tests run in a process of their own, because it patches it with gevent.
 HAS_DIFY := $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 12))'
 NO_DIFY := echo 'Left out: the Dify plugin, because its SDK needs Python 3.12.'
@@ -23,16 +27,19 @@ MLX_LM_VERSIONS := 0.26.3 0.26.4 0.28.4 0.31.3
 OTHER_PYTHONS := 3.13  # `make test-debian` runs 3.11.2
 OTHER_PYTHONS_HERE := $(foreach version,$(OTHER_PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
 
-.PHONY: demo test test-pythons test-debian check e2e e2e-legacy bench package fuzz soak audit train requirements clean
+.PHONY: demo test test-all test-pythons test-debian check e2e e2e-legacy bench package release fuzz soak audit train requirements clean
 .SECONDARY:
 
 demo: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(PY) -m harmony_core demo --server-python .cache/mlx-lm-newest/bin/python
 
-test: .venv/.ready .cache/mlx-lm-newest/.ready
+test: .venv/.ready  # less than three minutes on two cores
+	$(PYTEST) $(PARALLEL) -m "not e2e" $(SLOW_TESTS:%=--ignore %)
+
+test-all: .venv/.ready .cache/mlx-lm-newest/.ready
 	@echo 'This takes about 5 minutes on two idle cores, and 2 more for each other Python that is installed.'
 	$(COVERAGE) erase
-	$(COVERAGE) run -m pytest -q -m "not e2e" --ignore tests/dify
+	$(COVERAGE) run -m pytest -q $(PARALLEL) -m "not e2e" --ignore tests/dify
 	@if $(HAS_DIFY); then $(COVERAGE) run --concurrency gevent -m pytest -q -p dify_plugin -m "not e2e" tests/dify; \
 	    else $(NO_DIFY); fi
 	$(COVERAGE) combine --quiet
@@ -68,6 +75,7 @@ bench: .cache/bench/.ready
 package: .venv/.ready  # of your own: make package RELEASE=1 AUTHOR=… REPO=https://… CONTACT=…@…
 	$(PY) -m tools.package $(if $(RELEASE),--release) $(if $(AUTHOR),--author '$(AUTHOR)') \
 	    $(if $(REPO),--repo '$(REPO)') $(if $(CONTACT),--contact '$(CONTACT)')
+
 MINUTES ?= 15
 
 fuzz: .cache/fuzz/.ready
@@ -79,6 +87,8 @@ soak: .venv/.ready
 audit: .venv/.ready | $(UV)
 	$(PY) -m tools.audit
 
+release: .venv/.ready  # what a tag publishes, in dist/: see tools/release.py
+	$(PY) -m tools.release $(if $(TAG),--tag "$(TAG)")
 
 # Train the toy anew and check it: half an hour on two cores. MLX uses one core per process on a CPU, its own
 # reference BLAS is slow (a fast one is Debian's libopenblas0), and mlx.launch would keep half a core busy.

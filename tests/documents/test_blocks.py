@@ -41,7 +41,7 @@ def run(*command: str | Path, **settings: str) -> subprocess.CompletedProcess[st
 
 @pytest.mark.parametrize("block", blocks_run_by("make"), ids=page_of)
 def test_every_target_of_make_exists(block: Block) -> None:
-    lines = [line.partition("  #")[0].split() for line in block.code.splitlines()]
+    lines = [line.partition("#")[0].split() for line in block.code.splitlines()]
     targets: list[str] = []
     for words in lines:
         match words:

@@ -1,0 +1,93 @@
+"""`python -m tools.owner`: put the owner of tools/owner.toml into every file that names one.
+
+`pyproject.toml` tells who the owner was until now. The pasted pipe file and this checkout's packages are
+made from those files, so they follow with `python -m openwebui_pipe.bundle`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+OWNER_FILE: Final = "tools/owner.toml"
+_TEXTS: Final = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who publishes the project."""
+
+    repository: str
+    author: str
+    contact: str
+
+    @property
+    def is_example(self) -> bool:
+        """Whether somebody still has to fill in who they are."""
+        return any(
+            re.search(r"\.example(?![\w.-])", text)
+            for text in (self.repository, self.contact)
+        )
+
+
+def owner(root: Path = ROOT) -> Owner:
+    """The owner that the file names."""
+    return Owner(**tomllib.loads((root / OWNER_FILE).read_text("utf-8")))
+
+
+def owner_until_now(root: Path = ROOT) -> Owner:
+    """The owner that the project names."""
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    author = project["authors"][0]
+    return Owner(project["urls"]["Repository"], author["name"], author["email"])
+
+
+def put_everywhere(new: Owner, old: Owner, root: Path = ROOT) -> list[str]:
+    """Write the new owner into every tracked file that names the old one; returns the files' names."""
+    changed = []
+    for name in _tracked_texts(root):
+        path = root / name
+        text = path.read_text("utf-8")
+        written = with_owner(text, new, old)
+        if written != text:
+            path.write_text(written, "utf-8")
+            changed.append(name)
+    return changed
+
+
+def with_owner(text: str, new: Owner, old: Owner) -> str:
+    """A text that names the new owner; the author only where a manifest or a project names one."""
+    text = text.replace(old.repository, new.repository)
+    text = text.replace(old.contact, new.contact)
+    author = re.escape(old.author)
+    text = re.sub(rf"(?m)^(author: ){author}$", rf"\g<1>{new.author}", text)
+    return re.sub(
+        rf'(?m)^(authors = \[\{{ name = "){author}"', rf'\g<1>{new.author}"', text
+    )
+
+
+def main() -> int:
+    """Put the owner everywhere; returns the exit code."""
+    changed = put_everywhere(owner(), owner_until_now())
+    print("\n".join(changed) or "Everything names this owner already.")
+    return 0
+
+
+def _tracked_texts(root: Path) -> Iterator[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\0"):
+        if Path(name).suffix in _TEXTS and name != OWNER_FILE:
+            yield name
+
+
+if __name__ == "__main__":
+    sys.exit(main())
