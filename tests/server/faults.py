@@ -8,6 +8,7 @@ hand.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,12 +144,15 @@ FAULTS: Final[dict[str, Fault]] = {
 LEFT: Final = "an answer without end, left by its reader"
 
 
-def kinds_in(message: str) -> set[str]:
-    """The kinds of problems whose sentences a message holds, whatever their blanks are filled with."""
+def kinds_in(message: str, in_host: Callable[[str], str] = str) -> set[str]:
+    """The kinds of problems whose sentences a message holds, whatever their blanks are filled with.
+
+    `in_host` puts a sentence into the words of the host's form.
+    """
     return {
         name.partition("/")[0]
         for name, row in PROBLEMS.items()
-        if re.search(_pattern_of(row.en), message, re.DOTALL)
+        if re.search(_pattern_of(in_host(row.en)), message, re.DOTALL)
     }
 
 
