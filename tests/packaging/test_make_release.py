@@ -59,7 +59,7 @@ def test_a_tag_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_every_file_names_the_owner_of_the_file() -> None:
     assert owner() == owner_until_now()
-    hosts = r"https://github\.com/[\w-]+/mlx-harmony(?![\w-])"
+    hosts = r"https://github\.com/(?!my-name/)[\w-]+/mlx-harmony(?![\w-])"
     here = Path(__file__)
     for path in tracked_files():
         if path.suffix in {".md", ".toml", ".yaml", ".yml"} and path != here:
