@@ -37,7 +37,10 @@ PACKED: Final = (
 )
 """What the plugin needs. A file that no line names is not packed."""
 
-_NOT_PACKED: Final = ("harmony_core/__main__.py",)  # starts the command line
+_NOT_PACKED: Final = (  # of the command line alone
+    "harmony_core/__main__.py",
+    "harmony_core/compatibility.py",
+)
 _HOLD_OWNER: Final = (
     "manifest.yaml",
     "README.md",
