@@ -68,13 +68,13 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #   History and tools: what goes to the model
 #     5484  harmony_core/reply_markup.py
 #     5698  harmony_core/history.py
-#     5945  harmony_core/tools.py
+#     5959  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6067  harmony_core/problems.py
-#     6385  harmony_core/failures.py
-#     6460  harmony_core/server_words.py
-#     6525  harmony_core/diagnosis.py
-#     6792  openwebui_pipe/phrases.py
+#     6081  harmony_core/problems.py
+#     6399  harmony_core/failures.py
+#     6474  harmony_core/server_words.py
+#     6539  harmony_core/diagnosis.py
+#     6806  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -5868,11 +5868,19 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
+    """A text, the texts of content parts, or JSON.
+
+    `instead` replaces each part without text, like an image, on its own line.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
-        return "".join(_part_text(part, instead) for part in value)
+        between = "\n" if instead else ""
+        texts = [
+            _joined(run) if has_text else between.join(instead for _ in run)
+            for has_text, run in groupby(value, key=_has_text)
+        ]
+        return between.join(filter(None, texts))
     return _json_or_nothing(value)
 
 
@@ -5880,9 +5888,15 @@ def _is_part(value: Json) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
 
 
-def _part_text(part: Json, instead: str) -> str:
-    text = part.get("text", instead) if isinstance(part, dict) else part
-    return text if isinstance(text, str) else ""
+def _has_text(part: Json) -> bool:
+    return isinstance(part, str) or "text" in as_object(part)
+
+
+def _joined(parts: Iterable[Json]) -> str:
+    texts = (
+        part if isinstance(part, str) else as_object(part)["text"] for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _json_or_nothing(value: Json) -> str:
