@@ -24,57 +24,57 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #      194  openwebui_pipe/host_version.py
 #      221  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      377  openwebui_pipe/pipe.py
+#      378  openwebui_pipe/pipe.py
 #   JSON
-#      593  harmony_core/jsontext.py
+#      594  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      688  openwebui_pipe/background_tasks.py
-#      858  openwebui_pipe/host_manner.py
-#      908  openwebui_pipe/tag_breaker.py
-#      950  openwebui_pipe/chunks.py
-#     1114  openwebui_pipe/http_replies.py
-#     1180  openwebui_pipe/status.py
-#     1276  openwebui_pipe/model_file.py
-#     1350  openwebui_pipe/known_models.py
-#     1417  openwebui_pipe/servers.py
-#     1510  openwebui_pipe/model_list.py
-#     1596  openwebui_pipe/verdict.py
-#     1699  openwebui_pipe/reply.py
-#     1854  openwebui_pipe/tool_policy.py
+#      689  openwebui_pipe/background_tasks.py
+#      859  openwebui_pipe/host_manner.py
+#      909  openwebui_pipe/tag_breaker.py
+#      951  openwebui_pipe/chunks.py
+#     1115  openwebui_pipe/http_replies.py
+#     1181  openwebui_pipe/status.py
+#     1277  openwebui_pipe/model_file.py
+#     1351  openwebui_pipe/known_models.py
+#     1418  openwebui_pipe/servers.py
+#     1511  openwebui_pipe/model_list.py
+#     1597  openwebui_pipe/verdict.py
+#     1700  openwebui_pipe/reply.py
+#     1855  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1989  harmony_core/limits.py
-#     2008  harmony_core/response_format.py
-#     2038  harmony_core/request.py
-#     2299  openwebui_pipe/transport.py
+#     1990  harmony_core/limits.py
+#     2009  harmony_core/response_format.py
+#     2039  harmony_core/request.py
+#     2300  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2488  harmony_core/events.py
-#     2687  harmony_core/markers.py
-#     2709  harmony_core/lexer.py
-#     2779  harmony_core/recipients.py
-#     2854  harmony_core/header.py
-#     3153  harmony_core/mender.py
-#     3458  harmony_core/arguments.py
-#     3596  harmony_core/native_calls.py
-#     3715  harmony_core/body.py
-#     3838  harmony_core/stripped.py
-#     3914  harmony_core/edge_states.py
-#     4090  harmony_core/states.py
-#     4455  harmony_core/parser.py
-#     4592  harmony_core/dialects.py
-#     4852  harmony_core/answer_filter.py
-#     4938  harmony_core/record_template.py
-#     5074  harmony_core/sse.py
-#     5188  harmony_core/chat.py
+#     2489  harmony_core/events.py
+#     2688  harmony_core/markers.py
+#     2710  harmony_core/lexer.py
+#     2780  harmony_core/recipients.py
+#     2855  harmony_core/header.py
+#     3154  harmony_core/mender.py
+#     3459  harmony_core/arguments.py
+#     3597  harmony_core/native_calls.py
+#     3716  harmony_core/body.py
+#     3839  harmony_core/stripped.py
+#     3915  harmony_core/edge_states.py
+#     4091  harmony_core/states.py
+#     4456  harmony_core/parser.py
+#     4593  harmony_core/dialects.py
+#     4853  harmony_core/answer_filter.py
+#     4939  harmony_core/record_template.py
+#     5075  harmony_core/sse.py
+#     5189  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5484  harmony_core/reply_markup.py
-#     5698  harmony_core/history.py
-#     5959  harmony_core/tools.py
+#     5485  harmony_core/reply_markup.py
+#     5699  harmony_core/history.py
+#     5960  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6081  harmony_core/problems.py
-#     6399  harmony_core/failures.py
-#     6474  harmony_core/server_words.py
-#     6539  harmony_core/diagnosis.py
-#     6806  openwebui_pipe/phrases.py
+#     6082  harmony_core/problems.py
+#     6400  harmony_core/failures.py
+#     6475  harmony_core/server_words.py
+#     6540  harmony_core/diagnosis.py
+#     6807  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -281,7 +281,7 @@ class PipeValves(ForgivingValves):
         default="",
         title="CA file",
         description="For https with certificates of your own: the path of the file with"
-        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " your authority's certificate, as Open WebUI sees it. Default: REQUESTS_CA_BUNDLE,"
         " SSL_CERT_FILE or the usual authorities.",
     )
     VERIFY_TLS: bool = Field(
@@ -334,13 +334,14 @@ class PipeValves(ForgivingValves):
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
         description="user-selected leaves out the built-in tools that Open WebUI adds"
-        " unasked, thousands of tokens with every message; all sends them too; off"
-        " sends none.",
+        " unasked, thousands of tokens with every message, unless the prompt names them;"
+        " all sends them too; off sends none.",
     )
     TASKS: Literal["low-effort", "normal", "off"] = Field(
         default="low-effort",
         description="Titles, tags, follow-ups and search queries: with low effort, with"
-        " the effort set above, or not at all. They wait while an answer streams.",
+        " the effort set above, or not at all. They wait while an answer streams. Tools"
+        " that are called by prompt work in any case.",
     )
     CONNECT_TIMEOUT: Seconds = Field(
         default=5.0, description="Seconds to wait for the connection."
