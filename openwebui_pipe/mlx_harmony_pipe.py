@@ -40,41 +40,41 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     1511  openwebui_pipe/model_list.py
 #     1597  openwebui_pipe/verdict.py
 #     1700  openwebui_pipe/reply.py
-#     1855  openwebui_pipe/tool_policy.py
+#     1851  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1990  harmony_core/limits.py
-#     2009  harmony_core/response_format.py
-#     2039  harmony_core/request.py
-#     2300  openwebui_pipe/transport.py
+#     1986  harmony_core/limits.py
+#     2005  harmony_core/response_format.py
+#     2035  harmony_core/request.py
+#     2296  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2489  harmony_core/events.py
-#     2688  harmony_core/markers.py
-#     2710  harmony_core/lexer.py
-#     2780  harmony_core/recipients.py
-#     2855  harmony_core/header.py
-#     3154  harmony_core/mender.py
-#     3459  harmony_core/arguments.py
-#     3597  harmony_core/native_calls.py
-#     3716  harmony_core/body.py
-#     3839  harmony_core/stripped.py
-#     3915  harmony_core/edge_states.py
-#     4091  harmony_core/states.py
-#     4456  harmony_core/parser.py
-#     4593  harmony_core/dialects.py
-#     4853  harmony_core/answer_filter.py
-#     4939  harmony_core/record_template.py
-#     5075  harmony_core/sse.py
-#     5189  harmony_core/chat.py
+#     2485  harmony_core/events.py
+#     2684  harmony_core/markers.py
+#     2706  harmony_core/lexer.py
+#     2776  harmony_core/recipients.py
+#     2851  harmony_core/header.py
+#     3150  harmony_core/mender.py
+#     3455  harmony_core/arguments.py
+#     3593  harmony_core/native_calls.py
+#     3712  harmony_core/body.py
+#     3835  harmony_core/stripped.py
+#     3911  harmony_core/edge_states.py
+#     4087  harmony_core/states.py
+#     4452  harmony_core/parser.py
+#     4589  harmony_core/dialects.py
+#     4849  harmony_core/answer_filter.py
+#     4935  harmony_core/record_template.py
+#     5071  harmony_core/sse.py
+#     5185  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5485  harmony_core/reply_markup.py
-#     5699  harmony_core/history.py
-#     5960  harmony_core/tools.py
+#     5481  harmony_core/reply_markup.py
+#     5695  harmony_core/history.py
+#     5956  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6082  harmony_core/problems.py
-#     6400  harmony_core/failures.py
-#     6475  harmony_core/server_words.py
-#     6540  harmony_core/diagnosis.py
-#     6807  openwebui_pipe/phrases.py
+#     6078  harmony_core/problems.py
+#     6396  harmony_core/failures.py
+#     6471  harmony_core/server_words.py
+#     6536  harmony_core/diagnosis.py
+#     6803  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -1754,7 +1754,7 @@ class PipeReply:
         self._hold = hold
         self._events: list[Event] = []  # joined, and without progress
         self._watch = Stopwatch()
-        self._before_answer = -1  # deltas until then
+        self._answer_tokens = 0  # one comes with each delta
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
         """The reply as chunks; a failure is the last, as raising would lose the text."""
@@ -1813,16 +1813,14 @@ class PipeReply:
     @property
     def _has_enough(self) -> bool:
         """Whether the answer is as long as it may be."""
-        answered = self._exchange.stream.deltas - self._before_answer
-        limit = self._rules.answer_tokens
-        return 0 < limit <= answered and self._before_answer >= 0
+        return 0 < self._rules.answer_tokens <= self._answer_tokens
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
-        deltas = self._exchange.stream.deltas
-        batch = merge_deltas(await self._exchange.read(content))
+        events = await self._exchange.read(content)
+        self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
-        for event in batch:
+        for event in merge_deltas(events):
             if isinstance(event, Progress):
                 await self._status.progress(event)
                 continue
@@ -1830,8 +1828,6 @@ class PipeReply:
             if isinstance(event, AnswerDelta):
                 await self._status.hide()
                 self._watch.note()
-                if self._before_answer < 0:
-                    self._before_answer = deltas
                 chunks += self._maker.answer(event)
             elif isinstance(event, ReasoningDelta):
                 self._watch.note()

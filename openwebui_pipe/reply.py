@@ -78,7 +78,7 @@ class PipeReply:
         self._hold = hold
         self._events: list[Event] = []  # joined, and without progress
         self._watch = Stopwatch()
-        self._before_answer = -1  # deltas until then
+        self._answer_tokens = 0  # one comes with each delta
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
         """The reply as chunks; a failure is the last, as raising would lose the text."""
@@ -137,16 +137,14 @@ class PipeReply:
     @property
     def _has_enough(self) -> bool:
         """Whether the answer is as long as it may be."""
-        answered = self._exchange.stream.deltas - self._before_answer
-        limit = self._rules.answer_tokens
-        return 0 < limit <= answered and self._before_answer >= 0
+        return 0 < self._rules.answer_tokens <= self._answer_tokens
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
-        deltas = self._exchange.stream.deltas
-        batch = merge_deltas(await self._exchange.read(content))
+        events = await self._exchange.read(content)
+        self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
-        for event in batch:
+        for event in merge_deltas(events):
             if isinstance(event, Progress):
                 await self._status.progress(event)
                 continue
@@ -154,8 +152,6 @@ class PipeReply:
             if isinstance(event, AnswerDelta):
                 await self._status.hide()
                 self._watch.note()
-                if self._before_answer < 0:
-                    self._before_answer = deltas
                 chunks += self._maker.answer(event)
             elif isinstance(event, ReasoningDelta):
                 self._watch.note()
