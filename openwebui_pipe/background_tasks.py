@@ -7,9 +7,11 @@ import contextlib
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
+
+from harmony_core.jsontext import JsonObject
 
 POLL: Final = 0.05
 """Seconds between two looks at whether a task may run."""
@@ -79,6 +81,20 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
         return await request.is_disconnected()
 
     return gone
+
+
+async def done_unless(
+    gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
+) -> JsonObject | None:
+    """What the work brings; None where nobody waits for it any longer: it is cancelled."""
+    running = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([running], timeout=POLL))[0]:
+            if await gone():
+                return None
+        return running.result()
+    finally:
+        running.cancel()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

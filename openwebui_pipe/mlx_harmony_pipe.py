@@ -20,61 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      148  harmony_core/gpt_oss.py
-#      194  openwebui_pipe/host_version.py
-#      221  openwebui_pipe/valves.py
+#      149  harmony_core/gpt_oss.py
+#      195  openwebui_pipe/host_version.py
+#      222  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      378  openwebui_pipe/pipe.py
+#      379  openwebui_pipe/pipe.py
 #   JSON
-#      594  harmony_core/jsontext.py
+#      596  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      689  openwebui_pipe/background_tasks.py
-#      859  openwebui_pipe/host_manner.py
-#      909  openwebui_pipe/tag_breaker.py
-#      951  openwebui_pipe/chunks.py
-#     1115  openwebui_pipe/http_replies.py
-#     1181  openwebui_pipe/status.py
-#     1277  openwebui_pipe/model_file.py
-#     1351  openwebui_pipe/known_models.py
-#     1418  openwebui_pipe/servers.py
-#     1511  openwebui_pipe/model_list.py
-#     1597  openwebui_pipe/verdict.py
-#     1700  openwebui_pipe/reply.py
-#     1851  openwebui_pipe/tool_policy.py
+#      691  openwebui_pipe/background_tasks.py
+#      875  openwebui_pipe/host_manner.py
+#      925  openwebui_pipe/tag_breaker.py
+#      967  openwebui_pipe/chunks.py
+#     1131  openwebui_pipe/http_replies.py
+#     1197  openwebui_pipe/status.py
+#     1293  openwebui_pipe/model_file.py
+#     1367  openwebui_pipe/known_models.py
+#     1434  openwebui_pipe/servers.py
+#     1527  openwebui_pipe/model_list.py
+#     1613  openwebui_pipe/verdict.py
+#     1716  openwebui_pipe/reply.py
+#     1867  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1986  harmony_core/limits.py
-#     2005  harmony_core/response_format.py
-#     2035  harmony_core/request.py
-#     2296  openwebui_pipe/transport.py
+#     2002  harmony_core/limits.py
+#     2021  harmony_core/response_format.py
+#     2051  harmony_core/request.py
+#     2312  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2485  harmony_core/events.py
-#     2684  harmony_core/markers.py
-#     2706  harmony_core/lexer.py
-#     2776  harmony_core/recipients.py
-#     2851  harmony_core/header.py
-#     3150  harmony_core/mender.py
-#     3455  harmony_core/arguments.py
-#     3593  harmony_core/native_calls.py
-#     3712  harmony_core/body.py
-#     3835  harmony_core/stripped.py
-#     3911  harmony_core/edge_states.py
-#     4087  harmony_core/states.py
-#     4452  harmony_core/parser.py
-#     4589  harmony_core/dialects.py
-#     4849  harmony_core/answer_filter.py
-#     4935  harmony_core/record_template.py
-#     5071  harmony_core/sse.py
-#     5185  harmony_core/chat.py
+#     2501  harmony_core/events.py
+#     2700  harmony_core/markers.py
+#     2722  harmony_core/lexer.py
+#     2792  harmony_core/recipients.py
+#     2867  harmony_core/header.py
+#     3166  harmony_core/mender.py
+#     3471  harmony_core/arguments.py
+#     3609  harmony_core/native_calls.py
+#     3728  harmony_core/body.py
+#     3851  harmony_core/stripped.py
+#     3927  harmony_core/edge_states.py
+#     4103  harmony_core/states.py
+#     4468  harmony_core/parser.py
+#     4605  harmony_core/dialects.py
+#     4865  harmony_core/answer_filter.py
+#     4951  harmony_core/record_template.py
+#     5087  harmony_core/sse.py
+#     5201  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5481  harmony_core/reply_markup.py
-#     5695  harmony_core/history.py
-#     5956  harmony_core/tools.py
+#     5497  harmony_core/reply_markup.py
+#     5711  harmony_core/history.py
+#     5972  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6078  harmony_core/problems.py
-#     6396  harmony_core/failures.py
-#     6471  harmony_core/server_words.py
-#     6536  harmony_core/diagnosis.py
-#     6803  openwebui_pipe/phrases.py
+#     6094  harmony_core/problems.py
+#     6412  harmony_core/failures.py
+#     6487  harmony_core/server_words.py
+#     6552  harmony_core/diagnosis.py
+#     6819  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -104,6 +104,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -500,9 +501,10 @@ class Pipe:
     ) -> JsonObject:
         """What a task brought, once it was its turn."""
         async with self._background.turn(server, task) as granted:
-            if not granted:
-                return error_chunk(phrase("task_dropped", language))
-            completion = await reply.completion()
+            work = done_unless(task.gone, reply.completion()) if granted else None
+            completion = await work if work else None
+        if completion is None:
+            return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):
             return completion
         return error_chunk(phrase("no_answer", language))
@@ -758,6 +760,20 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
         return await request.is_disconnected()
 
     return gone
+
+
+async def done_unless(
+    gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
+) -> JsonObject | None:
+    """What the work brings; None where nobody waits for it any longer: it is cancelled."""
+    running = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([running], timeout=POLL))[0]:
+            if await gone():
+                return None
+        return running.result()
+    finally:
+        running.cancel()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,6 +27,7 @@ from openwebui_pipe.background_tasks import (
     AnswersFirst,
     BackgroundTask,
     client_gone,
+    done_unless,
 )
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
 from openwebui_pipe.host_manner import is_api_call, manner_of
@@ -170,9 +171,10 @@ class Pipe:
     ) -> JsonObject:
         """What a task brought, once it was its turn."""
         async with self._background.turn(server, task) as granted:
-            if not granted:
-                return error_chunk(phrase("task_dropped", language))
-            completion = await reply.completion()
+            work = done_unless(task.gone, reply.completion()) if granted else None
+            completion = await work if work else None
+        if completion is None:
+            return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):
             return completion
         return error_chunk(phrase("no_answer", language))

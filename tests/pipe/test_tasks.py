@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from tests.pipe.fake_host import Host
-from tests.server import DONE, Gate, ScriptedServer, chunk, harmony, head, reply, text
+from tests.server import (
+    DONE,
+    Gate,
+    Hang,
+    Pause,
+    ScriptedServer,
+    chunk,
+    harmony,
+    head,
+    reply,
+    text,
+)
 
 TITLE = '{"title": "挨拶"}'
 
@@ -114,6 +125,21 @@ def test_an_autocompletion_that_nobody_waits_for_is_not_made(
     answer = host.complete(__task__="autocomplete_generation", __request__=Gone())
     assert "left this task out" in answer["error"]["message"]
     assert server.requests == []
+
+
+def test_a_task_that_nobody_waits_for_any_longer_is_cancelled(
+    host: Host, server: ScriptedServer
+) -> None:
+    class Leaving:
+        url = "http://localhost/api/v1/tasks/auto/completions"
+
+        async def is_disconnected(self) -> bool:
+            return bool(server.requests)
+
+    server.chat([head(), text("Hel"), Hang()])
+    answer = host.complete(__task__="title_generation", __request__=Leaving())
+    assert "left this task out" in answer["error"]["message"]
+    assert server.requests[0].was_closed_by_client()
 
 
 def test_a_task_waits_until_the_answer_has_streamed(
