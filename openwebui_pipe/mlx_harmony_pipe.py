@@ -50,31 +50,31 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2488  harmony_core/events.py
 #     2687  harmony_core/markers.py
 #     2709  harmony_core/lexer.py
-#     2779  harmony_core/recipients.py
-#     2854  harmony_core/header.py
-#     3153  harmony_core/mender.py
-#     3458  harmony_core/arguments.py
-#     3596  harmony_core/native_calls.py
-#     3715  harmony_core/body.py
-#     3838  harmony_core/stripped.py
-#     3914  harmony_core/edge_states.py
-#     4090  harmony_core/states.py
-#     4455  harmony_core/parser.py
-#     4592  harmony_core/dialects.py
-#     4852  harmony_core/answer_filter.py
-#     4938  harmony_core/record_template.py
-#     5074  harmony_core/sse.py
-#     5188  harmony_core/chat.py
+#     2768  harmony_core/recipients.py
+#     2843  harmony_core/header.py
+#     3143  harmony_core/mender.py
+#     3448  harmony_core/arguments.py
+#     3588  harmony_core/native_calls.py
+#     3707  harmony_core/body.py
+#     3839  harmony_core/stripped.py
+#     3915  harmony_core/edge_states.py
+#     4094  harmony_core/states.py
+#     4459  harmony_core/parser.py
+#     4594  harmony_core/dialects.py
+#     4854  harmony_core/answer_filter.py
+#     4940  harmony_core/record_template.py
+#     5076  harmony_core/sse.py
+#     5190  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5484  harmony_core/reply_markup.py
-#     5698  harmony_core/history.py
-#     5945  harmony_core/tools.py
+#     5486  harmony_core/reply_markup.py
+#     5700  harmony_core/history.py
+#     5947  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6067  harmony_core/problems.py
-#     6385  harmony_core/failures.py
-#     6460  harmony_core/server_words.py
-#     6525  harmony_core/diagnosis.py
-#     6792  openwebui_pipe/phrases.py
+#     6069  harmony_core/problems.py
+#     6387  harmony_core/failures.py
+#     6462  harmony_core/server_words.py
+#     6527  harmony_core/diagnosis.py
+#     6794  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2735,7 +2735,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    It returns text and markers by turns, and text comes first, even if it is "".
+    It returns text and markers by turns; text comes first and last, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -2746,34 +2746,23 @@ class Lexer:
     def delta(self, text: str) -> list[str]:
         """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
-        before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
-        return [held + before, *marker]
+        return [held + whole[1], whole[2], ""] if whole else [held + text]
 
     def text(self, text: str) -> list[str]:
         """Take text that may be cut anywhere."""
         text = self.held + text
         parts = _AT_MARKERS.split(text) if "|>" in text else [text]
         last = parts[-1]
-        end = _unfinished_at(last)
-        if end < len(last):
-            parts[-1], self.held = last[:end], last[end:]
-        else:
-            self.held = ""
+        self.held = ""
+        at = last.rfind("<", -LONGEST_HELD)  # a marker holds no other "<"
+        if at >= 0 and _may_become_marker(last[at:]):
+            parts[-1], self.held = last[:at], last[at:]
         return parts
 
 
-def _unfinished_at(text: str) -> int:
-    """Where a tail begins that could become a marker, otherwise the length of the text.
-
-    A marker holds no other `<`, so only the last one can begin it.
-    """
-    at = text.rfind("<", -LONGEST_HELD)
-    if at >= 0:
-        tail = text[at:]
-        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
-            return at
-    return len(text)
+def _may_become_marker(tail: str) -> bool:
+    return tail in _UNFINISHED or bool(_RESERVED_UNFINISHED.fullmatch(tail))
 
 
 # ======================================================================================
@@ -2950,7 +2939,8 @@ def parse_header(
         names = text if to < 0 else text[:to]
         if kind == "start":
             audience, speaker = _role(names, tools)
-            channel = _channel_in(_ASSISTANT.sub("", names, count=1)) or channel
+            assistant = _ASSISTANT.match(names)
+            channel = _channel_in(names, assistant.end() if assistant else 0) or channel
         elif kind == "channel":
             channel = _channel_in(names) or channel
             audience, speaker = _tool_for_channel(names, tools) or (audience, speaker)
@@ -2981,8 +2971,8 @@ def _addressed(
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
-    yield from zip(rest[::2], rest[1::2], strict=True)
+    rest = _PART.split(raw)  # nothing stands before the first marker
+    return zip(rest[1::2], rest[2::2], strict=True)
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
@@ -2995,8 +2985,8 @@ def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
     return at
 
 
-def _channel_in(names: str) -> str:
-    known = _CHANNEL.match(names)
+def _channel_in(names: str, start: int = 0) -> str:
+    known = _CHANNEL.match(names, start)
     return known[1].lower() if known else ""
 
 
@@ -3131,10 +3121,10 @@ def is_only_role(raw: str) -> bool:
     return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
 
 
-def may_be_assistants(raw: str) -> bool:
-    """Whether a header may become that of a further message of the assistant."""
+def is_assistants(raw: str) -> bool | None:
+    """Whether a header is that of a further message of the assistant; None: not yet."""
     role = raw.removeprefix(START).lstrip()
-    return role in _OURS_SO_FAR or role.startswith(_OURS)
+    return None if role in _OURS_SO_FAR else role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:
@@ -3506,6 +3496,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
+        if not self._unread:
+            return self._in_string
         edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
         self._in_string ^= edges % 2 == 1
         self._unread.clear()
@@ -3835,6 +3827,15 @@ class Body:
         return ""
 
 
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+
+
 # ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
@@ -4047,11 +4048,14 @@ class AfterCall:
     __slots__ = ("_header", "_held", "_hidden", "_out")
 
     def __init__(
-        self, out: Output, header: Callable[[str], State], hidden: State
+        self,
+        out: Output,
+        header: Callable[[Output, str], State],
+        hidden: Callable[[], State],
     ) -> None:
         self._out = out
         self._header = header  # makes the state for a header that begins with a marker
-        self._hidden = hidden  # the state for a message without a header
+        self._hidden = hidden  # makes the state for a message without a header
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -4062,10 +4066,10 @@ class AfterCall:
 
     def marker(self, marker: str) -> State:
         if marker in (START, CHANNEL):
-            return self._header(marker)
+            return self._header(self._out, marker)
         if marker == MESSAGE:
             self._out.no_message_follows()
-            return self._hidden
+            return self._hidden()
         return self
 
     def end(self, closed: Closed) -> str:
@@ -4099,13 +4103,12 @@ class Invented:
 #     InStrippedMessage  the same in a reply whose markers were lost on the way
 #     (edge_states.py)   the states that wait before and after a body
 #
-# Each state takes text in any pieces, and whole markers. It holds only what it cannot
-# decide yet. It returns the next state and the text left for that one, and the chunking
-# makes no difference. The rules are those of harmony.md.
+# Each state takes text in any pieces, and whole markers. It holds only what it cannot decide
+# yet. It returns the next state and the text left for that one. Rules are harmony.md's.
 # A rule that is named by its number alone is one of harmony.md.
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
+_SHORTEST_BARE = len("to=") + BARE_WAIT  # the least behind a marker that is a body
 
 
 class BetweenMessages:
@@ -4142,8 +4145,10 @@ class BetweenMessages:
             message = InStrippedMessage(self._out, Body(self._out, sink))
             return BehindLabel(message), self._held[end:]
         if recipient := RECIPIENT_START.match(start):
-            lead, rest = recipient[1], self._held[recipient.end(1) :]
-            return InHeader(self._out, lead=lead), rest
+            return (
+                InHeader(self._out, lead=recipient[1]),
+                self._held[recipient.end(1) :],
+            )
         return None
 
     def _answer(self) -> Step:
@@ -4196,6 +4201,8 @@ class InHeader:
         raw = self._implied + self._held
         if marker == MESSAGE:
             return self._message(raw)
+        if marker == CHANNEL:  # a body is looked for behind the last one
+            self._look_at = len(raw) + len(CHANNEL) + _SHORTEST_BARE
         if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
             return read(self, marker)
         return read(*self._give_up()).marker(marker)
@@ -4215,17 +4222,16 @@ class InHeader:
         """The message without `<|message|>`, once its body must have begun."""
         raw = self._implied + self._held
         at = bare_body_at(raw)
-        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        self._look_at = at or len(raw) + BARE_WAIT + 1  # a word's end is missing
         if not 0 < at <= min(len(raw), MAX_HEADER):
             return None
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        parts = split_bare(raw, self._out.tools)
-        unmarked = self._is_unmarked()
-        if parts is None:
+        if (parts := split_bare(raw, self._out.tools)) is None:
             return None
         header, body = parts
+        unmarked = self._is_unmarked()
         plain_call = unmarked and is_plain_call(raw, self._out.tools)
         if not (plain_call or (self._may_be_bare(header) and not unmarked)):
             return None
@@ -4259,11 +4265,17 @@ class InHeader:
 class HeaderAfterCall(InHeader):
     """After a call only a whole message or a further call counts (rule 10)."""
 
-    __slots__ = ()
+    __slots__ = ("_is_assistants",)
+
+    def __init__(self, out: Output, held: str) -> None:
+        super().__init__(out, held)
+        self._is_assistants: bool | None = None  # not known yet
 
     def text(self, text: str) -> Step:
-        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
-            self._out.no_message_follows()
+        if self._is_assistants is None and len(self._held) < LONGEST_ROLE:
+            self._is_assistants = is_assistants(self._held + text)
+            if self._is_assistants is False:
+                self._out.no_message_follows()
         return super().text(text)
 
     def _may_be_bare(self, raw: str) -> bool:
@@ -4432,8 +4444,7 @@ def _answer(out: Output) -> InMessage:
 
 
 def _after_call(out: Output) -> State:
-    hidden = InMessage(out, Body(out))
-    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
+    return AfterCall(out, HeaderAfterCall, lambda: InMessage(out, Body(out)))
 
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
@@ -4441,14 +4452,7 @@ def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     if header.audience == "tool" and out.called:
         out.no_message_follows()
         return Invented()
-    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
-    if header.audience != "user":
-        body = Body(out)
-    elif header.recipient:
-        body = Body(out, call=header.recipient)
-    else:
-        body = Body(out, sink)
-    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message
 
 
@@ -4558,13 +4562,11 @@ class HarmonyParser:
         self._read(lexer.held)
 
     def _read_parts(self, parts: Sequence[str]) -> None:
-        """Read text and markers by turns; text comes first and may be empty."""
-        if parts[0]:
-            self._read(parts[0])
+        """Read text and markers by turns; text comes first and last."""
+        self._read(parts[0])
         for at in range(1, len(parts), 2):
             self._state = self._state.marker(parts[at])
-            if text := parts[at + 1 : at + 2]:
-                self._read(text[0])
+            self._read(parts[at + 1])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
