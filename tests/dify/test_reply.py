@@ -227,6 +227,39 @@ def test_arguments_that_are_no_json_are_called_just_that(
     assert "the arguments are not JSON: Expecting value" in str(shown.error)
 
 
+@pytest.mark.parametrize(
+    "behind", [" and then", "\n\nI wait for it.", " Now.<|call|>", "\n```"]
+)
+def test_words_behind_the_arguments_do_not_stop_a_call(
+    server: ScriptedServer, talk: Talk, behind: str
+) -> None:
+    server.chat(reply(*harmony_call("get_weather", '{"city": "Paris"}' + behind)))
+    shown = talk.say(tools=[WEATHER])
+    [call] = shown.calls
+    assert json.loads(call.function.arguments) == {"city": "Paris"}
+    assert shown.error is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "get_weather<|channel|>analysis",
+        "functions.get_weather",
+        "get_weather <|constrain|>json",
+    ],
+)
+def test_a_call_in_its_own_field_runs_although_its_name_holds_a_header(
+    server: ScriptedServer, talk: Talk, name: str
+) -> None:
+    function = {"name": name, "arguments": '{"city": "Paris"}'}
+    call = {"index": 0, "id": "c1", "type": "function", "function": function}
+    deltas = chunk({"reasoning": "Hm"}), chunk({"tool_calls": [call]})
+    server.chat([head(), *deltas, chunk({}, "tool_calls"), usage(5, 5), DONE])
+    shown = talk.say(tools=[WEATHER])
+    assert [call.function.name for call in shown.calls] == ["get_weather"]
+    assert shown.error is None
+
+
 def test_tools_are_kept_from_a_model_whose_tool_calling_is_off(
     server: ScriptedServer, talk: Talk
 ) -> None:
