@@ -10,9 +10,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tools.package import CHECKOUT, Owner, write_package
+from tools.owner import Owner
+from tools.package import CHECKOUT, write_package
 
-OWNER = Owner("someone", "https://github.com/someone/mlx-harmony", "me@someone.org")
+OWNER = Owner("https://github.com/someone/mlx-harmony", "someone", "me@someone.org")
 FORGES = r"https?://(?:www\.)?(?:github\.com|gitlab\.com|codeberg\.org|gitee\.com)/\S+"
 REQUIRED = (
     "author name version type icon plugins privacy repo contact label.en_US description.en_US "
@@ -29,7 +30,7 @@ REFUSED_ENDINGS = ".key .pem .p12 .pfx .pyc .pyo .log .tmp .swp .bak .zip .tar .
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     target = tmp_path_factory.mktemp("package") / "plugin.difypkg"
-    write_package(CHECKOUT, target, OWNER, release=True)
+    write_package(CHECKOUT, target, OWNER)
     return zipfile.ZipFile(target)
 
 
