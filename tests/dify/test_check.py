@@ -54,7 +54,7 @@ def tls_that_trickles() -> Iterator[str]:
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_certificate_of_ones_own_passes_with_its_file_or_off(
+def test_an_own_certificate_passes_with_its_file_or_without_a_check(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):

@@ -59,7 +59,7 @@ def test_the_manifest_has_every_field_that_is_required(
     assert value
 
 
-def test_author_repository_and_contact_are_of_the_kinds_that_are_accepted(
+def test_author_repository_and_contact_are_accepted(
     manifest: dict[str, object],
 ) -> None:
     assert re.fullmatch(r"[a-z0-9_-]{1,64}", str(manifest["author"]))

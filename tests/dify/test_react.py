@@ -1,4 +1,4 @@
-"""Agents without tool calls: what Dify 1.7's parser of their replies makes of ours."""
+"""Agents without tool calls: what Dify 1.7's parser reads in our replies."""
 
 from __future__ import annotations
 

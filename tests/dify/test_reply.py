@@ -182,7 +182,7 @@ def test_several_calls_have_ids_of_their_own_also_across_replies(
     assert all(call.id for call in calls)
 
 
-def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_no_call(
+def test_a_call_of_a_tool_that_was_not_offered_is_an_error_and_is_not_passed_on(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat(reply(*harmony_call("delete_everything", "{}")))
@@ -219,7 +219,7 @@ def test_a_call_whose_arguments_are_cut_off_is_an_error(
     assert "not complete JSON" in str(shown.error)
 
 
-def test_arguments_that_are_no_json_are_called_just_that(
+def test_arguments_that_are_not_json_are_an_error_that_says_so(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat(reply(*harmony_call("get_weather", "Paris, please")))
@@ -363,7 +363,7 @@ def test_a_custom_model_is_asked_for_by_its_id(
     ]
 
 
-def test_a_small_budget_thinks_briefly_out_of_sight_and_still_answers(
+def test_with_a_small_budget_the_model_thinks_briefly_and_unseen_and_still_answers(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat(reply(*harmony("A title is due", "Weather in Paris")))
@@ -716,7 +716,7 @@ def test_an_error_is_one_of_difys_own_kinds_with_a_sentence(
     assert shown.error.__suppress_context__
 
 
-def test_a_refused_connection_is_dify_s_connection_error(talk: Talk) -> None:
+def test_a_refused_connection_is_difys_connection_error(talk: Talk) -> None:
     talk.credentials["base_url"] = "http://localhost:9"
     shown = talk.say()
     assert type(shown.error) is InvokeConnectionError
