@@ -60,13 +60,13 @@ _FORM_WORDS: Final[Mapping[Language, tuple[tuple[str, str], ...]]] = {
         ("推論の深さ（reasoning effort）", "「Reasoning effort」"),
     ),
 }
-_EXAMPLE: Final = "http://host.docker.internal:8080"
+_EXAMPLE: Final = "http://host.docker.internal:8585"
 
 _PHRASES: Final[Mapping[str, ProblemRow]] = {
     "no_url": ProblemRow(
         "request",
-        "“Server URL” is empty. Enter the address of mlx_lm.server, for example http://host.docker.internal:8080.",
-        "「Server URL」が空です。mlx_lm.server のアドレスを、たとえば http://host.docker.internal:8080 のように入力してください。",
+        "“Server URL” is empty. Enter the address of mlx_lm.server, for example http://host.docker.internal:8585.",
+        "「Server URL」が空です。mlx_lm.server のアドレスを、たとえば http://host.docker.internal:8585 のように入力してください。",
     ),
     "not_whole": ProblemRow(
         "request",
