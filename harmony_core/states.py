@@ -6,10 +6,9 @@
     HeaderInBody       what may be a header inside a message, or its text
     InMessage          text goes to the body of the message
     InStrippedMessage  the same in a reply whose markers were lost on the way
-    (edge_states.py)   the states that wait before and after a body
 
-Each state takes text in any pieces, and whole markers. It holds only what it cannot decide
-yet. It returns the next state and the text left for that one. Rules are harmony.md's.
+Each takes text in any pieces, and whole markers. It returns the next state and the text
+left for it. edge_states.py has the states around a body. The rules are in harmony.md.
 """
 
 from __future__ import annotations
@@ -95,7 +94,8 @@ class BetweenMessages:
             message = InStrippedMessage(self._out, Body(self._out, sink))
             return BehindLabel(message), self._held[end:]
         if recipient := RECIPIENT_START.match(start):
-            return InHeader(self._out, lead=recipient[1]), self._held[recipient.end(1) :]
+            lead, rest = recipient[1], self._held[recipient.end(1) :]
+            return InHeader(self._out, lead=lead), rest
         return None
 
     def _answer(self) -> Step:

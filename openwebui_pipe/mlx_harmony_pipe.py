@@ -59,22 +59,22 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     3839  harmony_core/stripped.py
 #     3915  harmony_core/edge_states.py
 #     4094  harmony_core/states.py
-#     4459  harmony_core/parser.py
-#     4594  harmony_core/dialects.py
-#     4854  harmony_core/answer_filter.py
-#     4940  harmony_core/record_template.py
-#     5076  harmony_core/sse.py
-#     5190  harmony_core/chat.py
+#     4456  harmony_core/parser.py
+#     4591  harmony_core/dialects.py
+#     4851  harmony_core/answer_filter.py
+#     4937  harmony_core/record_template.py
+#     5073  harmony_core/sse.py
+#     5187  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5486  harmony_core/reply_markup.py
-#     5700  harmony_core/history.py
-#     5947  harmony_core/tools.py
+#     5483  harmony_core/reply_markup.py
+#     5697  harmony_core/history.py
+#     5944  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6069  harmony_core/problems.py
-#     6387  harmony_core/failures.py
-#     6462  harmony_core/server_words.py
-#     6527  harmony_core/diagnosis.py
-#     6794  openwebui_pipe/phrases.py
+#     6066  harmony_core/problems.py
+#     6384  harmony_core/failures.py
+#     6459  harmony_core/server_words.py
+#     6524  harmony_core/diagnosis.py
+#     6791  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -4101,10 +4101,9 @@ class Invented:
 #     HeaderInBody       what may be a header inside a message, or its text
 #     InMessage          text goes to the body of the message
 #     InStrippedMessage  the same in a reply whose markers were lost on the way
-#     (edge_states.py)   the states that wait before and after a body
 #
-# Each state takes text in any pieces, and whole markers. It holds only what it cannot decide
-# yet. It returns the next state and the text left for that one. Rules are harmony.md's.
+# Each takes text in any pieces, and whole markers. It returns the next state and the text
+# left for it. edge_states.py has the states around a body. The rules are in harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
@@ -4145,10 +4144,8 @@ class BetweenMessages:
             message = InStrippedMessage(self._out, Body(self._out, sink))
             return BehindLabel(message), self._held[end:]
         if recipient := RECIPIENT_START.match(start):
-            return (
-                InHeader(self._out, lead=recipient[1]),
-                self._held[recipient.end(1) :],
-            )
+            lead, rest = recipient[1], self._held[recipient.end(1) :]
+            return InHeader(self._out, lead=lead), rest
         return None
 
     def _answer(self) -> Step:
