@@ -66,15 +66,15 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     5074  harmony_core/sse.py
 #     5188  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5484  harmony_core/reply_markup.py
-#     5698  harmony_core/history.py
-#     5945  harmony_core/tools.py
+#     5487  harmony_core/reply_markup.py
+#     5701  harmony_core/history.py
+#     5948  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6067  harmony_core/problems.py
-#     6385  harmony_core/failures.py
-#     6460  harmony_core/server_words.py
-#     6525  harmony_core/diagnosis.py
-#     6792  openwebui_pipe/phrases.py
+#     6070  harmony_core/problems.py
+#     6388  harmony_core/failures.py
+#     6463  harmony_core/server_words.py
+#     6528  harmony_core/diagnosis.py
+#     6795  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3214,7 +3214,7 @@ _BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
 # Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
 _JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
 _JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
-_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|\{(?=\s*\{)|\[[^{}\[\]"']*\]""")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+(?=\{))++|\[[^{}\[\]"']*\]""")
 _BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
 _CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
 _JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")
@@ -5082,8 +5082,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseComment:
+class SseComment(NamedTuple):
     """A line that begins with a colon, which servers send to keep the connection alive."""
 
     text: str
@@ -5126,21 +5125,22 @@ class SseDecoder:
         if self._line:
             data = bytes(self._line) + data
             self._line.clear()
-        events = data.split(b"\n\n")
-        rest = events.pop()
+        *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
+        lines: list[bytes] = []  # of unusual events, read together
         for event in events:
             usual = event.startswith(b"data: ") and b"\n" not in event
-            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+            if lines and usual:
+                fields += self._fields(lines)
+                lines = []
+            plain = usual and not (self._data or self.too_long)
+            if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            elif event or self._data:
-                fields += self._fields([*event.split(b"\n"), b""])
-                if self.too_long:
-                    return fields
-        if rest:
-            *lines, last = rest.split(b"\n")
-            fields += self._fields(lines)
-            self._hold(last)
+            else:
+                lines += (*event.split(b"\n"), b"")
+        *more, last = rest.split(b"\n")
+        fields += self._fields([*lines, *more])
+        self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
@@ -5170,11 +5170,11 @@ class SseDecoder:
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif line.startswith(b"{"):
-                self._add(line)
             elif value and not name:
                 comment = value.removeprefix(b" ")
                 yield SseComment(comment.decode("utf-8", "replace"))
+            elif value and name.startswith(b"{"):
+                self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
@@ -5205,6 +5205,8 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
+_NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
+_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
 _TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
@@ -5332,10 +5334,11 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        wire = b"data: %b\n\n" % record
-        texts, end = self._template.texts_at(wire, 0)
-        if len(texts) == 1 and end == len(wire):
-            return self._take_texts(texts)
+        if len(record) >= _SHORTEST_CHUNK:
+            wire = b"data: %b\n\n" % record
+            texts, end = self._template.texts_at(wire, 0)
+            if len(texts) == 1 and end == len(wire):
+                return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -5352,14 +5355,14 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
             return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
-        if not isinstance(chunk, dict):
-            return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
@@ -5377,7 +5380,7 @@ class ChatStream:
             elif line.startswith("{"):
                 if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
-            elif not line.startswith("["):
+            elif not line.startswith("[") and not _NO_WORDS.fullmatch(line):
                 self._unread = line
             if self.finished:
                 break
