@@ -43,7 +43,7 @@ _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
 _SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
-_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
+_TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -149,6 +149,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+            elif reason == "interrupted" and len(self._head) == MAX_BODY:
+                reason, detail = "error", _TOO_LONG
         if reason == "interrupted" and self._content.call_closed:
             reason = "stop"
         return events + self._finish(reason, detail)

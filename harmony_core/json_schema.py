@@ -162,7 +162,9 @@ class _Work:
     def take(self, steps: float) -> None:
         self._left -= steps
         if self._left < 0:
-            raise SchemaFault("invalid", message="the schema may take for ever to check")
+            raise SchemaFault(
+                "invalid", message="the schema may take for ever to check"
+            )
 
     def counts(self, rule: _Rule) -> _Rule:
         """The rule of a reference, counted."""

@@ -20,61 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      148  harmony_core/gpt_oss.py
-#      194  openwebui_pipe/host_version.py
-#      221  openwebui_pipe/valves.py
+#      149  harmony_core/gpt_oss.py
+#      195  openwebui_pipe/host_version.py
+#      222  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      377  openwebui_pipe/pipe.py
+#      378  openwebui_pipe/pipe.py
 #   JSON
-#      593  harmony_core/jsontext.py
+#      594  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      688  openwebui_pipe/background_tasks.py
-#      858  openwebui_pipe/host_manner.py
-#      908  openwebui_pipe/tag_breaker.py
-#      950  openwebui_pipe/chunks.py
-#     1114  openwebui_pipe/http_replies.py
-#     1180  openwebui_pipe/status.py
-#     1276  openwebui_pipe/model_file.py
-#     1350  openwebui_pipe/known_models.py
-#     1417  openwebui_pipe/servers.py
-#     1510  openwebui_pipe/model_list.py
-#     1596  openwebui_pipe/verdict.py
-#     1699  openwebui_pipe/reply.py
-#     1854  openwebui_pipe/tool_policy.py
+#      689  openwebui_pipe/background_tasks.py
+#      859  openwebui_pipe/host_manner.py
+#      909  openwebui_pipe/tag_breaker.py
+#      951  openwebui_pipe/chunks.py
+#     1115  openwebui_pipe/http_replies.py
+#     1181  openwebui_pipe/status.py
+#     1277  openwebui_pipe/model_file.py
+#     1351  openwebui_pipe/known_models.py
+#     1418  openwebui_pipe/servers.py
+#     1511  openwebui_pipe/model_list.py
+#     1597  openwebui_pipe/verdict.py
+#     1700  openwebui_pipe/reply.py
+#     1855  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1989  harmony_core/limits.py
-#     2008  harmony_core/response_format.py
-#     2038  harmony_core/request.py
-#     2299  openwebui_pipe/transport.py
+#     1990  harmony_core/limits.py
+#     2009  harmony_core/response_format.py
+#     2039  harmony_core/request.py
+#     2300  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2488  harmony_core/events.py
-#     2687  harmony_core/markers.py
-#     2709  harmony_core/lexer.py
-#     2779  harmony_core/recipients.py
-#     2854  harmony_core/header.py
-#     3153  harmony_core/mender.py
-#     3458  harmony_core/arguments.py
-#     3596  harmony_core/native_calls.py
-#     3715  harmony_core/body.py
-#     3838  harmony_core/stripped.py
-#     3914  harmony_core/edge_states.py
-#     4090  harmony_core/states.py
-#     4455  harmony_core/parser.py
-#     4592  harmony_core/dialects.py
-#     4852  harmony_core/answer_filter.py
-#     4938  harmony_core/record_template.py
-#     5074  harmony_core/sse.py
-#     5188  harmony_core/chat.py
+#     2489  harmony_core/events.py
+#     2688  harmony_core/markers.py
+#     2710  harmony_core/lexer.py
+#     2780  harmony_core/recipients.py
+#     2860  harmony_core/header.py
+#     3159  harmony_core/mender.py
+#     3464  harmony_core/arguments.py
+#     3602  harmony_core/native_calls.py
+#     3721  harmony_core/body.py
+#     3844  harmony_core/stripped.py
+#     3920  harmony_core/edge_states.py
+#     4096  harmony_core/states.py
+#     4461  harmony_core/parser.py
+#     4598  harmony_core/dialects.py
+#     4858  harmony_core/answer_filter.py
+#     4944  harmony_core/record_template.py
+#     5080  harmony_core/sse.py
+#     5194  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5487  harmony_core/reply_markup.py
-#     5701  harmony_core/history.py
-#     5948  harmony_core/tools.py
+#     5495  harmony_core/reply_markup.py
+#     5709  harmony_core/history.py
+#     5956  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6070  harmony_core/problems.py
-#     6388  harmony_core/failures.py
-#     6463  harmony_core/server_words.py
-#     6528  harmony_core/diagnosis.py
-#     6795  openwebui_pipe/phrases.py
+#     6078  harmony_core/problems.py
+#     6401  harmony_core/failures.py
+#     6476  harmony_core/server_words.py
+#     6542  harmony_core/diagnosis.py
+#     6809  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -117,6 +117,7 @@ from contextlib import (
 )
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from html import unescape
 from itertools import chain, count, groupby, islice
 from pathlib import Path
@@ -2843,8 +2844,13 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
     """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
-    fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
+    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
     return fits[0] if len(fits) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _key_of_tool(tool: str) -> str:
+    return _key(tool.removeprefix(NAMESPACE))
 
 
 def _key(name: str) -> str:
@@ -5209,7 +5215,7 @@ _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
 _SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
-_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
+_TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -5315,6 +5321,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+            elif reason == "interrupted" and len(self._head) == MAX_BODY:
+                reason, detail = "error", _TOO_LONG
         if reason == "interrupted" and self._content.call_closed:
             reason = "stop"
         return events + self._finish(reason, detail)
@@ -6363,6 +6371,11 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
         "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
+    "endless_reply": ProblemRow(
+        "generation",
+        "The server sent more than 16 MiB in one piece, so the reply was given up. Check that the base URL belongs to mlx_lm.server, and look at its log.",
+        "サーバーが区切りなしに 16 MiB を超えるデータを送ってきたため、応答の受信を打ち切りました。ベース URL が mlx_lm.server のものか確かめ、サーバーのログも確認してください。",
+    ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
@@ -6483,6 +6496,7 @@ ROW_OF_STATUS: Final[Mapping[int, str]] = {
 # vLLM, SGLang, Ollama and LM Studio say; the first match counts.
 ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "dead_server": "generation thread died",
+    "endless_reply": r"a piece of the reply is longer than \d+ MiB",  # ChatStream says it
     "stream_defect": r"there is no stream\(",
     "batching_defect": r"\[broadcast_shapes\]",
     "gpt_oss_unsupported": "model type gpt_oss not supported",

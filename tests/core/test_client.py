@@ -418,7 +418,7 @@ def test_a_body_whose_framing_trickles_is_silence(server: ScriptedServer) -> Non
 def test_a_completion_without_end_is_given_up(server: ScriptedServer) -> None:
     server.chat(endless_json())
     request = ChatRequest(HELLO.messages, stream=False)
-    assert failure(server, request=request).problem.kind == "interrupted"
+    assert failure(server, request=request).problem.kind == "endless_reply"
     assert server.requests[0].was_closed_by_client()
 
 

@@ -189,6 +189,8 @@ def test_a_long_list_may_refer_to_one_schema() -> None:
         ({"a" * 18: 1}, {"patternProperties": {"^(a?){20}b$": {}}}),
     ],
 )
-def test_all_strings_share_the_time_for_patterns(item: object, checked: JsonObject) -> None:
+def test_all_strings_share_the_time_for_patterns(
+    item: object, checked: JsonObject
+) -> None:
     with pytest.raises(SchemaFault, match="for ever"):
         check_reply(json.dumps([item] * 1000), {"items": checked})
