@@ -13,9 +13,9 @@ from tests.server import ScriptedServer
 from tests.server.faults import FAULTS, LEFT, LIST_FAULTS, TLS_FAULTS, playing, tells
 
 HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
-PATIENT = Timeouts(connect=10, first_byte=60, idle=60)
+PATIENT = Timeouts(connect=60, first_byte=120, idle=120, short_answer=120)
 SHORT_CONNECT = Timeouts(connect=1, first_byte=60, idle=60)
-HURRIED = Timeouts(connect=10, first_byte=0.5, idle=0.5, short_answer=0.5)
+HURRIED = Timeouts(connect=60, first_byte=1, idle=1, short_answer=2)
 
 
 @pytest.mark.parametrize("name", FAULTS)

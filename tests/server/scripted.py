@@ -14,7 +14,7 @@ from types import TracebackType
 
 from tests.server.replies import Drip, Gate, Hang, Pause, Reset, Script, Step, page
 
-PATIENCE = 20.0  # seconds: an upper bound for every wait, never a measure
+PATIENCE = 60.0  # seconds: an upper bound for every wait, never a measure
 NOT_FOUND: Script = page(404, "Not Found")
 BAD_REQUEST: Script = page(400, "Bad Request")
 _TLS_HANDSHAKE = b"\x16"
