@@ -26,7 +26,14 @@ Reason = Literal["not_json", "not_an_object", "invalid", "unresolvable", "unusab
 _EXTEND: Final[Callable[[type[Validator], Mapping[str, object]], type[Validator]]] = (
     extend
 )
+_Rule = Callable[[Validator, Json, Json, JsonObject], Iterator[ValidationError]]
 _SHORT_STRING: Final = 40  # characters that each pattern must be able to bear
+
+MAX_WORK: Final = 10 * MAX_STEPS
+"""Steps that one check of a reply may take in all, those of its patterns and references."""
+
+_STEPS_OF_REFERENCE: Final = 2000  # it takes as long
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class SchemaFault(ValueError):
@@ -98,7 +105,7 @@ def _faults(value: Json, schema: JsonObject) -> list[ValidationError]:
         longest = max(map(len, _keys_in(value)), default=0)
         for pattern in _patterns_in(schema, of_values=False):
             _refuse_slow(pattern, longest)
-        checked = _EXTEND(_validator_class(schema), {"pattern": _check_pattern})
+        checked = _with_bounds(_validator_class(schema))
         # The registry is empty, so a `$ref` to another machine sends no request.
         validator = checked(schema, registry=Registry())
         return list(validator.iter_errors(value))
@@ -157,14 +164,63 @@ def _validator_class(schema: JsonObject) -> type[Validator]:
     return validator_for(schema, default=Draft202012Validator)
 
 
-def _check_pattern(
-    validator: Validator, pattern: str, value: object, schema: JsonObject
-) -> Iterator[ValidationError]:
-    """The keyword `pattern`, for strings that are short enough for it."""
-    if isinstance(value, str):
-        _refuse_slow(pattern, len(value))
-        if not re.search(pattern, value):
-            yield ValidationError(f"{value!r} does not match {pattern!r}")
+def _with_bounds(standard: type[Validator]) -> type[Validator]:
+    """A validator for one check, which gives up what could take for ever."""
+    work = _Work()
+    references = set(_REFERENCES).intersection(standard.VALIDATORS)
+    rules = {name: work.counts(standard.VALIDATORS[name]) for name in references}
+    names = work.counts_names(standard.VALIDATORS["patternProperties"])
+    return _EXTEND(
+        standard, {**rules, "patternProperties": names, "pattern": work.check_pattern}
+    )
+
+
+class _Work:
+    """Counts the steps of one check: references that double are followed millions of times."""
+
+    def __init__(self) -> None:
+        self._left: float = MAX_WORK
+
+    def take(self, steps: float) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise SchemaFault(
+                "invalid", message="the schema may take for ever to check"
+            )
+
+    def counts(self, rule: _Rule) -> _Rule:
+        """The rule of a reference, counted."""
+
+        def counted(
+            validator: Validator, value: Json, found: Json, schema: JsonObject
+        ) -> Iterator[ValidationError]:
+            self.take(_STEPS_OF_REFERENCE)
+            yield from rule(validator, value, found, schema)
+
+        return counted
+
+    def counts_names(self, rule: _Rule) -> _Rule:
+        """The rule of `patternProperties`, counted."""
+
+        def counted(
+            validator: Validator, value: Json, found: Json, schema: JsonObject
+        ) -> Iterator[ValidationError]:
+            for pattern in as_object(value):
+                for name in as_object(found):
+                    self.take(steps_of(pattern, len(name)))
+            yield from rule(validator, value, found, schema)
+
+        return counted
+
+    def check_pattern(
+        self, validator: Validator, pattern: str, found: Json, schema: JsonObject
+    ) -> Iterator[ValidationError]:
+        """The keyword `pattern`, for strings that are short enough for it."""
+        if isinstance(found, str):
+            _refuse_slow(pattern, len(found))
+            self.take(steps_of(pattern, len(found)))
+            if not re.search(pattern, found):
+                yield ValidationError(f"{found!r} does not match {pattern!r}")
 
 
 def _refuse_slow(pattern: str, length: int) -> None:

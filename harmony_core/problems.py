@@ -299,6 +299,11 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
         "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
+    "endless_reply": ProblemRow(
+        "generation",
+        "The server sent more than 16 MiB in one piece, so the reply was given up. Check that the base URL belongs to mlx_lm.server, and look at its log.",
+        "サーバーが区切りなしに 16 MiB を超えるデータを送ってきたため、応答の受信を打ち切りました。ベース URL が mlx_lm.server のものか確かめ、サーバーのログも確認してください。",
+    ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",

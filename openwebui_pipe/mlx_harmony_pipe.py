@@ -20,61 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      148  harmony_core/gpt_oss.py
-#      194  openwebui_pipe/host_version.py
-#      221  openwebui_pipe/valves.py
+#      149  harmony_core/gpt_oss.py
+#      195  openwebui_pipe/host_version.py
+#      222  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      377  openwebui_pipe/pipe.py
+#      378  openwebui_pipe/pipe.py
 #   JSON
-#      593  harmony_core/jsontext.py
+#      594  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      688  openwebui_pipe/background_tasks.py
-#      858  openwebui_pipe/host_manner.py
-#      908  openwebui_pipe/tag_breaker.py
-#      950  openwebui_pipe/chunks.py
-#     1114  openwebui_pipe/http_replies.py
-#     1180  openwebui_pipe/status.py
-#     1276  openwebui_pipe/model_file.py
-#     1350  openwebui_pipe/known_models.py
-#     1417  openwebui_pipe/servers.py
-#     1510  openwebui_pipe/model_list.py
-#     1596  openwebui_pipe/verdict.py
-#     1699  openwebui_pipe/reply.py
-#     1854  openwebui_pipe/tool_policy.py
+#      689  openwebui_pipe/background_tasks.py
+#      859  openwebui_pipe/host_manner.py
+#      909  openwebui_pipe/tag_breaker.py
+#      951  openwebui_pipe/chunks.py
+#     1115  openwebui_pipe/http_replies.py
+#     1181  openwebui_pipe/status.py
+#     1277  openwebui_pipe/model_file.py
+#     1351  openwebui_pipe/known_models.py
+#     1418  openwebui_pipe/servers.py
+#     1511  openwebui_pipe/model_list.py
+#     1597  openwebui_pipe/verdict.py
+#     1700  openwebui_pipe/reply.py
+#     1855  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1989  harmony_core/limits.py
-#     2008  harmony_core/response_format.py
-#     2038  harmony_core/request.py
-#     2299  openwebui_pipe/transport.py
+#     1990  harmony_core/limits.py
+#     2009  harmony_core/response_format.py
+#     2039  harmony_core/request.py
+#     2300  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2488  harmony_core/events.py
-#     2687  harmony_core/markers.py
-#     2709  harmony_core/lexer.py
-#     2768  harmony_core/recipients.py
-#     2843  harmony_core/header.py
-#     3143  harmony_core/mender.py
-#     3448  harmony_core/arguments.py
-#     3588  harmony_core/native_calls.py
-#     3707  harmony_core/body.py
-#     3839  harmony_core/stripped.py
-#     3915  harmony_core/edge_states.py
-#     4094  harmony_core/states.py
-#     4456  harmony_core/parser.py
-#     4591  harmony_core/dialects.py
-#     4851  harmony_core/answer_filter.py
-#     4937  harmony_core/record_template.py
-#     5073  harmony_core/sse.py
-#     5187  harmony_core/chat.py
+#     2489  harmony_core/events.py
+#     2688  harmony_core/markers.py
+#     2710  harmony_core/lexer.py
+#     2769  harmony_core/recipients.py
+#     2849  harmony_core/header.py
+#     3149  harmony_core/mender.py
+#     3454  harmony_core/arguments.py
+#     3594  harmony_core/native_calls.py
+#     3713  harmony_core/body.py
+#     3845  harmony_core/stripped.py
+#     3921  harmony_core/edge_states.py
+#     4100  harmony_core/states.py
+#     4462  harmony_core/parser.py
+#     4597  harmony_core/dialects.py
+#     4857  harmony_core/answer_filter.py
+#     4943  harmony_core/record_template.py
+#     5079  harmony_core/sse.py
+#     5193  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5483  harmony_core/reply_markup.py
-#     5697  harmony_core/history.py
-#     5944  harmony_core/tools.py
+#     5494  harmony_core/reply_markup.py
+#     5708  harmony_core/history.py
+#     5955  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6066  harmony_core/problems.py
-#     6384  harmony_core/failures.py
-#     6459  harmony_core/server_words.py
-#     6524  harmony_core/diagnosis.py
-#     6791  openwebui_pipe/phrases.py
+#     6077  harmony_core/problems.py
+#     6400  harmony_core/failures.py
+#     6475  harmony_core/server_words.py
+#     6541  harmony_core/diagnosis.py
+#     6808  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -117,6 +117,7 @@ from contextlib import (
 )
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from html import unescape
 from itertools import chain, count, groupby, islice
 from pathlib import Path
@@ -2832,8 +2833,13 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
     """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
-    fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
+    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
     return fits[0] if len(fits) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _key_of_tool(tool: str) -> str:
+    return _key(tool.removeprefix(NAMESPACE))
 
 
 def _key(name: str) -> str:
@@ -3204,7 +3210,7 @@ _BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
 # Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
 _JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
 _JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
-_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|\{(?=\s*\{)|\[[^{}\[\]"']*\]""")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+(?=\{))++|\[[^{}\[\]"']*\]""")
 _BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
 _CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
 _JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")
@@ -5081,8 +5087,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseComment:
+class SseComment(NamedTuple):
     """A line that begins with a colon, which servers send to keep the connection alive."""
 
     text: str
@@ -5125,21 +5130,22 @@ class SseDecoder:
         if self._line:
             data = bytes(self._line) + data
             self._line.clear()
-        events = data.split(b"\n\n")
-        rest = events.pop()
+        *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
+        lines: list[bytes] = []  # of unusual events, read together
         for event in events:
             usual = event.startswith(b"data: ") and b"\n" not in event
-            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+            if lines and usual:
+                fields += self._fields(lines)
+                lines = []
+            plain = usual and not (self._data or self.too_long)
+            if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            elif event or self._data:
-                fields += self._fields([*event.split(b"\n"), b""])
-                if self.too_long:
-                    return fields
-        if rest:
-            *lines, last = rest.split(b"\n")
-            fields += self._fields(lines)
-            self._hold(last)
+            else:
+                lines += (*event.split(b"\n"), b"")
+        *more, last = rest.split(b"\n")
+        fields += self._fields([*lines, *more])
+        self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
@@ -5169,11 +5175,11 @@ class SseDecoder:
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif line.startswith(b"{"):
-                self._add(line)
             elif value and not name:
                 comment = value.removeprefix(b" ")
                 yield SseComment(comment.decode("utf-8", "replace"))
+            elif value and name.startswith(b"{"):
+                self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
@@ -5204,9 +5210,11 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
+_NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
+_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
-_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
+_TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -5312,6 +5320,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+            elif reason == "interrupted" and len(self._head) == MAX_BODY:
+                reason, detail = "error", _TOO_LONG
         if reason == "interrupted" and self._content.call_closed:
             reason = "stop"
         return events + self._finish(reason, detail)
@@ -5331,10 +5341,11 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        wire = b"data: %b\n\n" % record
-        texts, end = self._template.texts_at(wire, 0)
-        if len(texts) == 1 and end == len(wire):
-            return self._take_texts(texts)
+        if len(record) >= _SHORTEST_CHUNK:
+            wire = b"data: %b\n\n" % record
+            texts, end = self._template.texts_at(wire, 0)
+            if len(texts) == 1 and end == len(wire):
+                return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -5351,14 +5362,14 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
             return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
-        if not isinstance(chunk, dict):
-            return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
@@ -5376,7 +5387,7 @@ class ChatStream:
             elif line.startswith("{"):
                 if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
-            elif not line.startswith("["):
+            elif not line.startswith("[") and not _NO_WORDS.fullmatch(line):
                 self._unread = line
             if self.finished:
                 break
@@ -6359,6 +6370,11 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
         "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
+    "endless_reply": ProblemRow(
+        "generation",
+        "The server sent more than 16 MiB in one piece, so the reply was given up. Check that the base URL belongs to mlx_lm.server, and look at its log.",
+        "サーバーが区切りなしに 16 MiB を超えるデータを送ってきたため、応答の受信を打ち切りました。ベース URL が mlx_lm.server のものか確かめ、サーバーのログも確認してください。",
+    ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
@@ -6479,6 +6495,7 @@ ROW_OF_STATUS: Final[Mapping[int, str]] = {
 # vLLM, SGLang, Ollama and LM Studio say; the first match counts.
 ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "dead_server": "generation thread died",
+    "endless_reply": r"a piece of the reply is longer than \d+ MiB",  # ChatStream says it
     "stream_defect": r"there is no stream\(",
     "batching_defect": r"\[broadcast_shapes\]",
     "gpt_oss_unsupported": "model type gpt_oss not supported",

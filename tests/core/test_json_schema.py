@@ -196,3 +196,45 @@ def test_a_string_that_is_too_long_for_a_pattern_is_refused() -> None:
     schema = parse_schema(json.dumps(text_of(r"^\w+@\w+\.\w+$")))
     with pytest.raises(SchemaFault, match="for ever"):
         check_reply(json.dumps("a" * 5000), schema)
+
+
+def doubling(levels: int, reference: str = "$ref") -> JsonObject:
+    """A schema whose references double at each level."""
+    names = [f"level{number}" for number in range(levels)]
+    parts: JsonObject = {"last": {"type": "object"}}
+    for name, below in zip(names, [*names[1:], "last"], strict=True):
+        parts[name] = {"allOf": [{reference: f"#/$defs/{below}"}] * 2}
+    return {"$defs": parts, reference: "#/$defs/level0"}
+
+
+@pytest.mark.parametrize("reference", ["$ref", "$dynamicRef"])
+def test_references_that_double_at_each_level_are_given_up(reference: str) -> None:
+    schema = parse_schema(json.dumps(doubling(40, reference)))
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply("{}", schema)
+
+
+def test_references_that_double_a_few_times_are_followed() -> None:
+    check_reply("{}", parse_schema(json.dumps(doubling(10))))
+    with pytest.raises(SchemaFault, match="not of type"):
+        check_reply("1", parse_schema(json.dumps(doubling(10))))
+
+
+def test_a_long_list_may_refer_to_one_schema() -> None:
+    item: JsonObject = {"$ref": "#/$defs/item"}
+    schema: JsonObject = {"items": item, "$defs": {"item": text_of("^[a-z]+$")}}
+    check_reply(json.dumps(["word"] * 5000), schema)
+
+
+@pytest.mark.parametrize(
+    ("item", "checked"),
+    [
+        ("a" * 18, text_of("^(a?){20}b$")),
+        ({"a" * 18: 1}, {"patternProperties": {"^(a?){20}b$": {}}}),
+    ],
+)
+def test_all_strings_share_the_time_for_patterns(
+    item: object, checked: JsonObject
+) -> None:
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply(json.dumps([item] * 1000), {"items": checked})

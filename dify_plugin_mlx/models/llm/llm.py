@@ -71,7 +71,7 @@ class MlxHarmonyModel(LargeLanguageModel):
         try:
             settings = Settings.read(credentials)
             model_id = self._model_id(model, settings)
-            # The client keeps the limit, but under gevent TLS waits for each packet anew.
+            # The client keeps the limit, but nothing limits how long a name is looked up.
             with Timeout(CHECK_LIMIT + 1, False):
                 check_server(settings.client(), model_id, model, CHECK_LIMIT)
                 return
