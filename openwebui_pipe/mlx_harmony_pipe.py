@@ -24,57 +24,57 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #      195  openwebui_pipe/host_version.py
 #      222  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      378  openwebui_pipe/pipe.py
+#      379  openwebui_pipe/pipe.py
 #   JSON
-#      594  harmony_core/jsontext.py
+#      595  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      689  openwebui_pipe/background_tasks.py
-#      859  openwebui_pipe/host_manner.py
-#      909  openwebui_pipe/tag_breaker.py
-#      951  openwebui_pipe/chunks.py
-#     1115  openwebui_pipe/http_replies.py
-#     1181  openwebui_pipe/status.py
-#     1277  openwebui_pipe/model_file.py
-#     1351  openwebui_pipe/known_models.py
-#     1418  openwebui_pipe/servers.py
-#     1511  openwebui_pipe/model_list.py
-#     1597  openwebui_pipe/verdict.py
-#     1700  openwebui_pipe/reply.py
-#     1855  openwebui_pipe/tool_policy.py
+#      690  openwebui_pipe/background_tasks.py
+#      860  openwebui_pipe/host_manner.py
+#      910  openwebui_pipe/tag_breaker.py
+#      952  openwebui_pipe/chunks.py
+#     1116  openwebui_pipe/http_replies.py
+#     1182  openwebui_pipe/status.py
+#     1278  openwebui_pipe/model_file.py
+#     1352  openwebui_pipe/known_models.py
+#     1419  openwebui_pipe/servers.py
+#     1512  openwebui_pipe/model_list.py
+#     1598  openwebui_pipe/verdict.py
+#     1701  openwebui_pipe/reply.py
+#     1856  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1990  harmony_core/limits.py
-#     2009  harmony_core/response_format.py
-#     2039  harmony_core/request.py
-#     2300  openwebui_pipe/transport.py
+#     1991  harmony_core/limits.py
+#     2010  harmony_core/response_format.py
+#     2040  harmony_core/request.py
+#     2301  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2489  harmony_core/events.py
-#     2688  harmony_core/markers.py
-#     2710  harmony_core/lexer.py
-#     2769  harmony_core/recipients.py
-#     2849  harmony_core/header.py
-#     3149  harmony_core/mender.py
-#     3454  harmony_core/arguments.py
-#     3594  harmony_core/native_calls.py
-#     3713  harmony_core/body.py
-#     3845  harmony_core/stripped.py
-#     3921  harmony_core/edge_states.py
-#     4100  harmony_core/states.py
-#     4462  harmony_core/parser.py
-#     4597  harmony_core/dialects.py
-#     4857  harmony_core/answer_filter.py
-#     4943  harmony_core/record_template.py
-#     5079  harmony_core/sse.py
-#     5193  harmony_core/chat.py
+#     2490  harmony_core/events.py
+#     2689  harmony_core/markers.py
+#     2711  harmony_core/lexer.py
+#     2770  harmony_core/recipients.py
+#     2850  harmony_core/header.py
+#     3150  harmony_core/mender.py
+#     3455  harmony_core/arguments.py
+#     3595  harmony_core/native_calls.py
+#     3714  harmony_core/body.py
+#     3846  harmony_core/stripped.py
+#     3922  harmony_core/edge_states.py
+#     4101  harmony_core/states.py
+#     4463  harmony_core/parser.py
+#     4598  harmony_core/dialects.py
+#     4858  harmony_core/answer_filter.py
+#     4944  harmony_core/record_template.py
+#     5080  harmony_core/sse.py
+#     5194  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5494  harmony_core/reply_markup.py
-#     5708  harmony_core/history.py
-#     5955  harmony_core/tools.py
+#     5495  harmony_core/reply_markup.py
+#     5709  harmony_core/history.py
+#     5970  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6077  harmony_core/problems.py
-#     6400  harmony_core/failures.py
-#     6475  harmony_core/server_words.py
-#     6541  harmony_core/diagnosis.py
-#     6808  openwebui_pipe/phrases.py
+#     6092  harmony_core/problems.py
+#     6415  harmony_core/failures.py
+#     6490  harmony_core/server_words.py
+#     6556  harmony_core/diagnosis.py
+#     6823  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -282,7 +282,7 @@ class PipeValves(ForgivingValves):
         default="",
         title="CA file",
         description="For https with certificates of your own: the path of the file with"
-        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " your authority's certificate, as Open WebUI sees it. Default: REQUESTS_CA_BUNDLE,"
         " SSL_CERT_FILE or the usual authorities.",
     )
     VERIFY_TLS: bool = Field(
@@ -335,13 +335,14 @@ class PipeValves(ForgivingValves):
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
         description="user-selected leaves out the built-in tools that Open WebUI adds"
-        " unasked, thousands of tokens with every message; all sends them too; off"
-        " sends none.",
+        " unasked, thousands of tokens with every message, unless the prompt names them;"
+        " all sends them too; off sends none.",
     )
     TASKS: Literal["low-effort", "normal", "off"] = Field(
         default="low-effort",
         description="Titles, tags, follow-ups and search queries: with low effort, with"
-        " the effort set above, or not at all. They wait while an answer streams.",
+        " the effort set above, or not at all. They wait while an answer streams. Tools"
+        " that are called by prompt work in any case.",
     )
     CONNECT_TIMEOUT: Seconds = Field(
         default=5.0, description="Seconds to wait for the connection."
@@ -5878,11 +5879,19 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
+    """A text, the texts of content parts, or JSON.
+
+    `instead` replaces each part without text, like an image, on its own line.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
-        return "".join(_part_text(part, instead) for part in value)
+        between = "\n" if instead else ""
+        texts = [
+            _joined(run) if has_text else between.join(instead for _ in run)
+            for has_text, run in groupby(value, key=_has_text)
+        ]
+        return between.join(filter(None, texts))
     return _json_or_nothing(value)
 
 
@@ -5890,9 +5899,15 @@ def _is_part(value: Json) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
 
 
-def _part_text(part: Json, instead: str) -> str:
-    text = part.get("text", instead) if isinstance(part, dict) else part
-    return text if isinstance(text, str) else ""
+def _has_text(part: Json) -> bool:
+    return isinstance(part, str) or "text" in as_object(part)
+
+
+def _joined(parts: Iterable[Json]) -> str:
+    texts = (
+        part if isinstance(part, str) else as_object(part)["text"] for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _json_or_nothing(value: Json) -> str:
