@@ -39,6 +39,11 @@ TEXTS: Final = {
     "separators to a call": "assistantcommentary to=functions.f ",
     "blanks": " ",
     "fillers": "assistant ",
+    "recipients between messages": " to=functions.f<|start|>",
+    "recipients behind a lost marker": "analysisfunctions.f to=functions.f",
+    "calls that open a brace": "<|return|><|channel|>to=/*{ ",
+    "calls behind a terminator": "//<|end|><|start|>to=/*a",
+    "headers that hold a brace": "<|start|>{",
     "calls": f"{CALL}{{}}<|call|><|start|>assistant",
     "braces": "{",
     "keys and words": "{a:",
@@ -64,6 +69,7 @@ LEADS: Final = {
     "in a broken call": CALL + "{a:",
     "behind prose in a call": CALL + "Here it is: ",
 }
+KEEPALIVE: Final = b": keepalive 1/2\n\n"
 BODIES: Final = {
     "line feeds": b"\n",
     "carriage returns": b"\r",
@@ -71,6 +77,13 @@ BODIES: Final = {
     "keepalives": b": keepalive 1/2\n\n",
     "lines of data": b"data: a\n",
     "short records": b"data:{}\n\n",
+    "empty records": b"data\n\n",
+    "bare objects": b"{}\n\n",
+    "bare brackets": b"{\n\n",
+    "bare words of JSON": b'data:"\n\n',
+    "objects that are no JSON": b"{:aaaaaaaaa}\n\n",
+    "comments with words": b":a\n",
+    "comments with blank lines": b":a\n\n",
     "records in a record": b"data: {\ndata: \n\n",
     "words": b"data: a\n\n",
     "nested JSON": b"data: " + b"[" * 900 + b"\n\n",
@@ -103,6 +116,7 @@ def chat_rows() -> Iterator[tuple[str, Callable[[], float]]]:
     for name, unit in BODIES.items():
         body = (unit * (SIZE // len(unit) + 1))[:SIZE]
         yield f"chat: {name}", partial(read, body)
+        yield f"chat: {name} in a stream", partial(read, body, KEEPALIVE)
     for name, text in TEXTS.items():
         record = chunk({"content": of_size(text)[: SIZE // 2]})
         yield f"chat: {name} in a record", partial(read, record)
@@ -115,8 +129,9 @@ def parse(lead: str, text: str) -> float:
     return max(timed(parser.feed, text), timed(parser.close))
 
 
-def read(body: bytes) -> float:
+def read(body: bytes, lead: bytes = b"") -> float:
     stream = ChatStream(["f"])
+    stream.feed(lead)
     return max(timed(stream.feed, body), timed(stream.close))
 
 

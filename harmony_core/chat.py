@@ -39,9 +39,11 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
+_NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
+_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
-_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
+_TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -147,6 +149,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+            elif reason == "interrupted" and len(self._head) == MAX_BODY:
+                reason, detail = "error", _TOO_LONG
         if reason == "interrupted" and self._content.call_closed:
             reason = "stop"
         return events + self._finish(reason, detail)
@@ -166,10 +170,11 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        wire = b"data: %b\n\n" % record
-        texts, end = self._template.texts_at(wire, 0)
-        if len(texts) == 1 and end == len(wire):
-            return self._take_texts(texts)
+        if len(record) >= _SHORTEST_CHUNK:
+            wire = b"data: %b\n\n" % record
+            texts, end = self._template.texts_at(wire, 0)
+            if len(texts) == 1 and end == len(wire):
+                return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -186,14 +191,14 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
             return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
-        if not isinstance(chunk, dict):
-            return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
@@ -211,7 +216,7 @@ class ChatStream:
             elif line.startswith("{"):
                 if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
-            elif not line.startswith("["):
+            elif not line.startswith("[") and not _NO_WORDS.fullmatch(line):
                 self._unread = line
             if self.finished:
                 break

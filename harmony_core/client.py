@@ -1,6 +1,7 @@
 """The synchronous client: send a chat request, receive events as they arrive, or get a `ServerError`.
 
-A `Client` holds no connection and starts no thread, so threads and greenlets can share it without a lock.
+A `Client` holds no connection, so threads and greenlets can share it without a lock. It starts
+a thread only to limit a TLS handshake.
 """
 
 from __future__ import annotations

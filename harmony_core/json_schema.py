@@ -7,7 +7,7 @@ the process is refused: at once where short strings will do, else with the strin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -26,7 +26,14 @@ Reason = Literal["not_json", "not_an_object", "invalid", "unresolvable", "unusab
 _EXTEND: Final[Callable[[type[Validator], Mapping[str, object]], type[Validator]]] = (
     extend
 )
+_Rule = Callable[[Validator, Json, Json, JsonObject], Iterator[ValidationError]]
 _SHORT_STRING: Final = 40  # characters that each pattern must be able to bear
+
+MAX_WORK: Final = 10 * MAX_STEPS
+"""Steps that one check of a reply may take in all, those of its patterns and references."""
+
+_STEPS_OF_REFERENCE: Final = 2000  # it takes as long
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class SchemaFault(ValueError):
@@ -80,10 +87,8 @@ def fit_reply(answer: str, schema: JsonObject) -> str:
     faults = _faults(load_json(answer), schema)
     if not faults:
         return answer
-    if not all(fault.validator == "additionalProperties" for fault in faults):
-        _raise_best(faults)
     value = load_json(answer)
-    for fault in faults:
+    for fault in _faults_of_extra_keys(faults):
         _drop_extra_keys(value, fault)
     _raise_best(_faults(value, schema))
     return dump_json(value)
@@ -100,7 +105,7 @@ def _faults(value: Json, schema: JsonObject) -> list[ValidationError]:
         longest = max(map(len, _keys_in(value)), default=0)
         for pattern in _patterns_in(schema, of_values=False):
             _refuse_slow(pattern, longest)
-        checked = _EXTEND(_validator_class(schema), {"pattern": _check_pattern})
+        checked = _with_bounds(_validator_class(schema))
         # The registry is empty, so a `$ref` to another machine sends no request.
         validator = checked(schema, registry=Registry())
         return list(validator.iter_errors(value))
@@ -110,6 +115,30 @@ def _raise_best(faults: list[ValidationError]) -> None:
     with _schema_faults():
         if fault := best_match(faults):
             raise fault
+
+
+def _faults_of_extra_keys(faults: list[ValidationError]) -> list[ValidationError]:
+    """The faults if all are extra keys, those of a branch too; none if two branches could be meant."""
+    extra: list[ValidationError] = []
+    for fault in faults:
+        if fault.validator == "additionalProperties":
+            extra.append(fault)
+            continue
+        readings = [_faults_of_extra_keys(branch) for branch in _branches(fault)]
+        fitting = [reading for reading in readings if reading]
+        if len(fitting) != 1:
+            return []
+        extra += fitting[0]
+    return extra
+
+
+def _branches(fault: ValidationError) -> Iterable[list[ValidationError]]:
+    """The faults of each branch of an `anyOf` or `oneOf` of which none fits."""
+    branches: dict[str | int, list[ValidationError]] = {}
+    if fault.validator in ("anyOf", "oneOf"):
+        for inner in fault.context or ():
+            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    return branches.values()
 
 
 def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
@@ -128,21 +157,70 @@ def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
 def _inside(value: Json, step: str | int) -> Json:
     if isinstance(value, list) and isinstance(step, int):
         return value[step]
-    return as_object(value)[str(step)]
+    return as_object(value).get(str(step))  # None: it was an extra key itself
 
 
 def _validator_class(schema: JsonObject) -> type[Validator]:
     return validator_for(schema, default=Draft202012Validator)
 
 
-def _check_pattern(
-    validator: Validator, pattern: str, value: object, schema: JsonObject
-) -> Iterator[ValidationError]:
-    """The keyword `pattern`, for strings that are short enough for it."""
-    if isinstance(value, str):
-        _refuse_slow(pattern, len(value))
-        if not re.search(pattern, value):
-            yield ValidationError(f"{value!r} does not match {pattern!r}")
+def _with_bounds(standard: type[Validator]) -> type[Validator]:
+    """A validator for one check, which gives up what could take for ever."""
+    work = _Work()
+    references = set(_REFERENCES).intersection(standard.VALIDATORS)
+    rules = {name: work.counts(standard.VALIDATORS[name]) for name in references}
+    names = work.counts_names(standard.VALIDATORS["patternProperties"])
+    return _EXTEND(
+        standard, {**rules, "patternProperties": names, "pattern": work.check_pattern}
+    )
+
+
+class _Work:
+    """Counts the steps of one check: references that double are followed millions of times."""
+
+    def __init__(self) -> None:
+        self._left: float = MAX_WORK
+
+    def take(self, steps: float) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise SchemaFault(
+                "invalid", message="the schema may take for ever to check"
+            )
+
+    def counts(self, rule: _Rule) -> _Rule:
+        """The rule of a reference, counted."""
+
+        def counted(
+            validator: Validator, value: Json, found: Json, schema: JsonObject
+        ) -> Iterator[ValidationError]:
+            self.take(_STEPS_OF_REFERENCE)
+            yield from rule(validator, value, found, schema)
+
+        return counted
+
+    def counts_names(self, rule: _Rule) -> _Rule:
+        """The rule of `patternProperties`, counted."""
+
+        def counted(
+            validator: Validator, value: Json, found: Json, schema: JsonObject
+        ) -> Iterator[ValidationError]:
+            for pattern in as_object(value):
+                for name in as_object(found):
+                    self.take(steps_of(pattern, len(name)))
+            yield from rule(validator, value, found, schema)
+
+        return counted
+
+    def check_pattern(
+        self, validator: Validator, pattern: str, found: Json, schema: JsonObject
+    ) -> Iterator[ValidationError]:
+        """The keyword `pattern`, for strings that are short enough for it."""
+        if isinstance(found, str):
+            _refuse_slow(pattern, len(found))
+            self.take(steps_of(pattern, len(found)))
+            if not re.search(pattern, found):
+                yield ValidationError(f"{found!r} does not match {pattern!r}")
 
 
 def _refuse_slow(pattern: str, length: int) -> None:

@@ -60,8 +60,8 @@ def problem_of(
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "bad_url": ProblemRow(
         "connection",
-        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8585 or http://127.0.0.1:8585/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8585 または http://127.0.0.1:8585/v1 のように書いてください。",
     ),
     "dns": ProblemRow(
         "connection",
@@ -80,8 +80,8 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "refused/localhost": ProblemRow(
         "connection",
-        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
+        "The connection to {url} was refused. Start mlx_lm.server with `--port {port}`, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を `--port {port}` 付きで起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",
@@ -298,6 +298,11 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "generation",
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
         "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
+    ),
+    "endless_reply": ProblemRow(
+        "generation",
+        "The server sent more than 16 MiB in one piece, so the reply was given up. Check that the base URL belongs to mlx_lm.server, and look at its log.",
+        "サーバーが区切りなしに 16 MiB を超えるデータを送ってきたため、応答の受信を打ち切りました。ベース URL が mlx_lm.server のものか確かめ、サーバーのログも確認してください。",
     ),
     "cut_in_reasoning": ProblemRow(
         "reply",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 READERS = frozenset(("final", "user", "response", "developer", "system"))
 """Recipients that are not tools: the body is the answer, on any channel."""
@@ -68,8 +69,13 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
     """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
-    fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
+    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
     return fits[0] if len(fits) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _key_of_tool(tool: str) -> str:
+    return _key(tool.removeprefix(NAMESPACE))
 
 
 def _key(name: str) -> str:

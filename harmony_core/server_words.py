@@ -28,6 +28,7 @@ ROW_OF_STATUS: Final[Mapping[int, str]] = {
 # vLLM, SGLang, Ollama and LM Studio say; the first match counts.
 ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "dead_server": "generation thread died",
+    "endless_reply": r"a piece of the reply is longer than \d+ MiB",  # ChatStream says it
     "stream_defect": r"there is no stream\(",
     "batching_defect": r"\[broadcast_shapes\]",
     "gpt_oss_unsupported": "model type gpt_oss not supported",

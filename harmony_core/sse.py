@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
@@ -13,8 +12,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseComment:
+class SseComment(NamedTuple):
     """A line that begins with a colon, which servers send to keep the connection alive."""
 
     text: str
@@ -57,21 +55,22 @@ class SseDecoder:
         if self._line:
             data = bytes(self._line) + data
             self._line.clear()
-        events = data.split(b"\n\n")
-        rest = events.pop()
+        *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
+        lines: list[bytes] = []  # of unusual events, read together
         for event in events:
             usual = event.startswith(b"data: ") and b"\n" not in event
-            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+            if lines and usual:
+                fields += self._fields(lines)
+                lines = []
+            plain = usual and not (self._data or self.too_long)
+            if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            elif event or self._data:
-                fields += self._fields([*event.split(b"\n"), b""])
-                if self.too_long:
-                    return fields
-        if rest:
-            *lines, last = rest.split(b"\n")
-            fields += self._fields(lines)
-            self._hold(last)
+            else:
+                lines += (*event.split(b"\n"), b"")
+        *more, last = rest.split(b"\n")
+        fields += self._fields([*lines, *more])
+        self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
@@ -101,11 +100,11 @@ class SseDecoder:
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif line.startswith(b"{"):
-                self._add(line)
             elif value and not name:
                 comment = value.removeprefix(b" ")
                 yield SseComment(comment.decode("utf-8", "replace"))
+            elif value and name.startswith(b"{"):
+                self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import math
 import socket
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING
 
@@ -155,6 +157,27 @@ class WireAdapter(HTTPAdapter):
         return pool
 
 
+class _Watch:
+    """Shuts a socket down after some seconds: gevent limits only each wait of a handshake, not all of it."""
+
+    def __init__(self, watched: socket.socket, seconds: float) -> None:
+        self.is_late = False
+        self._socket = watched.dup()  # the handshake takes the socket itself away
+        self._timer = threading.Timer(seconds, self._shut_down)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """The handshake is over."""
+        self._timer.cancel()
+        self._socket.close()
+
+    def _shut_down(self) -> None:
+        self.is_late = True
+        with suppress(OSError):  # the other side has gone, or the handshake just ended
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
 class _Reads(io.RawIOBase):
     """What `http.client` reads from, watched by the wire."""
 
@@ -208,12 +231,23 @@ def _http_over(wire: Wire) -> type[HTTPConnection]:
 def _https_over(wire: Wire) -> type[HTTPSConnection]:
     class Connection(HTTPSConnection):
         response_class = _responses_over(wire)
+        _watch: _Watch | None = None
 
         def _new_conn(self) -> socket.socket:
-            return wire.connect(self)
+            connected = wire.connect(self)
+            self._watch = _Watch(connected, wire.left())
+            return connected
 
         def connect(self) -> None:
-            super().connect()
+            try:
+                super().connect()
+            except OSError as error:
+                if self._watch and self._watch.is_late:
+                    raise TimeoutError("the handshake has no end") from error
+                raise
+            finally:
+                if self._watch:
+                    self._watch.end()
             self.timeout = wire.take(self.sock)
 
     return Connection

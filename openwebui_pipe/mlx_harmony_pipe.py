@@ -1,7 +1,7 @@
 """
 title: MLX Harmony
 author: the mlx-harmony authors
-version: 0.1.0
+version: 0.2.0
 license: MIT
 description: Chat with gpt-oss on mlx_lm.server: folded thinking, tools, clean titles, clear errors.
 required_open_webui_version: 0.6.20
@@ -20,61 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      149  harmony_core/gpt_oss.py
-#      195  openwebui_pipe/host_version.py
-#      222  openwebui_pipe/valves.py
+#      150  harmony_core/gpt_oss.py
+#      196  openwebui_pipe/host_version.py
+#      223  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      379  openwebui_pipe/pipe.py
+#      380  openwebui_pipe/pipe.py
 #   JSON
-#      596  harmony_core/jsontext.py
+#      597  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      691  openwebui_pipe/background_tasks.py
-#      875  openwebui_pipe/host_manner.py
-#      925  openwebui_pipe/tag_breaker.py
-#      967  openwebui_pipe/chunks.py
-#     1131  openwebui_pipe/http_replies.py
-#     1197  openwebui_pipe/status.py
-#     1293  openwebui_pipe/model_file.py
-#     1367  openwebui_pipe/known_models.py
-#     1434  openwebui_pipe/servers.py
-#     1527  openwebui_pipe/model_list.py
-#     1613  openwebui_pipe/verdict.py
-#     1716  openwebui_pipe/reply.py
-#     1867  openwebui_pipe/tool_policy.py
+#      692  openwebui_pipe/background_tasks.py
+#      876  openwebui_pipe/host_manner.py
+#      926  openwebui_pipe/tag_breaker.py
+#      968  openwebui_pipe/chunks.py
+#     1132  openwebui_pipe/http_replies.py
+#     1198  openwebui_pipe/status.py
+#     1294  openwebui_pipe/model_file.py
+#     1368  openwebui_pipe/known_models.py
+#     1435  openwebui_pipe/servers.py
+#     1528  openwebui_pipe/model_list.py
+#     1614  openwebui_pipe/verdict.py
+#     1717  openwebui_pipe/reply.py
+#     1868  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2002  harmony_core/limits.py
-#     2021  harmony_core/response_format.py
-#     2051  harmony_core/request.py
-#     2312  openwebui_pipe/transport.py
+#     2003  harmony_core/limits.py
+#     2022  harmony_core/response_format.py
+#     2052  harmony_core/request.py
+#     2313  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2501  harmony_core/events.py
-#     2700  harmony_core/markers.py
-#     2722  harmony_core/lexer.py
-#     2792  harmony_core/recipients.py
-#     2867  harmony_core/header.py
-#     3166  harmony_core/mender.py
-#     3471  harmony_core/arguments.py
-#     3609  harmony_core/native_calls.py
-#     3728  harmony_core/body.py
-#     3851  harmony_core/stripped.py
-#     3927  harmony_core/edge_states.py
-#     4103  harmony_core/states.py
-#     4468  harmony_core/parser.py
-#     4605  harmony_core/dialects.py
-#     4865  harmony_core/answer_filter.py
-#     4951  harmony_core/record_template.py
-#     5087  harmony_core/sse.py
-#     5201  harmony_core/chat.py
+#     2502  harmony_core/events.py
+#     2701  harmony_core/markers.py
+#     2723  harmony_core/lexer.py
+#     2782  harmony_core/recipients.py
+#     2862  harmony_core/header.py
+#     3162  harmony_core/mender.py
+#     3467  harmony_core/arguments.py
+#     3607  harmony_core/native_calls.py
+#     3726  harmony_core/body.py
+#     3858  harmony_core/stripped.py
+#     3934  harmony_core/edge_states.py
+#     4113  harmony_core/states.py
+#     4475  harmony_core/parser.py
+#     4610  harmony_core/dialects.py
+#     4870  harmony_core/answer_filter.py
+#     4956  harmony_core/record_template.py
+#     5092  harmony_core/sse.py
+#     5206  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5497  harmony_core/reply_markup.py
-#     5711  harmony_core/history.py
-#     5972  harmony_core/tools.py
+#     5507  harmony_core/reply_markup.py
+#     5721  harmony_core/history.py
+#     5982  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6094  harmony_core/problems.py
-#     6412  harmony_core/failures.py
-#     6487  harmony_core/server_words.py
-#     6552  harmony_core/diagnosis.py
-#     6819  openwebui_pipe/phrases.py
+#     6104  harmony_core/problems.py
+#     6427  harmony_core/failures.py
+#     6502  harmony_core/server_words.py
+#     6568  harmony_core/diagnosis.py
+#     6835  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -118,6 +118,7 @@ from contextlib import (
 )
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from html import unescape
 from itertools import chain, count, groupby, islice
 from pathlib import Path
@@ -2748,7 +2749,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    It returns text and markers by turns, and text comes first, even if it is "".
+    It returns text and markers by turns; text comes first and last, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -2759,34 +2760,23 @@ class Lexer:
     def delta(self, text: str) -> list[str]:
         """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
-        before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
-        return [held + before, *marker]
+        return [held + whole[1], whole[2], ""] if whole else [held + text]
 
     def text(self, text: str) -> list[str]:
         """Take text that may be cut anywhere."""
         text = self.held + text
         parts = _AT_MARKERS.split(text) if "|>" in text else [text]
         last = parts[-1]
-        end = _unfinished_at(last)
-        if end < len(last):
-            parts[-1], self.held = last[:end], last[end:]
-        else:
-            self.held = ""
+        self.held = ""
+        at = last.rfind("<", -LONGEST_HELD)  # a marker holds no other "<"
+        if at >= 0 and _may_become_marker(last[at:]):
+            parts[-1], self.held = last[:at], last[at:]
         return parts
 
 
-def _unfinished_at(text: str) -> int:
-    """Where a tail begins that could become a marker, otherwise the length of the text.
-
-    A marker holds no other `<`, so only the last one can begin it.
-    """
-    at = text.rfind("<", -LONGEST_HELD)
-    if at >= 0:
-        tail = text[at:]
-        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
-            return at
-    return len(text)
+def _may_become_marker(tail: str) -> bool:
+    return tail in _UNFINISHED or bool(_RESERVED_UNFINISHED.fullmatch(tail))
 
 
 # ======================================================================================
@@ -2856,8 +2846,13 @@ def _spellings(target: str, start: int) -> Iterator[str]:
 def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
     """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
     key = _key(spelling)
-    fits = [tool for tool in tools if key and _key(tool.removeprefix(NAMESPACE)) == key]
+    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
     return fits[0] if len(fits) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _key_of_tool(tool: str) -> str:
+    return _key(tool.removeprefix(NAMESPACE))
 
 
 def _key(name: str) -> str:
@@ -2963,7 +2958,8 @@ def parse_header(
         names = text if to < 0 else text[:to]
         if kind == "start":
             audience, speaker = _role(names, tools)
-            channel = _channel_in(_ASSISTANT.sub("", names, count=1)) or channel
+            assistant = _ASSISTANT.match(names)
+            channel = _channel_in(names, assistant.end() if assistant else 0) or channel
         elif kind == "channel":
             channel = _channel_in(names) or channel
             audience, speaker = _tool_for_channel(names, tools) or (audience, speaker)
@@ -2994,8 +2990,8 @@ def _addressed(
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
-    yield from zip(rest[::2], rest[1::2], strict=True)
+    rest = _PART.split(raw)  # nothing stands before the first marker
+    return zip(rest[1::2], rest[2::2], strict=True)
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
@@ -3008,8 +3004,8 @@ def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
     return at
 
 
-def _channel_in(names: str) -> str:
-    known = _CHANNEL.match(names)
+def _channel_in(names: str, start: int = 0) -> str:
+    known = _CHANNEL.match(names, start)
     return known[1].lower() if known else ""
 
 
@@ -3144,10 +3140,10 @@ def is_only_role(raw: str) -> bool:
     return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
 
 
-def may_be_assistants(raw: str) -> bool:
-    """Whether a header may become that of a further message of the assistant."""
+def is_assistants(raw: str) -> bool | None:
+    """Whether a header is that of a further message of the assistant; None: not yet."""
     role = raw.removeprefix(START).lstrip()
-    return role in _OURS_SO_FAR or role.startswith(_OURS)
+    return None if role in _OURS_SO_FAR else role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:
@@ -3227,7 +3223,7 @@ _BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
 # Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
 _JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
 _JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
-_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|\{(?=\s*\{)|\[[^{}\[\]"']*\]""")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+)+(?=\{)|\[[^{}\[\]"']*\]""")
 _BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
 _CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
 _JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")
@@ -3519,6 +3515,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
+        if not self._unread:
+            return self._in_string
         edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
         self._in_string ^= edges % 2 == 1
         self._unread.clear()
@@ -3848,6 +3846,15 @@ class Body:
         return ""
 
 
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+
+
 # ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
@@ -4060,11 +4067,14 @@ class AfterCall:
     __slots__ = ("_header", "_held", "_hidden", "_out")
 
     def __init__(
-        self, out: Output, header: Callable[[str], State], hidden: State
+        self,
+        out: Output,
+        header: Callable[[Output, str], State],
+        hidden: Callable[[], State],
     ) -> None:
         self._out = out
         self._header = header  # makes the state for a header that begins with a marker
-        self._hidden = hidden  # the state for a message without a header
+        self._hidden = hidden  # makes the state for a message without a header
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -4075,10 +4085,10 @@ class AfterCall:
 
     def marker(self, marker: str) -> State:
         if marker in (START, CHANNEL):
-            return self._header(marker)
+            return self._header(self._out, marker)
         if marker == MESSAGE:
             self._out.no_message_follows()
-            return self._hidden
+            return self._hidden()
         return self
 
     def end(self, closed: Closed) -> str:
@@ -4110,15 +4120,13 @@ class Invented:
 #     HeaderInBody       what may be a header inside a message, or its text
 #     InMessage          text goes to the body of the message
 #     InStrippedMessage  the same in a reply whose markers were lost on the way
-#     (edge_states.py)   the states that wait before and after a body
 #
-# Each state takes text in any pieces, and whole markers. It holds only what it cannot
-# decide yet. It returns the next state and the text left for that one, and the chunking
-# makes no difference. The rules are those of harmony.md.
+# Each takes text in any pieces, and whole markers. It returns the next state and the text
+# left for it. edge_states.py has the states around a body. The rules are in harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
+_SHORTEST_BARE = len("to=") + BARE_WAIT  # the least behind a marker that is a body
 
 
 class BetweenMessages:
@@ -4209,6 +4217,8 @@ class InHeader:
         raw = self._implied + self._held
         if marker == MESSAGE:
             return self._message(raw)
+        if marker == CHANNEL:  # a body is looked for behind the last one
+            self._look_at = len(raw) + len(CHANNEL) + _SHORTEST_BARE
         if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
             return read(self, marker)
         return read(*self._give_up()).marker(marker)
@@ -4228,17 +4238,16 @@ class InHeader:
         """The message without `<|message|>`, once its body must have begun."""
         raw = self._implied + self._held
         at = bare_body_at(raw)
-        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        self._look_at = at or len(raw) + BARE_WAIT + 1  # a word's end is missing
         if not 0 < at <= min(len(raw), MAX_HEADER):
             return None
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        parts = split_bare(raw, self._out.tools)
-        unmarked = self._is_unmarked()
-        if parts is None:
+        if (parts := split_bare(raw, self._out.tools)) is None:
             return None
         header, body = parts
+        unmarked = self._is_unmarked()
         plain_call = unmarked and is_plain_call(raw, self._out.tools)
         if not (plain_call or (self._may_be_bare(header) and not unmarked)):
             return None
@@ -4272,11 +4281,17 @@ class InHeader:
 class HeaderAfterCall(InHeader):
     """After a call only a whole message or a further call counts (rule 10)."""
 
-    __slots__ = ()
+    __slots__ = ("_is_assistants",)
+
+    def __init__(self, out: Output, held: str) -> None:
+        super().__init__(out, held)
+        self._is_assistants: bool | None = None  # not known yet
 
     def text(self, text: str) -> Step:
-        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
-            self._out.no_message_follows()
+        if self._is_assistants is None and len(self._held) < LONGEST_ROLE:
+            self._is_assistants = is_assistants(self._held + text)
+            if self._is_assistants is False:
+                self._out.no_message_follows()
         return super().text(text)
 
     def _may_be_bare(self, raw: str) -> bool:
@@ -4445,8 +4460,7 @@ def _answer(out: Output) -> InMessage:
 
 
 def _after_call(out: Output) -> State:
-    hidden = InMessage(out, Body(out))
-    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
+    return AfterCall(out, HeaderAfterCall, lambda: InMessage(out, Body(out)))
 
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
@@ -4454,14 +4468,7 @@ def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     if header.audience == "tool" and out.called:
         out.no_message_follows()
         return Invented()
-    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
-    if header.audience != "user":
-        body = Body(out)
-    elif header.recipient:
-        body = Body(out, call=header.recipient)
-    else:
-        body = Body(out, sink)
-    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message
 
 
@@ -4571,13 +4578,11 @@ class HarmonyParser:
         self._read(lexer.held)
 
     def _read_parts(self, parts: Sequence[str]) -> None:
-        """Read text and markers by turns; text comes first and may be empty."""
-        if parts[0]:
-            self._read(parts[0])
+        """Read text and markers by turns; text comes first and last."""
+        self._read(parts[0])
         for at in range(1, len(parts), 2):
             self._state = self._state.marker(parts[at])
-            if text := parts[at + 1 : at + 2]:
-                self._read(text[0])
+            self._read(parts[at + 1])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
@@ -5095,8 +5100,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseComment:
+class SseComment(NamedTuple):
     """A line that begins with a colon, which servers send to keep the connection alive."""
 
     text: str
@@ -5139,21 +5143,22 @@ class SseDecoder:
         if self._line:
             data = bytes(self._line) + data
             self._line.clear()
-        events = data.split(b"\n\n")
-        rest = events.pop()
+        *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
+        lines: list[bytes] = []  # of unusual events, read together
         for event in events:
             usual = event.startswith(b"data: ") and b"\n" not in event
-            if usual and len(event) < MAX_SSE_EVENT and not self._data:
+            if lines and usual:
+                fields += self._fields(lines)
+                lines = []
+            plain = usual and not (self._data or self.too_long)
+            if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            elif event or self._data:
-                fields += self._fields([*event.split(b"\n"), b""])
-                if self.too_long:
-                    return fields
-        if rest:
-            *lines, last = rest.split(b"\n")
-            fields += self._fields(lines)
-            self._hold(last)
+            else:
+                lines += (*event.split(b"\n"), b"")
+        *more, last = rest.split(b"\n")
+        fields += self._fields([*lines, *more])
+        self._hold(last)
         return fields
 
     def close(self) -> list[SseField]:
@@ -5183,11 +5188,11 @@ class SseDecoder:
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif line.startswith(b"{"):
-                self._add(line)
             elif value and not name:
                 comment = value.removeprefix(b" ")
                 yield SseComment(comment.decode("utf-8", "replace"))
+            elif value and name.startswith(b"{"):
+                self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
@@ -5218,9 +5223,11 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
+_NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
+_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
-_TOO_LONG: Final = f"A line of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
+_TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
 
 # Finish reasons as servers spell them; any other word means `stop`.
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -5326,6 +5333,8 @@ class ChatStream:
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
             if self._named:
                 reason, detail = "stop", ""
+            elif reason == "interrupted" and len(self._head) == MAX_BODY:
+                reason, detail = "error", _TOO_LONG
         if reason == "interrupted" and self._content.call_closed:
             reason = "stop"
         return events + self._finish(reason, detail)
@@ -5345,10 +5354,11 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        wire = b"data: %b\n\n" % record
-        texts, end = self._template.texts_at(wire, 0)
-        if len(texts) == 1 and end == len(wire):
-            return self._take_texts(texts)
+        if len(record) >= _SHORTEST_CHUNK:
+            wire = b"data: %b\n\n" % record
+            texts, end = self._template.texts_at(wire, 0)
+            if len(texts) == 1 and end == len(wire):
+                return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -5365,14 +5375,14 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
             return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
-        if not isinstance(chunk, dict):
-            return []
         if "choices" not in chunk or chunk.get("error"):
             words = _error_words(chunk)
             is_error = words or chunk.get("error")
@@ -5390,7 +5400,7 @@ class ChatStream:
             elif line.startswith("{"):
                 if line != text and line.endswith("}"):  # otherwise it was cut
                     events += self._take_data(line)
-            elif not line.startswith("["):
+            elif not line.startswith("[") and not _NO_WORDS.fullmatch(line):
                 self._unread = line
             if self.finished:
                 break
@@ -6148,8 +6158,8 @@ def problem_of(
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "bad_url": ProblemRow(
         "connection",
-        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8585 or http://127.0.0.1:8585/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8585 または http://127.0.0.1:8585/v1 のように書いてください。",
     ),
     "dns": ProblemRow(
         "connection",
@@ -6168,8 +6178,8 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "refused/localhost": ProblemRow(
         "connection",
-        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
+        "The connection to {url} was refused. Start mlx_lm.server with `--port {port}`, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を `--port {port}` 付きで起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",
@@ -6387,6 +6397,11 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
         "The server gave up in the middle of the reply{words}. Look at its log, and try again.",
         "サーバーが応答の途中で処理を中断しました{words}。サーバーのログを確かめて、もう一度試してください。",
     ),
+    "endless_reply": ProblemRow(
+        "generation",
+        "The server sent more than 16 MiB in one piece, so the reply was given up. Check that the base URL belongs to mlx_lm.server, and look at its log.",
+        "サーバーが区切りなしに 16 MiB を超えるデータを送ってきたため、応答の受信を打ち切りました。ベース URL が mlx_lm.server のものか確かめ、サーバーのログも確認してください。",
+    ),
     "cut_in_reasoning": ProblemRow(
         "reply",
         "The model used up its tokens{budget} before it could answer. Raise max_tokens, or lower the reasoning effort.",
@@ -6507,6 +6522,7 @@ ROW_OF_STATUS: Final[Mapping[int, str]] = {
 # vLLM, SGLang, Ollama and LM Studio say; the first match counts.
 ROW_OF_WORDS: Final[Mapping[str, str]] = {
     "dead_server": "generation thread died",
+    "endless_reply": r"a piece of the reply is longer than \d+ MiB",  # ChatStream says it
     "stream_defect": r"there is no stream\(",
     "batching_defect": r"\[broadcast_shapes\]",
     "gpt_oss_unsupported": "model type gpt_oss not supported",
@@ -6746,7 +6762,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
         japanese,
         url=url,
         host=host,
-        port=port or 8080,
+        port=port or 8585,
         status=failure.status,
         seconds=f"{round(failure.seconds, 1):g}",
         budget=f" (limit {budget})" if budget else "",

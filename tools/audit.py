@@ -80,8 +80,11 @@ def json_url(index: str, name: str, version: str) -> str:
 
 
 def advisories_in(body: bytes) -> Iterator[str]:
-    """The advisories of a release that were not withdrawn, one line each."""
-    for found in objects_in(as_object(load_json(body)).get("vulnerabilities")):
+    """The advisories of a release that were not withdrawn, one line each; raises CannotAsk."""
+    release = as_object(load_json(body))
+    if "vulnerabilities" not in release:
+        raise CannotAsk("the package index lists no advisories")
+    for found in objects_in(release["vulnerabilities"]):
         if not found.get("withdrawn"):
             fixed = found.get("fixed_in")
             versions = ", ".join(map(str, fixed)) if isinstance(fixed, list) else ""
@@ -94,12 +97,14 @@ def advisories_of(index: str, release: Release) -> list[str]:
         answer = requests.get(json_url(index, *release), timeout=_TIMEOUT)
         if answer.status_code == 404:
             raise CannotAsk(
-                "this package index lists no advisories (it has no JSON API)"
+                "the package index lists no advisories (it has no JSON API)"
             )
         answer.raise_for_status()
         return list(advisories_in(answer.content))
     except (requests.RequestException, ValueError) as error:
-        raise CannotAsk(f"{'=='.join(release)}: {type(error).__name__}") from None
+        raise CannotAsk(
+            f"asked for {'=='.join(release)}, the package index did not answer ({type(error).__name__})"
+        ) from None
 
 
 def main() -> None:
@@ -109,7 +114,7 @@ def main() -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda one: advisories_of(index, one), releases))
     except CannotAsk as error:
-        print(f"Could not ask: {error}", file=sys.stderr)
+        print(f"Nothing was checked: {error}.", file=sys.stderr)
         sys.exit(2)
     for (name, version), advisories in zip(releases, found, strict=True):
         for advisory in advisories:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.server.faults import FAULTS
-from tools.fault_table import DOCUMENT, PLAYED_IN, players, table, written
+from tests.server.faults import FAULTS, LIST_FAULTS, TLS_FAULTS
+from tools.fault_table import DOCUMENT, PLAYED_IN, players, tables, written
 
 
 def test_the_table_of_faults_is_fresh() -> None:
@@ -12,7 +12,9 @@ def test_the_table_of_faults_is_fresh() -> None:
 
 
 def test_every_fault_is_played_for_every_host_and_has_an_outcome() -> None:
-    assert set(players()) == set(PLAYED_IN.values())
-    rows = [row for row in table().splitlines() if row.startswith("|")]
-    assert len(rows) == len(FAULTS) + 2
+    for faults in ("FAULTS", "LIST_FAULTS", "TLS_FAULTS"):
+        assert set(players(faults)) == set(PLAYED_IN.values())
+    rows = [row for row in tables().splitlines() if row.startswith("|")]
+    heads = 3 * 2
+    assert len(rows) == len([*FAULTS, *LIST_FAULTS, *TLS_FAULTS]) + heads
     assert not any(word in row for row in rows for word in ("hangs", "unknown"))

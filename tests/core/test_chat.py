@@ -434,6 +434,14 @@ def test_a_body_without_an_end_is_given_up(byte: bytes) -> None:
     assert collect(events).finish_reason == "not_a_stream"
 
 
+def test_a_completion_without_an_end_is_given_up_in_our_words() -> None:
+    start = b'{"choices": [{"message": {"content": "'
+    stream, block = ChatStream(), b"x" * (MAX_BODY // 16)
+    reply = collect([e for piece in (start, *[block] * 16) for e in stream.feed(piece)])
+    assert stream.finished
+    assert (reply.finish_reason, "16 MiB" in reply.detail) == ("error", True)
+
+
 def test_nesting_that_exhausts_the_stack_does_not_raise() -> None:
     deep = b'{"a":' * 100_000
     assert answer_of(deep).finish_reason == "interrupted"

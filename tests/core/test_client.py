@@ -54,7 +54,8 @@ from tests.server import (
 )
 from tests.server.certificate import own_certificate
 
-PATIENT = Timeouts(connect=10, first_byte=20, idle=20)
+# Longer than anything takes on a busy machine: no test that passes waits for it.
+PATIENT = Timeouts(connect=60, first_byte=120, idle=120, short_answer=120)
 HURRIED = Timeouts(connect=10, first_byte=0.3, idle=0.3)
 HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
 KEY = "sk-very-secret"
@@ -365,7 +366,7 @@ def test_a_flood_of_keepalives_takes_no_memory(server: ScriptedServer) -> None:
 
 # Servers that never come to an end. Without limits none of these tests would.
 
-SHORT = Timeouts(connect=10, first_byte=0.5, idle=0.5, short_answer=0.5)
+SHORT = Timeouts(connect=60, first_byte=0.5, idle=0.5, short_answer=2)
 
 
 @pytest.mark.parametrize("script", [dripping_head(), continue_drip()])
@@ -375,7 +376,7 @@ def test_all_headers_share_one_limit(server: ScriptedServer, script: Script) -> 
     with pytest.raises(ServerError) as caught:
         client(server, SHORT).models()
     assert caught.value.problem.kind == "silent"
-    assert server.requests[0].was_closed_by_client()
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_headers_share_one_limit_over_tls_too(tls_server: ScriptedServer) -> None:
@@ -386,20 +387,20 @@ def test_headers_share_one_limit_over_tls_too(tls_server: ScriptedServer) -> Non
 def test_a_flood_before_the_headers_is_given_up(server: ScriptedServer) -> None:
     server.chat(continue_drip(seconds=0))
     assert failure(server).problem.kind == "not_a_reply"
-    assert server.requests[0].was_closed_by_client()
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_the_words_of_a_trickling_error_are_told(server: ScriptedServer) -> None:
     server.chat(dripping_page(400, '{"error": "max_tokens is odd"'))
     error = failure(server, SHORT)
     assert "max_tokens is odd" in str(error)
-    assert server.requests[0].was_closed_by_client()
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_an_error_without_end_is_cut(server: ScriptedServer) -> None:
     server.chat([head(404, "text/plain"), b"generation thread died", Drip(b"x" * 9999)])
     assert failure(server).problem.kind == "dead_server"
-    assert server.requests[0].was_closed_by_client()
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_a_trickling_list_counts_as_cut(server: ScriptedServer) -> None:
@@ -407,7 +408,7 @@ def test_a_trickling_list_counts_as_cut(server: ScriptedServer) -> None:
     with pytest.raises(ServerError) as caught:
         client(server, SHORT).models()
     assert caught.value.problem.kind == "cut_list"
-    assert server.requests[0].was_closed_by_client()
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_a_body_whose_framing_trickles_is_silence(server: ScriptedServer) -> None:
@@ -418,8 +419,8 @@ def test_a_body_whose_framing_trickles_is_silence(server: ScriptedServer) -> Non
 def test_a_completion_without_end_is_given_up(server: ScriptedServer) -> None:
     server.chat(endless_json())
     request = ChatRequest(HELLO.messages, stream=False)
-    assert failure(server, request=request).problem.kind == "interrupted"
-    assert server.requests[0].was_closed_by_client()
+    assert failure(server, request=request).problem.kind == "endless_reply"
+    assert server.wait_for_requests()[0].was_closed_by_client()
 
 
 def test_all_addresses_of_a_name_share_one_limit(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmony_core.chat import _TOO_LONG
 from harmony_core.diagnosis import (
     cause_of,
     explain_failure,
@@ -261,6 +262,10 @@ REPLIES: dict[str, tuple[Reply, str | None]] = {
     "error frame": (
         reply(answer="H", finish_reason="error", detail="boom"),
         "error_frame",
+    ),
+    "a piece without end": (
+        reply(finish_reason="error", detail=_TOO_LONG),
+        "endless_reply",
     ),
     "error frame, memory": (
         reply(finish_reason="error", detail="Out of memory"),

@@ -13,7 +13,7 @@ from harmony_core.json_schema import (
     parse_schema,
     response_format_of,
 )
-from harmony_core.jsontext import JsonObject
+from harmony_core.jsontext import Json, JsonObject
 from harmony_core.response_format import response_section
 
 SCHEMA: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -77,23 +77,67 @@ def test_a_reply_that_fits_passes() -> None:
     check_reply('{"n": 3}', SCHEMA)
 
 
-OPEN_INSIDE = {
-    "properties": {"a": {"anyOf": [{"type": "object", "additionalProperties": False}]}},
-    "additionalProperties": False,
+def closed(properties: JsonObject, **rules: Json) -> JsonObject:
+    """The schema of an object that takes no other keys."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    } | rules
+
+
+NULL: JsonObject = {"type": "null"}
+ONE_OF_TWO: JsonObject = {
+    "oneOf": [closed({"a": {}}, required=["a"]), closed({"b": {}}, required=["b"])]
+}
+IN_TWO_PLACES: JsonObject = {
+    "allOf": [closed({"a": {}}), {"properties": {"b": closed({})}}]
 }
 
 
-def test_keys_that_nobody_allows_are_dropped_and_a_fitting_answer_stays_as_it_is() -> (
-    None
-):
-    closed: JsonObject = {"properties": {"a": {}}, "additionalProperties": False}
-    assert fit_reply('{"a":  1}', closed) == '{"a":  1}'
-    assert fit_reply('{"b": 1, "a": 2, "c": 3}', closed) == '{"a": 2}'
+def test_an_answer_that_fits_stays_as_it_is() -> None:
+    assert fit_reply('{"a":  1}', closed({"a": {}})) == '{"a":  1}'
 
 
-def test_a_fault_that_is_not_an_extra_key_alone_is_told() -> None:
+@pytest.mark.parametrize(
+    ("schema", "answer", "fitted"),
+    [
+        (closed({"a": {}}), '{"b": 1, "a": 2, "c": 3}', '{"a": 2}'),
+        (
+            {"items": {"items": closed({"a": {}})}},
+            '[[{"a": 1, "b": {"a": 1}}], [{"b": 1}]]',
+            '[[{"a": 1}], [{}]]',
+        ),
+        (
+            closed({"a": {"anyOf": [NULL, closed({"b": {}})]}}),
+            '{"a": {"b": 1, "c": 2}, "d": 3}',
+            '{"a": {"b": 1}}',
+        ),
+        (ONE_OF_TWO, '{"b": 1, "c": 2}', '{"b": 1}'),
+        (IN_TWO_PLACES, '{"a": 1, "b": {"c": 2}}', '{"a": 1}'),
+    ],
+    ids=["an object", "lists in a list", "may be null", "one of two", "all of two"],
+)
+def test_keys_that_nobody_allows_are_dropped(
+    schema: JsonObject, answer: str, fitted: str
+) -> None:
+    assert fit_reply(answer, schema) == fitted
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        (closed({"a": {"type": "string"}}), '{"a": 1, "b": 2}'),
+        ({"anyOf": [closed({"a": {}}), closed({"b": {}})]}, '{"a": 1, "b": 2}'),
+        ({"oneOf": [closed({"a": {}}), {"type": "object"}]}, '{"a": 1}'),
+    ],
+    ids=["another fault", "two readings", "fits twice"],
+)
+def test_a_fault_that_is_not_an_extra_key_alone_is_told(
+    schema: JsonObject, answer: str
+) -> None:
     with pytest.raises(SchemaFault):
-        fit_reply('{"a": {"b": 1}}', OPEN_INSIDE)
+        fit_reply(answer, schema)
 
 
 def text_of(pattern: str) -> JsonObject:
@@ -152,3 +196,45 @@ def test_a_string_that_is_too_long_for_a_pattern_is_refused() -> None:
     schema = parse_schema(json.dumps(text_of(r"^\w+@\w+\.\w+$")))
     with pytest.raises(SchemaFault, match="for ever"):
         check_reply(json.dumps("a" * 5000), schema)
+
+
+def doubling(levels: int, reference: str = "$ref") -> JsonObject:
+    """A schema whose references double at each level."""
+    names = [f"level{number}" for number in range(levels)]
+    parts: JsonObject = {"last": {"type": "object"}}
+    for name, below in zip(names, [*names[1:], "last"], strict=True):
+        parts[name] = {"allOf": [{reference: f"#/$defs/{below}"}] * 2}
+    return {"$defs": parts, reference: "#/$defs/level0"}
+
+
+@pytest.mark.parametrize("reference", ["$ref", "$dynamicRef"])
+def test_references_that_double_at_each_level_are_given_up(reference: str) -> None:
+    schema = parse_schema(json.dumps(doubling(40, reference)))
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply("{}", schema)
+
+
+def test_references_that_double_a_few_times_are_followed() -> None:
+    check_reply("{}", parse_schema(json.dumps(doubling(10))))
+    with pytest.raises(SchemaFault, match="not of type"):
+        check_reply("1", parse_schema(json.dumps(doubling(10))))
+
+
+def test_a_long_list_may_refer_to_one_schema() -> None:
+    item: JsonObject = {"$ref": "#/$defs/item"}
+    schema: JsonObject = {"items": item, "$defs": {"item": text_of("^[a-z]+$")}}
+    check_reply(json.dumps(["word"] * 5000), schema)
+
+
+@pytest.mark.parametrize(
+    ("item", "checked"),
+    [
+        ("a" * 18, text_of("^(a?){20}b$")),
+        ({"a" * 18: 1}, {"patternProperties": {"^(a?){20}b$": {}}}),
+    ],
+)
+def test_all_strings_share_the_time_for_patterns(
+    item: object, checked: JsonObject
+) -> None:
+    with pytest.raises(SchemaFault, match="for ever"):
+        check_reply(json.dumps([item] * 1000), {"items": checked})

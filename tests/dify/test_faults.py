@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from dify_plugin.errors.model import CredentialsValidateFailedError
 
 from dify_plugin_mlx.phrases import in_form_words
 from harmony_core.problems import Problem
 from tests.dify.sdk_driver import Shown, Talk
 from tests.server import ScriptedServer
-from tests.server.faults import FAULTS, LEFT, kinds_in
+from tests.server.faults import (
+    FAULTS,
+    LEFT,
+    LIST_FAULTS,
+    TLS_FAULTS,
+    kinds_in,
+    playing,
+    tells,
+)
 from tests.server.scripted import NOT_FOUND
 
 
@@ -39,3 +50,30 @@ def test_each_fault_is_told_and_what_came_is_kept(
     kinds = kinds_in(str(shown.error), in_dify) if shown.error else {""}
     assert shown.text.rpartition("</think>\n\n")[2] == fault.kept
     assert fault.kind in kinds
+
+
+@pytest.mark.parametrize("name", LIST_FAULTS)
+def test_the_form_tells_each_fault_of_the_list_that_matters(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fault = LIST_FAULTS[name]
+    if fault.waits:
+        monkeypatch.setattr("dify_plugin_mlx.models.llm.llm.CHECK_LIMIT", 0.5)
+    with playing(name, tmp_path) as server:
+        talk.credentials["base_url"] = server.base_url
+        told = ""
+        try:
+            talk.model().validate_credentials("gpt-oss-20b", talk.credentials)
+        except CredentialsValidateFailedError as error:
+            told = str(error)
+    row = fault.kind_in_form
+    assert tells(row, told, in_dify) if row else not told
+
+
+@pytest.mark.parametrize("name", TLS_FAULTS)
+def test_each_fault_of_https_is_told(talk: Talk, tmp_path: Path, name: str) -> None:
+    fault = TLS_FAULTS[name]
+    with playing(name, tmp_path) as server:
+        talk.credentials["base_url"] = server.base_url
+        shown = talk.say()
+    assert tells(fault.kind, str(shown.error), in_dify)

@@ -1,7 +1,7 @@
-"""`make fuzz`: atheris on each target by turns, for so many seconds in all or so many inputs each.
+"""`make fuzz`: runs atheris on one target after the other, for some seconds in all or some inputs each.
 
-Prints how many inputs each target really took. Ends with 1 where one raised; the input then lies in the
-folder that is named, and belongs as a row into tests/corpus/fuzz.json.
+Prints how many inputs each target took. Exits with 1 if a target raised. The input is then in the folder
+that is printed; make it a row of tests/corpus/fuzz.json.
 """
 
 from __future__ import annotations

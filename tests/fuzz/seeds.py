@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-CUTS = b"\x05"  # the first byte of targets that cut
+CUTS = b"\x05"  # the first byte of an input: how long its pieces are
 FINDINGS = CORPUS / "fuzz.json"
-"""What a fuzzer once found: `{"target": …, "hex": …}` and what it was."""
+"""What the fuzzer has found: the target, the input in hex, and what it was."""
 
 
 def seeds(target: str) -> Iterator[bytes]:
-    """The seeds of a target; those that it shares with others come once for each."""
+    """The seeds of a target."""
     yield from findings(target)
     match target:
         case "parser":

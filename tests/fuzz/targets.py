@@ -1,6 +1,6 @@
-"""What `make fuzz` feeds, and what must hold for every input. A target raises where it does not.
+"""The targets of `make fuzz`: each takes any bytes, and raises if a promise does not hold for them.
 
-Each one takes any bytes. Where cuts matter the first byte says how long the pieces are.
+If a target cuts its input, the first byte says how long the pieces are.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sse(data: bytes) -> None:
 
 
 def history(data: bytes) -> None:
-    """Messages that a host replays: cleaned once they are clean, and hold no control token."""
+    """Messages that a host sends again: cleaning twice is cleaning once, and leaves no control token."""
     cleaned = clean_history(messages_of(data.decode("utf-8", "replace")))
     assert clean_history(list(cleaned)) == cleaned
     assert not any("<|start|>" in json.dumps(message) for message in cleaned)

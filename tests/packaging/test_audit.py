@@ -31,19 +31,35 @@ def test_an_advisory_is_told_with_its_fix(server: ScriptedServer) -> None:
     assert found == ["GHSA-1, fixed in 3.1.3: https://advisories.example/1"]
 
 
-@pytest.mark.parametrize("status", [404, 500])
+DUMB = {
+    "it has no such pages": (page(404, "no"), "lists no advisories"),
+    "it fails": (page(500, "no"), "did not answer (HTTPError)"),
+    "its pages are no JSON": (page(200, "<html>"), "did not answer (JSONDecodeError)"),
+    "its JSON leaves them out": (json_page({"info": {}}), "lists no advisories"),
+}
+
+
+@pytest.mark.parametrize("name", DUMB)
 def test_an_index_that_cannot_tell_is_not_taken_for_one_without_advisories(
-    server: ScriptedServer, status: int, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    script, words = DUMB[name]
     paths = [json_url("http://x/simple", *one) for one in pinned()]
     for path in paths:
-        server.on(path.removeprefix("http://x"), page(status, "no"))
+        server.on(path.removeprefix("http://x"), script)
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{server.base_url}/simple")
     with pytest.raises(CannotAsk):
         advisories_of(index_url(), RELEASE)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("Nothing was checked: ")
+    assert words in said.err
 
 
 def test_the_pinned_releases_are_read_from_the_files() -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openwebui_pipe import pipe
 from tests.pipe.fake_host import Host, error_of, joined
-from tests.server import ScriptedServer
-from tests.server.faults import FAULTS, LEFT, kinds_in
+from tests.server import ScriptedServer, models
+from tests.server.faults import (
+    FAULTS,
+    LEFT,
+    LIST_FAULTS,
+    TLS_FAULTS,
+    kinds_in,
+    playing,
+    tells,
+)
 
 
 async def chunks_of(host: Host, leaves: bool) -> list[dict[str, Any]]:
@@ -43,3 +53,26 @@ def test_each_fault_is_told_in_the_chat_and_what_came_is_kept(
     assert (fault.kind_in_pipe or fault.kind) in kinds
     if name == LEFT:
         assert server.requests[0].was_closed_by_client()
+
+
+@pytest.mark.parametrize("name", LIST_FAULTS)
+def test_through_each_fault_of_the_list_the_models_of_before_stay(
+    server: ScriptedServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.models(models("mlx-community/gpt-oss-20b"), LIST_FAULTS[name].script)
+    host = Host(pipe, BASE_URL=server.base_url)
+    before = asyncio.run(host.models())
+    monkeypatch.setattr("openwebui_pipe.transport.LIST_TIMEOUT", 0.5)
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)
+    assert asyncio.run(host.models()) == before
+    assert len(server.wait_for_requests(2)) >= 2  # aiohttp tries again
+
+
+@pytest.mark.parametrize("name", TLS_FAULTS)
+def test_each_fault_of_https_is_told_in_the_chat(tmp_path: Path, name: str) -> None:
+    fault = TLS_FAULTS[name]
+    with playing(name, tmp_path) as server:
+        host = Host(pipe, BASE_URL=server.base_url)
+        chunks = asyncio.run(chunks_of(host, leaves=False))
+    assert tells(fault.kind_in_pipe or fault.kind, error_of(chunks))

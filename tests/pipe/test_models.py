@@ -173,13 +173,13 @@ def test_a_list_that_is_not_whole_leaves_the_one_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
     script: Script,
 ) -> None:
-    monkeypatch.setitem(module.Exchange.read.__globals__, "LIST_TIMEOUT", 0.5)
     server.models(models(*CACHE), script)
     listed = asyncio.run(host.models())
+    monkeypatch.setitem(module.Exchange.read.__globals__, "LIST_TIMEOUT", 0.5)
     clock = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)
     assert asyncio.run(host.models()) == listed
-    assert len(server.requests) == 2
+    assert len(server.wait_for_requests(2)) == 2
 
 
 def test_an_id_that_cannot_be_sent_is_not_offered(

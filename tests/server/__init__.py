@@ -1,4 +1,4 @@
-"""The scripted server and the scripts it plays: see `ScriptedServer`."""
+"""A server that plays scripts, and the scripts: see `ScriptedServer`."""
 
 from __future__ import annotations
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import tempfile
 import threading
+from pathlib import Path
 
-from tests.server import ScriptedServer, models
-from tests.server.faults import FAULTS
+from tests.server.faults import FAULTS, LIST_FAULTS, TLS_FAULTS, playing
+
+NAMES = [*FAULTS, *LIST_FAULTS, *TLS_FAULTS]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.server", description=__doc__)
-    parser.add_argument("fault", nargs="?", choices=FAULTS)
+    parser.add_argument("fault", nargs="?", choices=NAMES)
     parser.add_argument("--port", type=int, default=8585)
     options = parser.parse_args()
     if options.fault is None:
-        print("\n".join(FAULTS))
+        print("\n".join(NAMES))
         return
-    with ScriptedServer(options.port) as server:
-        server.chat(FAULTS[options.fault].script).models(
-            models("mlx-community/gpt-oss-20b")
-        )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        playing(options.fault, Path(folder), options.port) as server,
+    ):
         print(f"{server.base_url} plays: {options.fault}. Ctrl-C ends it.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

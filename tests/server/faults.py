@@ -1,18 +1,23 @@
 """Every fault that the scripted server plays: what it sends, and what is told of it.
 
+FAULTS are those of a chat, LIST_FAULTS those of the list of models, and TLS_FAULTS those of https.
 `tests/core/test_faults.py`, `tests/pipe/test_faults.py` and `tests/dify/test_faults.py` play all of them.
-`tools/fault_table.py` writes the table of docs/reliability.md, and `python -m tests.server NAME` plays one by
-hand.
+`tools/fault_table.py` writes the tables of docs/reliability.md, and `python -m tests.server NAME` plays one
+by hand.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 from harmony_core.problems import PROBLEMS
+from harmony_core.server_check import LIST_MISSING
+from tests.server.certificate import own_certificate
 from tests.server.replies import (
     DONE,
     Drip,
@@ -30,20 +35,25 @@ from tests.server.replies import (
     head,
     json_page,
     keepalive,
+    models,
     page,
     reply,
     sse,
     text,
 )
+from tests.server.scripted import ScriptedServer
+
+CHECK_IS_OVER: Final = "silent/check"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes to POST /v1/chat/completions, and what comes of it.
+    """What goes to one request, and what comes of it.
 
-    `kind` is that of harmony_core/problems.py; "" for a reply that is whole all the same. `kept` is the
-    answer that the reader has. Open WebUI's HTTP client counts no bytes of headers, so a flood of them is
-    a silence there: `kind_in_pipe`.
+    `kind` is a row of harmony_core/problems.py; "" for a reply that is whole all the same. `kept` is the
+    answer that the reader has. `kind_in_pipe` differs where Open WebUI's HTTP client knows less: it counts
+    no bytes of headers, so a flood of them is a silence there. `tls` tells what answers a client's https: the
+    server as always, the script, or the server with a certificate that nobody trusts.
     """
 
     script: Script
@@ -51,6 +61,14 @@ class Fault:
     kept: str = ""
     waits: bool = False  # only a limit in time ends it
     kind_in_pipe: str = ""
+    tls: Literal["as always", "by the script", "own certificate"] = "as always"
+
+    @property
+    def kind_in_form(self) -> str:
+        """What Dify's form says of a fault of the list; a model can be used that no list names."""
+        if self.waits:  # all of the check has a limit
+            return CHECK_IS_OVER
+        return "" if self.kind in (*LIST_MISSING, "cut_list") else self.kind
 
 
 def said(*words: str) -> list[bytes]:
@@ -93,7 +111,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "no memory in mid-stream": Fault(
         [*said("Half"), sse({"error": {"message": "out of memory"}})], "out_of_memory", "Half"
     ),
-    "a line without end": Fault([*said("Half"), *[LONG_LINE] * 257], "error_frame", "Half"),
+    "a line without end": Fault([*said("Half"), *[LONG_LINE] * 257], "endless_reply", "Half"),
     "a finish reason, then silence": Fault(
         [*said("Whole"), chunk({}, "stop"), Hang()], "", "Whole", waits=True
     ),
@@ -127,7 +145,7 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "an error of the server": Fault(page(500, "Traceback"), "server_error"),
     "a gateway without a server": Fault(page(502, "<html>502", "text/html"), "bad_gateway"),
-    "a completion without end": Fault(endless_json(), "interrupted"),
+    "a completion without end": Fault(endless_json(), "endless_reply"),
     "an old mlx-lm that loses tokens": Fault(
         reply("In", " Tokyo", completion_tokens=40, fingerprint="0.26.3-0.28-Linux"),
         "lossy_server",
@@ -141,6 +159,70 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
 }  # fmt: skip
 
+JSON_HEAD: Final = head(200, "application/json")
+LIST_FAULTS: Final[dict[str, Fault]] = {
+    "no list: closed before the headers": Fault([], "empty_reply"),
+    "no list: closed after the headers": Fault([JSON_HEAD], "dead_server"),
+    "no list: reset": Fault([Reset()], "empty_reply"),
+    "no list: silence": Fault([Hang()], "silent", waits=True),
+    "no list: headers that trickle": Fault(dripping_head(), "silent", waits=True),
+    "no list: 100 Continue now and then": Fault(continue_drip(), "silent", waits=True),
+    "no list: a flood of 100 Continue": Fault(continue_drip(seconds=0), "not_a_reply"),
+    "a list that trickles": Fault(
+        dripping_page(200, '{"data": [{"id": "a"}]', "application/json"), "cut_list", waits=True
+    ),
+    "a list that is cut off": Fault([JSON_HEAD, b'{"data": [{"id": "a"}, {"i'], "cut_list"),
+    "a list without end": Fault([JSON_HEAD, b'{"data": [', Drip(b" " * 65_536, 0)], "cut_list"),
+    "an error that says nothing of models": Fault(json_page({"error": "boom"}), "not_a_reply"),
+    "a web page instead of the list": Fault(page(200, "<html>Router", "text/html"), "web_page"),
+    "a redirect of the list": Fault(
+        page(302, "", Location="https://elsewhere.example/"), "redirect"
+    ),
+    "a list that needs a key": Fault(page(401, "who are you"), "unauthorized"),
+    "a server without a list": Fault(page(404, "Not Found"), "wrong_path"),
+    "an error instead of the list": Fault(page(500, "Traceback"), "server_error"),
+    "a gateway without a server behind it": Fault(page(502, "<html>502"), "bad_gateway"),
+}  # fmt: skip
+
+HELLO_WITHOUT_END: Final = [b"\x16\x03\x03\x40\x00", Drip(b"\x00")]
+TLS_FAULTS: Final[dict[str, Fault]] = {
+    "https to a server without it": Fault(page(400, "Bad"), "tls/http_only", tls="by the script"),
+    "http to a server that speaks https": Fault([b"\x15\x03\x01\x00\x02\x02\x46"], "tls/https_only"),
+    "a certificate that nobody trusts": Fault([], "tls/certificate", tls="own certificate"),
+    "a handshake that is closed": Fault(
+        [], "tls", kind_in_pipe="unreachable", tls="by the script"
+    ),
+    "a handshake that is refused": Fault(
+        [b"\x15\x03\x03\x00\x02\x02\x28"], "tls", tls="by the script"
+    ),
+    "a handshake without an answer": Fault(
+        [Hang()], "connect_timeout", waits=True, tls="by the script"
+    ),
+    "a handshake that trickles": Fault(
+        HELLO_WITHOUT_END, "connect_timeout", waits=True, tls="by the script"
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def playing(name: str, folder: Path, port: int = 0) -> Iterator[ScriptedServer]:
+    """A server that plays a fault, and is all well otherwise; its address is the one to ask."""
+    fault = {**FAULTS, **LIST_FAULTS, **TLS_FAULTS}[name]
+    own = fault.tls == "own certificate"
+    with ScriptedServer(port, own_certificate(folder)[1] if own else None) as server:
+        server.models(models("mlx-community/gpt-oss-20b")).chat(
+            reply(*harmony("Hm", "Hi"))
+        )
+        if fault.tls == "by the script":
+            server.on(server.HANDSHAKE, fault.script)
+            server.base_url = server.base_url.replace("http:", "https:")
+        elif name in LIST_FAULTS:
+            server.models(fault.script)
+        else:
+            server.chat(fault.script)
+        yield server
+
+
 LEFT: Final = "an answer without end, left by its reader"
 
 
@@ -149,12 +231,11 @@ def kinds_in(message: str, in_host: Callable[[str], str] = str) -> set[str]:
 
     `in_host` puts a sentence into the words of the host's form.
     """
-    return {
-        name.partition("/")[0]
-        for name, row in PROBLEMS.items()
-        if re.search(_pattern_of(in_host(row.en)), message, re.DOTALL)
-    }
+    told = (row for row in PROBLEMS if tells(row, message, in_host))
+    return {row.partition("/")[0] for row in told}
 
 
-def _pattern_of(sentences: str) -> str:
-    return ".*?".join(map(re.escape, re.split(r"\{\w+\}", sentences)))
+def tells(row: str, message: str, in_host: Callable[[str], str] = str) -> bool:
+    """Whether a message holds the sentences of a row of the table."""
+    fixed = re.split(r"\{\w+\}", in_host(PROBLEMS[row].en))
+    return re.search(".*?".join(map(re.escape, fixed)), message, re.DOTALL) is not None

@@ -1,7 +1,7 @@
 """Scripts for `ScriptedServer`: what mlx_lm.server sends, and what may answer in its place.
 
-A script is a list of steps. `bytes` go out as they are, in one TCP write each; the other steps do what their
-name says. After the script the server closes the connection, as mlx_lm.server does.
+A script is a list of steps. `bytes` are sent as they are, in one TCP write each; the other steps say what
+they do. After the script the server closes the connection, as mlx_lm.server does.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from types import TracebackType
 
 from tests.server.replies import Drip, Gate, Hang, Pause, Reset, Script, Step, page
 
-PATIENCE = 20.0  # seconds: an upper bound for every wait, never a measure
+PATIENCE = 60.0  # seconds: an upper bound for every wait, never a measure
 NOT_FOUND: Script = page(404, "Not Found")
+BAD_REQUEST: Script = page(400, "Bad Request")
 _TLS_HANDSHAKE = b"\x16"
 
 
@@ -60,11 +61,13 @@ class ScriptedServer:
 
     CHAT = "/v1/chat/completions"
     MODELS = "/v1/models"
+    HANDSHAKE = "TLS"
+    """Stands for a path: what answers a client that begins TLS where none is spoken."""
 
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self.requests: list[Request] = []
-        self._scripts: dict[str, list[Script]] = {}
+        self._scripts: dict[str, list[Script]] = {self.HANDSHAKE: [BAD_REQUEST]}
         self._sockets: list[socket.socket] = []
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -131,10 +134,13 @@ class ScriptedServer:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             except OSError:  # the client does not trust us, or speaks plain http
                 return
+        elif _begins_tls(connection):
+            hello = Request("", self.HANDSHAKE, {}, b"")
+            script = self._next_script(self.HANDSHAKE)
+            _Performance(connection, hello, self._stopping).run(script)
+            return
         request = _read_request(connection)
         if request is None:
-            with contextlib.suppress(OSError):
-                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             connection.close()
             return
         with self._changed:
@@ -224,12 +230,19 @@ class _Performance:
         self._connection.close()
 
 
+def _begins_tls(connection: socket.socket) -> bool:
+    """Whether the client begins a handshake; nothing is taken from the socket."""
+    with contextlib.suppress(OSError):
+        return connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
+    return False
+
+
 def _read_request(connection: socket.socket) -> Request | None:
-    """Read one request with its body; None if it is not HTTP (a TLS handshake, a closed socket)."""
+    """Read one request with its body; None if the socket is closed before."""
     reader = connection.makefile("rb")
     with contextlib.suppress(OSError):
         first = reader.readline()
-        if not first or first.startswith(_TLS_HANDSHAKE):
+        if not first:
             return None
         method, path, _ = first.decode("latin-1").split(" ", 2)
         headers: dict[str, str] = {}

@@ -1,8 +1,7 @@
-"""`make soak MINUTES=30`: mixed chats through a real plugin process and the pasted pipe, checked one by one.
+"""`make soak MINUTES=30`: sends mixed chats through a real plugin process and the pasted pipe.
 
-The plugin is started anew each round, in the middle of its chats; every server of a worker is gone after
-some chats, and another takes its place. Prints what was played; ends with 1 where a reader saw something
-else than the server had sent.
+Each round ends the plugin in the middle of its chats and starts it again. Each worker changes its server
+after some chats. Prints what was played. Exits with 1 if a reader saw anything else than the server sent.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Record:
         self.memory: list[int] = []  # KiB of the plugin at the end of each round
 
     def take(self, host: str, chat: Chat, seen: Seen, cut: bool = False) -> None:
-        """Note one chat; `cut`: the host was ended meanwhile, so a part of it will do."""
+        """Note one chat. With `cut` the host was stopped meanwhile, and a part of the reply is enough."""
         self.played[host, "cut by a restart" if cut else chat.kind] += 1
         may_be_part = cut or chat.leaves
         right = (
@@ -55,13 +54,13 @@ class Record:
             self.wrong.append(f"{host}, {chat.kind}: {seen} instead of {chat.expected}")
 
     def note_closed(self, host: str, chat: Chat, server: ScriptedServer) -> None:
-        """The server must have seen a reader leave, and the end at a stop word."""
+        """Check that the server saw the reader leave."""
         if chat.leaves and not server.requests[-1].was_closed_by_client():
             self.wrong.append(f"{host}, {chat.kind}: the server generates on")
 
 
 def play_in_dify(record: Record, seed: int, end: float) -> None:
-    """Rounds of one plugin process with several workers each."""
+    """Play rounds; each has a plugin process of its own and several workers."""
     while time.monotonic() < end:
         seed += WORKERS
         ending = threading.Event()
@@ -105,7 +104,7 @@ def _dify_worker(
 
 
 async def play_in_open_webui(record: Record, seed: int, end: float) -> None:
-    """Several chats at the same time in one event loop, the pipe pasted anew now and then."""
+    """Play several chats at the same time in one event loop; paste the pipe again now and then."""
     await asyncio.gather(*(_pipe_worker(record, seed + n, end) for n in range(WORKERS)))
 
 

@@ -1,4 +1,4 @@
-"""The chats of the soak: what the scripted server sends, and what a reader must then have seen."""
+"""The chats of the soak: what the scripted server sends, and what a reader must have seen at the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Seen:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def is_part_of(self, whole: Seen) -> bool:
-        """Whether it is what a reader has who was cut off somewhere before the end."""
+        """Whether a reader who was cut off early may have seen this."""
         return whole.thinking.startswith(self.thinking) and whole.answer.startswith(
             self.answer
         )
@@ -54,7 +54,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Chat:
-    """One chat; with `leaves` the reader goes away in the middle of an endless answer."""
+    """One chat. With `leaves` the reader goes away in the middle of an endless answer."""
 
     kind: str
     script: Sequence[Step]
