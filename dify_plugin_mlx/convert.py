@@ -38,17 +38,17 @@ from .settings import Settings
 from .thoughts import THOUGHTS, ThoughtMemory
 
 SMALL_BUDGET: Final = 512
-"""Up to so many tokens Dify's own helpers ask for, titles above all (dify.md, Replying)."""
+"""Dify's own helpers, titles above all, ask for at most so many tokens (dify.md, Titles and helpers)."""
 THINKING_ROOM: Final = 512
-"""What a small budget is raised by, so that brief thinking leaves all of it to the answer."""
+"""Added to a small budget, so that brief thinking takes nothing from the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One invocation: the request, and what to make of its reply.
 
-    `answer_limit` is how many tokens the answer may have where the request allows more than Dify asked
-    for. `schema` is what a JSON reply has to fit. `language` is that of errors.
+    `answer_limit`: tokens of the answer, where the request asks for more than Dify did. `schema`: what a JSON
+    reply has to fit. `language`: the language of errors.
     """
 
     request: ChatRequest
@@ -68,7 +68,7 @@ def plan_reply(
     stop: Sequence[str],
     thoughts: ThoughtMemory = THOUGHTS,
 ) -> Plan:
-    """Translate one invocation; raises UserError where the JSON schema is not one."""
+    """Translate one invocation; raises UserError if the JSON schema is not valid."""
     budget = parameters.get("max_tokens")
     is_helper_call = isinstance(budget, int) and budget <= SMALL_BUDGET
     wish = parameters.get("reasoning_effort")
@@ -106,7 +106,7 @@ def plan_reply(
 
 
 def message_dict(message: PromptMessage, thoughts: ThoughtMemory) -> JsonObject:
-    """One of Dify's messages as an OpenAI one; thinking that Dify dropped from a call is put back."""
+    """Convert a message to OpenAI's form, and put back the thinking that Dify dropped from a call."""
     content = _content(message)
     converted: JsonObject = {"role": message.role.value, "content": content}
     if isinstance(message, ToolPromptMessage):
@@ -120,7 +120,7 @@ def message_dict(message: PromptMessage, thoughts: ThoughtMemory) -> JsonObject:
 
 
 def tool_dict(tool: PromptMessageTool) -> JsonObject:
-    """One of Dify's tools as an OpenAI one."""
+    """Convert a tool to OpenAI's form."""
     function: JsonObject = {
         "name": tool.name,
         "description": tool.description,
@@ -130,7 +130,7 @@ def tool_dict(tool: PromptMessageTool) -> JsonObject:
 
 
 def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
-    """A tool call as Dify's: whole, since consumers parse the arguments of each chunk and merge nothing."""
+    """Convert a tool call to Dify's form: whole, because its readers do not merge the arguments of chunks."""
     return AssistantPromptMessage.ToolCall(
         id=call.id,
         type="function",
@@ -141,7 +141,7 @@ def dify_call(call: ToolCall) -> AssistantPromptMessage.ToolCall:
 
 
 def dify_error(problem: Problem, language: Language) -> InvokeError:
-    """A problem as one of Dify's five errors: by its stage, except for a few kinds."""
+    """Convert a problem to one of Dify's five errors. Its stage decides, except for a few kinds."""
     kind: type[InvokeError] = InvokeServerUnavailableError
     match problem.stage, problem.kind:
         case _, "rate_limited":
@@ -193,9 +193,9 @@ def _thinking_of(value: object, default: Thinking) -> Thinking:
 
 
 def _is_react(stop: Sequence[str]) -> bool:
-    """Whether an agent without tool calls asks.
+    """Whether the request comes from an agent without tool calls.
 
-    It stops at "Observation", and takes every JSON object that it reads for an action, in the thinking too
+    Such an agent stops at "Observation". It runs every action that it reads, also one in the thinking
     (dify.md, Agents without tool calls).
     """
     return any("observation" in word.lower() for word in stop)

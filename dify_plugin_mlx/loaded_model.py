@@ -36,24 +36,24 @@ class Choices:
         self._chosen: dict[tuple[str, str], tuple[float, str]] = {}
 
     def recall(self, server: str, wanted: str) -> str:
-        """The choice that was made lately; empty where there is none."""
+        """The choice of the last minutes, or ""."""
         until, model = self._chosen.get((server, wanted), (0.0, ""))
         return model if time.monotonic() < until else ""
 
     def remember(self, server: str, wanted: str, model: str) -> None:
-        """Keep a choice; the oldest goes where there are too many."""
+        """Keep a choice, and forget the oldest one if there are too many."""
         self._chosen.pop((server, wanted), None)
         self._chosen[server, wanted] = (time.monotonic() + self._kept_for, model)
         if len(self._chosen) > MAX_SERVERS:
             del self._chosen[next(iter(self._chosen))]
 
     def forget(self, server: str, wanted: str) -> None:
-        """Make the choice anew the next time."""
+        """Forget a choice, so that it is made anew."""
         self._chosen.pop((server, wanted), None)
 
 
 CHOICES: Final = Choices()
-"""Of this process, since Dify makes a new model instance for every request."""
+"""For the whole process, because Dify makes a new model instance for every request."""
 
 
 def open_reply(
@@ -98,7 +98,7 @@ def _chosen_for(
     choices: Choices,
     within: float = 15.0,
 ) -> str:
-    """Choose from the server's list; raises `error` where nothing fits."""
+    """Choose from the server's list; raises `error` if nothing fits."""
     model = choose_model(client.models(within), wanted)
     if not model:
         raise error

@@ -27,7 +27,7 @@ _FORM_WORDS: Final[Mapping[Language, tuple[tuple[str, str], ...]]] = {
             "Enter an id that the server lists into “Model id on the server”",
         ),
         ("Name a model,", "Enter its id into “Model id on the server”,"),
-        ("like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1", "like {example}"),
+        ("like http://127.0.0.1:8585 or http://127.0.0.1:8585/v1", "like {example}"),
         ("base URL", "“Server URL”"),
         ("the first-byte timeout", "“Seconds to wait for the first token”"),
         ("the idle timeout", "“Seconds of silence before giving up”"),
@@ -46,7 +46,7 @@ _FORM_WORDS: Final[Mapping[Language, tuple[tuple[str, str], ...]]] = {
             "サーバーの一覧にある ID を「Model id on the server」に入力してください",
         ),
         ("モデル名を指定するか", "「Model id on the server」に ID を入力するか"),
-        ("http://127.0.0.1:8080 または http://127.0.0.1:8080/v1", "{example} "),
+        ("http://127.0.0.1:8585 または http://127.0.0.1:8585/v1", "{example} "),
         ("ベース URL", "「Server URL」"),
         ("最初の応答までの制限時間", "「Seconds to wait for the first token」"),
         ("無通信の制限時間", "「Seconds of silence before giving up」"),
@@ -60,13 +60,13 @@ _FORM_WORDS: Final[Mapping[Language, tuple[tuple[str, str], ...]]] = {
         ("推論の深さ（reasoning effort）", "「Reasoning effort」"),
     ),
 }
-_EXAMPLE: Final = "http://host.docker.internal:8080"
+_EXAMPLE: Final = "http://host.docker.internal:8585"
 
 _PHRASES: Final[Mapping[str, ProblemRow]] = {
     "no_url": ProblemRow(
         "request",
-        "“Server URL” is empty. Enter the address of mlx_lm.server, for example http://host.docker.internal:8080.",
-        "「Server URL」が空です。mlx_lm.server のアドレスを、たとえば http://host.docker.internal:8080 のように入力してください。",
+        "“Server URL” is empty. Enter the address of mlx_lm.server, for example http://host.docker.internal:8585.",
+        "「Server URL」が空です。mlx_lm.server のアドレスを、たとえば http://host.docker.internal:8585 のように入力してください。",
     ),
     "not_whole": ProblemRow(
         "request",

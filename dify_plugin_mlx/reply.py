@@ -1,4 +1,4 @@
-"""A reply on its way to Dify: events in, chunks out, and an end that tells the truth."""
+"""A reply on its way to Dify: events in, chunks out, and an error if the reply is not what was asked for."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def stream_reply(
             yield reply.chunk("")
             for event in events:
                 yield from reply.feed(event)
-                # Without it, one server that is always ahead keeps all other greenlets out.
+                # Lets other greenlets run: a fast server never makes this one wait.
                 time.sleep(0)
                 if reply.is_full:
                     break
@@ -70,7 +70,7 @@ def stream_reply(
 
 
 def whole_reply(chunks: Chunks, language: Language) -> Chunks:
-    """The same reply in one chunk: callers that do not stream look at the first one only."""
+    """Put the reply into one chunk: callers that do not stream read only the first one."""
     parts = list(chunks)
     whole = parts[-1]
     message = whole.delta.message
@@ -85,7 +85,7 @@ def whole_reply(chunks: Chunks, language: Language) -> Chunks:
 
 
 class _Reply:
-    """What of one reply has come so far, and the chunks that it makes."""
+    """One reply: what has come so far, and its chunks."""
 
     def __init__(self, model: str, plan: Plan, thoughts: ThoughtMemory) -> None:
         self._model = model
@@ -96,16 +96,16 @@ class _Reply:
         self._thought: list[str] = []  # since the last tool call
         self._json: list[str] = []
         self._answer_deltas = 0
-        # Whether the answer is as long as Dify asked for, and longer.
+        # Whether the answer has all the tokens that Dify asked for, and would go on.
         self.is_full = False
-        # Bytes of the thinking, the answer and the calls, for when the server does not count.
+        # Bytes of the thinking, the answer and the calls. They serve if the server does not count tokens.
         self._sizes = [0, 0, 0]
         self._calls: list[ToolCall] = []
         self._usage: Usage | None = None
         self._finish = Finish("stop")
 
     def feed(self, event: Event) -> Iterator[LLMResultChunk]:
-        """The chunks that one event makes, none for the last one: its fate is not known yet."""
+        """The chunks of one event. The last event makes none: `end` decides how the reply ends."""
         match event:
             case ReasoningDelta(text):
                 self._think(text)
@@ -128,7 +128,7 @@ class _Reply:
             yield self.chunk(piece)
 
     def end(self, count_usage: CountUsage) -> Iterator[LLMResultChunk]:
-        """The end of a reply that came through; raises UserError when it is not what was asked for."""
+        """The last chunks of a whole reply; raises UserError if it is not what was asked for."""
         yield from self.close()
         answer = "".join(self._json)
         if answer.strip():
@@ -180,7 +180,7 @@ class _Reply:
         )
 
     def _lost_call(self) -> Problem | None:
-        """Why the model's call could not be passed on; None where one could, or where it made none."""
+        """Why no call could be passed on; None if one was, or if the model made none."""
         # The core dropped a call at the end.
         if self._finish.truncated and self._finish.reason == "stop":
             return plugin_problem("call_cut")
@@ -210,12 +210,12 @@ class _Reply:
 
 
 def _finish_reason(finish: Finish) -> str:
-    """Dify knows three; the core's others are errors by now, or a filter's end."""
+    """One of the three reasons that Dify knows: those of failures were raised as errors before."""
     return finish.reason if finish.reason in ("length", "tool_calls") else "stop"
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces that Dify can take; nearly always it is one."""
+    """Split a text into pieces that Dify can take; nearly always there is one."""
     for start in range(0, len(text), MAX_CHUNK):
         yield text[start : start + MAX_CHUNK]
 

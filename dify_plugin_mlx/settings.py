@@ -27,7 +27,7 @@ from harmony_core.render import Thinking
 from .phrases import UserError, plugin_problem
 
 CHECK_LIMIT = 14.0
-"""Seconds for the check of a server: somebody waits in front of the form."""
+"""Seconds for the check of a server, because somebody waits in front of the form."""
 
 _MOST_DIGITS = 9
 
@@ -42,7 +42,7 @@ _TOOL_FEATURES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The form's fields. Dify sends texts, empty ones for what was left out, and may drop fields."""
+    """The form's fields. Dify sends texts, sends empty ones for empty fields, and may leave fields out."""
 
     base_url: str = field(repr=False)  # may hold a password
     api_key: str = field(default="", repr=False)

@@ -8,14 +8,14 @@ from typing import Final
 
 MAX_THOUGHTS: Final = 256
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
-"""Of all thoughts together, and so of each one."""
+"""Bounds all thoughts together, and so each one."""
 
 
 class ThoughtMemory:
     """The thinking behind the latest tool calls, by call id.
 
-    Without it the model would not know why it called. Each reply has its own random ids, so an id is known
-    to the conversation alone that it came up in. Lives in the process alone; the oldest entries go first.
+    Without it the model would not know why it made a call. Ids are random, so nobody can ask for the thinking
+    of another conversation. Nothing is written to disk; the oldest entries are forgotten first.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class ThoughtMemory:
         self._thoughts: OrderedDict[str, str] = OrderedDict()
 
     def remember(self, call_id: str, thought: str) -> None:
-        """Keep the thinking of a call, and forget the oldest where that is too much."""
+        """Keep the thinking of a call, and forget the oldest ones if there is too much."""
         self._kept += len(thought) - len(self._thoughts.pop(call_id, ""))
         self._thoughts[call_id] = thought
         while len(self._thoughts) > self._size or self._kept > self._characters:
@@ -35,7 +35,7 @@ class ThoughtMemory:
             self._kept -= len(oldest)
 
     def recall(self, call_ids: Sequence[str]) -> str:
-        """The thinking that led to these calls; empty where it is not known any more."""
+        """The thinking that led to these calls, or "" if it was forgotten."""
         known = [
             self._thoughts[call_id] for call_id in call_ids if call_id in self._thoughts
         ]
@@ -43,4 +43,4 @@ class ThoughtMemory:
 
 
 THOUGHTS: Final = ThoughtMemory()
-"""Of this process; the model class cannot keep it, since Dify makes a new instance for every request."""
+"""For the whole process, because Dify makes a new model instance for every request."""

@@ -1,7 +1,7 @@
-"""About how many tokens a request and a reply have, for replies that end before the server counts.
+"""Estimates the tokens of a request and of a reply that ended before the server counted them.
 
-No tokenizer: it would be a download, or a package ten times the size of this one. Within a fifth of what
-gpt-oss counts for English and Japanese prose; tables and code have more tokens.
+A tokenizer would be a download, or make the package ten times as big. For English and Japanese prose the
+estimate is within a fifth of gpt-oss's own count; tables and code have more tokens.
 """
 
 from __future__ import annotations

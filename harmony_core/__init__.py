@@ -28,7 +28,7 @@ from .request import ChatRequest, Endpoint
 if TYPE_CHECKING:
     from .client import Client
 
-__version__ = "0.1.0"  # as in pyproject.toml; a test compares them
+__version__ = "0.2.0"  # as in pyproject.toml; a test compares them
 
 __all__ = [
     "AnswerDelta",

@@ -59,6 +59,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
+        if not self._unread:
+            return self._in_string
         edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
         self._in_string ^= edges % 2 == 1
         self._unread.clear()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from .arguments import Arguments, Closed
 from .events import AnswerDelta, Event, FurtherThought, ReasoningDelta, ToolCall
+from .header import Header
 from .lexer import MARKER
-from .markers import END, TERMINATORS
+from .markers import ANALYSIS, END, TERMINATORS
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
@@ -124,3 +125,12 @@ class Body:
             return rest
         self._out.end_call(self._call, self._arguments, closed)
         return ""
+
+
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)

@@ -214,7 +214,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
         japanese,
         url=url,
         host=host,
-        port=port or 8080,
+        port=port or 8585,
         status=failure.status,
         seconds=f"{round(failure.seconds, 1):g}",
         budget=f" (limit {budget})" if budget else "",

@@ -142,11 +142,14 @@ class AfterCall:
     __slots__ = ("_header", "_held", "_hidden", "_out")
 
     def __init__(
-        self, out: Output, header: Callable[[str], State], hidden: State
+        self,
+        out: Output,
+        header: Callable[[Output, str], State],
+        hidden: Callable[[], State],
     ) -> None:
         self._out = out
         self._header = header  # makes the state for a header that begins with a marker
-        self._hidden = hidden  # the state for a message without a header
+        self._hidden = hidden  # makes the state for a message without a header
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -157,10 +160,10 @@ class AfterCall:
 
     def marker(self, marker: str) -> State:
         if marker in (START, CHANNEL):
-            return self._header(marker)
+            return self._header(self._out, marker)
         if marker == MESSAGE:
             self._out.no_message_follows()
-            return self._hidden
+            return self._hidden()
         return self
 
     def end(self, closed: Closed) -> str:

@@ -106,7 +106,8 @@ def parse_header(
         names = text if to < 0 else text[:to]
         if kind == "start":
             audience, speaker = _role(names, tools)
-            channel = _channel_in(_ASSISTANT.sub("", names, count=1)) or channel
+            assistant = _ASSISTANT.match(names)
+            channel = _channel_in(names, assistant.end() if assistant else 0) or channel
         elif kind == "channel":
             channel = _channel_in(names) or channel
             audience, speaker = _tool_for_channel(names, tools) or (audience, speaker)
@@ -137,8 +138,8 @@ def _addressed(
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
-    yield from zip(rest[::2], rest[1::2], strict=True)
+    rest = _PART.split(raw)  # nothing stands before the first marker
+    return zip(rest[1::2], rest[2::2], strict=True)
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
@@ -151,8 +152,8 @@ def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
     return at
 
 
-def _channel_in(names: str) -> str:
-    known = _CHANNEL.match(names)
+def _channel_in(names: str, start: int = 0) -> str:
+    known = _CHANNEL.match(names, start)
     return known[1].lower() if known else ""
 
 
@@ -287,10 +288,10 @@ def is_only_role(raw: str) -> bool:
     return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
 
 
-def may_be_assistants(raw: str) -> bool:
-    """Whether a header may become that of a further message of the assistant."""
+def is_assistants(raw: str) -> bool | None:
+    """Whether a header is that of a further message of the assistant; None: not yet."""
     role = raw.removeprefix(START).lstrip()
-    return role in _OURS_SO_FAR or role.startswith(_OURS)
+    return None if role in _OURS_SO_FAR else role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:

@@ -23,7 +23,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 
 from .jsontext import (
     Json,
@@ -189,11 +189,19 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
+    """A text, the texts of content parts, or JSON.
+
+    `instead` replaces each part without text, like an image, on its own line.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
-        return "".join(_part_text(part, instead) for part in value)
+        between = "\n" if instead else ""
+        texts = [
+            _joined(run) if has_text else between.join(instead for _ in run)
+            for has_text, run in groupby(value, key=_has_text)
+        ]
+        return between.join(filter(None, texts))
     return _json_or_nothing(value)
 
 
@@ -201,9 +209,15 @@ def _is_part(value: Json) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
 
 
-def _part_text(part: Json, instead: str) -> str:
-    text = part.get("text", instead) if isinstance(part, dict) else part
-    return text if isinstance(text, str) else ""
+def _has_text(part: Json) -> bool:
+    return isinstance(part, str) or "text" in as_object(part)
+
+
+def _joined(parts: Iterable[Json]) -> str:
+    texts = (
+        part if isinstance(part, str) else as_object(part)["text"] for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _json_or_nothing(value: Json) -> str:

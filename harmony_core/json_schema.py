@@ -7,7 +7,7 @@ the process is refused: at once where short strings will do, else with the strin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -87,10 +87,8 @@ def fit_reply(answer: str, schema: JsonObject) -> str:
     faults = _faults(load_json(answer), schema)
     if not faults:
         return answer
-    if not all(fault.validator == "additionalProperties" for fault in faults):
-        _raise_best(faults)
     value = load_json(answer)
-    for fault in faults:
+    for fault in _faults_of_extra_keys(faults):
         _drop_extra_keys(value, fault)
     _raise_best(_faults(value, schema))
     return dump_json(value)
@@ -119,6 +117,30 @@ def _raise_best(faults: list[ValidationError]) -> None:
             raise fault
 
 
+def _faults_of_extra_keys(faults: list[ValidationError]) -> list[ValidationError]:
+    """The faults if all are extra keys, those of a branch too; none if two branches could be meant."""
+    extra: list[ValidationError] = []
+    for fault in faults:
+        if fault.validator == "additionalProperties":
+            extra.append(fault)
+            continue
+        readings = [_faults_of_extra_keys(branch) for branch in _branches(fault)]
+        fitting = [reading for reading in readings if reading]
+        if len(fitting) != 1:
+            return []
+        extra += fitting[0]
+    return extra
+
+
+def _branches(fault: ValidationError) -> Iterable[list[ValidationError]]:
+    """The faults of each branch of an `anyOf` or `oneOf` of which none fits."""
+    branches: dict[str | int, list[ValidationError]] = {}
+    if fault.validator in ("anyOf", "oneOf"):
+        for inner in fault.context or ():
+            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    return branches.values()
+
+
 def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
     """Drop the keys that the schema does not name from the object at the fault's place."""
     for step in fault.absolute_path:
@@ -135,7 +157,7 @@ def _drop_extra_keys(value: Json, fault: ValidationError) -> None:
 def _inside(value: Json, step: str | int) -> Json:
     if isinstance(value, list) and isinstance(step, int):
         return value[step]
-    return as_object(value)[str(step)]
+    return as_object(value).get(str(step))  # None: it was an extra key itself
 
 
 def _validator_class(schema: JsonObject) -> type[Validator]:

@@ -32,7 +32,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    It returns text and markers by turns, and text comes first, even if it is "".
+    It returns text and markers by turns; text comes first and last, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -43,31 +43,20 @@ class Lexer:
     def delta(self, text: str) -> list[str]:
         """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
-        before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
-        return [held + before, *marker]
+        return [held + whole[1], whole[2], ""] if whole else [held + text]
 
     def text(self, text: str) -> list[str]:
         """Take text that may be cut anywhere."""
         text = self.held + text
         parts = _AT_MARKERS.split(text) if "|>" in text else [text]
         last = parts[-1]
-        end = _unfinished_at(last)
-        if end < len(last):
-            parts[-1], self.held = last[:end], last[end:]
-        else:
-            self.held = ""
+        self.held = ""
+        at = last.rfind("<", -LONGEST_HELD)  # a marker holds no other "<"
+        if at >= 0 and _may_become_marker(last[at:]):
+            parts[-1], self.held = last[:at], last[at:]
         return parts
 
 
-def _unfinished_at(text: str) -> int:
-    """Where a tail begins that could become a marker, otherwise the length of the text.
-
-    A marker holds no other `<`, so only the last one can begin it.
-    """
-    at = text.rfind("<", -LONGEST_HELD)
-    if at >= 0:
-        tail = text[at:]
-        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
-            return at
-    return len(text)
+def _may_become_marker(tail: str) -> bool:
+    return tail in _UNFINISHED or bool(_RESERVED_UNFINISHED.fullmatch(tail))

@@ -69,7 +69,7 @@ _BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
 # Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
 _JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
 _JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
-_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+(?=\{))++|\[[^{}\[\]"']*\]""")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+)+(?=\{)|\[[^{}\[\]"']*\]""")
 _BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
 _CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
 _JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")

@@ -113,13 +113,11 @@ class HarmonyParser:
         self._read(lexer.held)
 
     def _read_parts(self, parts: Sequence[str]) -> None:
-        """Read text and markers by turns; text comes first and may be empty."""
-        if parts[0]:
-            self._read(parts[0])
+        """Read text and markers by turns; text comes first and last."""
+        self._read(parts[0])
         for at in range(1, len(parts), 2):
             self._state = self._state.marker(parts[at])
-            if text := parts[at + 1 : at + 2]:
-                self._read(text[0])
+            self._read(parts[at + 1])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:

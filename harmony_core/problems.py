@@ -60,8 +60,8 @@ def problem_of(
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "bad_url": ProblemRow(
         "connection",
-        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8585 or http://127.0.0.1:8585/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8585 または http://127.0.0.1:8585/v1 のように書いてください。",
     ),
     "dns": ProblemRow(
         "connection",
@@ -80,8 +80,8 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "refused/localhost": ProblemRow(
         "connection",
-        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
+        "The connection to {url} was refused. Start mlx_lm.server with `--port {port}`, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を `--port {port}` 付きで起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",

@@ -6,17 +6,15 @@
     HeaderInBody       what may be a header inside a message, or its text
     InMessage          text goes to the body of the message
     InStrippedMessage  the same in a reply whose markers were lost on the way
-    (edge_states.py)   the states that wait before and after a body
 
-Each state takes text in any pieces, and whole markers. It holds only what it cannot
-decide yet. It returns the next state and the text left for that one, and the chunking
-makes no difference. The rules are those of harmony.md.
+Each takes text in any pieces, and whole markers. It returns the next state and the text
+left for it. edge_states.py has the states around a body. The rules are in harmony.md.
 """
 
 from __future__ import annotations
 
 from .arguments import Closed
-from .body import Body, Output, Sink
+from .body import Body, Output, Sink, body_of
 from .edge_states import (
     MAX_HEADER,
     AfterCall,
@@ -30,14 +28,15 @@ from .edge_states import (
 )
 from .events import AnswerDelta, ReasoningDelta
 from .header import (
+    BARE_WAIT,
     LONGEST_ROLE,
     Header,
     bare_body_at,
     begins_in_body,
     implied_header,
+    is_assistants,
     is_only_role,
     is_plain_call,
-    may_be_assistants,
     parse_header,
     split_bare,
     text_of,
@@ -58,7 +57,7 @@ from .stripped import (
 )
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
+_SHORTEST_BARE = len("to=") + BARE_WAIT  # the least behind a marker that is a body
 
 
 class BetweenMessages:
@@ -149,6 +148,8 @@ class InHeader:
         raw = self._implied + self._held
         if marker == MESSAGE:
             return self._message(raw)
+        if marker == CHANNEL:  # a body is looked for behind the last one
+            self._look_at = len(raw) + len(CHANNEL) + _SHORTEST_BARE
         if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
             return read(self, marker)
         return read(*self._give_up()).marker(marker)
@@ -168,17 +169,16 @@ class InHeader:
         """The message without `<|message|>`, once its body must have begun."""
         raw = self._implied + self._held
         at = bare_body_at(raw)
-        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        self._look_at = at or len(raw) + BARE_WAIT + 1  # a word's end is missing
         if not 0 < at <= min(len(raw), MAX_HEADER):
             return None
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        parts = split_bare(raw, self._out.tools)
-        unmarked = self._is_unmarked()
-        if parts is None:
+        if (parts := split_bare(raw, self._out.tools)) is None:
             return None
         header, body = parts
+        unmarked = self._is_unmarked()
         plain_call = unmarked and is_plain_call(raw, self._out.tools)
         if not (plain_call or (self._may_be_bare(header) and not unmarked)):
             return None
@@ -212,11 +212,17 @@ class InHeader:
 class HeaderAfterCall(InHeader):
     """After a call only a whole message or a further call counts (rule 10)."""
 
-    __slots__ = ()
+    __slots__ = ("_is_assistants",)
+
+    def __init__(self, out: Output, held: str) -> None:
+        super().__init__(out, held)
+        self._is_assistants: bool | None = None  # not known yet
 
     def text(self, text: str) -> Step:
-        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
-            self._out.no_message_follows()
+        if self._is_assistants is None and len(self._held) < LONGEST_ROLE:
+            self._is_assistants = is_assistants(self._held + text)
+            if self._is_assistants is False:
+                self._out.no_message_follows()
         return super().text(text)
 
     def _may_be_bare(self, raw: str) -> bool:
@@ -382,8 +388,7 @@ def _answer(out: Output) -> InMessage:
 
 
 def _after_call(out: Output) -> State:
-    hidden = InMessage(out, Body(out))
-    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
+    return AfterCall(out, HeaderAfterCall, lambda: InMessage(out, Body(out)))
 
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
@@ -391,12 +396,5 @@ def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     if header.audience == "tool" and out.called:
         out.no_message_follows()
         return Invented()
-    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
-    if header.audience != "user":
-        body = Body(out)
-    elif header.recipient:
-        body = Body(out, call=header.recipient)
-    else:
-        body = Body(out, sink)
-    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message

@@ -1,7 +1,7 @@
 """
 title: MLX Harmony
 author: the mlx-harmony authors
-version: 0.1.0
+version: 0.2.0
 license: MIT
 description: Chat with gpt-oss on mlx_lm.server: folded thinking, tools, clean titles, clear errors.
 required_open_webui_version: 0.6.20
@@ -24,42 +24,42 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #      195  openwebui_pipe/host_version.py
 #      222  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      378  openwebui_pipe/pipe.py
+#      379  openwebui_pipe/pipe.py
 #   JSON
-#      594  harmony_core/jsontext.py
+#      595  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      689  openwebui_pipe/background_tasks.py
-#      859  openwebui_pipe/host_manner.py
-#      909  openwebui_pipe/tag_breaker.py
-#      951  openwebui_pipe/chunks.py
-#     1115  openwebui_pipe/http_replies.py
-#     1181  openwebui_pipe/status.py
-#     1277  openwebui_pipe/model_file.py
-#     1351  openwebui_pipe/known_models.py
-#     1418  openwebui_pipe/servers.py
-#     1511  openwebui_pipe/model_list.py
-#     1597  openwebui_pipe/verdict.py
-#     1700  openwebui_pipe/reply.py
-#     1855  openwebui_pipe/tool_policy.py
+#      690  openwebui_pipe/background_tasks.py
+#      860  openwebui_pipe/host_manner.py
+#      910  openwebui_pipe/tag_breaker.py
+#      952  openwebui_pipe/chunks.py
+#     1116  openwebui_pipe/http_replies.py
+#     1182  openwebui_pipe/status.py
+#     1278  openwebui_pipe/model_file.py
+#     1352  openwebui_pipe/known_models.py
+#     1419  openwebui_pipe/servers.py
+#     1512  openwebui_pipe/model_list.py
+#     1598  openwebui_pipe/verdict.py
+#     1701  openwebui_pipe/reply.py
+#     1856  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1990  harmony_core/limits.py
-#     2009  harmony_core/response_format.py
-#     2039  harmony_core/request.py
-#     2300  openwebui_pipe/transport.py
+#     1991  harmony_core/limits.py
+#     2010  harmony_core/response_format.py
+#     2040  harmony_core/request.py
+#     2301  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2489  harmony_core/events.py
-#     2688  harmony_core/markers.py
-#     2710  harmony_core/lexer.py
-#     2780  harmony_core/recipients.py
-#     2860  harmony_core/header.py
-#     3159  harmony_core/mender.py
-#     3464  harmony_core/arguments.py
-#     3602  harmony_core/native_calls.py
-#     3721  harmony_core/body.py
-#     3844  harmony_core/stripped.py
-#     3920  harmony_core/edge_states.py
-#     4096  harmony_core/states.py
-#     4461  harmony_core/parser.py
+#     2490  harmony_core/events.py
+#     2689  harmony_core/markers.py
+#     2711  harmony_core/lexer.py
+#     2770  harmony_core/recipients.py
+#     2850  harmony_core/header.py
+#     3150  harmony_core/mender.py
+#     3455  harmony_core/arguments.py
+#     3595  harmony_core/native_calls.py
+#     3714  harmony_core/body.py
+#     3846  harmony_core/stripped.py
+#     3922  harmony_core/edge_states.py
+#     4101  harmony_core/states.py
+#     4463  harmony_core/parser.py
 #     4598  harmony_core/dialects.py
 #     4858  harmony_core/answer_filter.py
 #     4944  harmony_core/record_template.py
@@ -68,13 +68,13 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #   History and tools: what goes to the model
 #     5495  harmony_core/reply_markup.py
 #     5709  harmony_core/history.py
-#     5956  harmony_core/tools.py
+#     5970  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6078  harmony_core/problems.py
-#     6401  harmony_core/failures.py
-#     6476  harmony_core/server_words.py
-#     6542  harmony_core/diagnosis.py
-#     6809  openwebui_pipe/phrases.py
+#     6092  harmony_core/problems.py
+#     6415  harmony_core/failures.py
+#     6490  harmony_core/server_words.py
+#     6556  harmony_core/diagnosis.py
+#     6823  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -282,7 +282,7 @@ class PipeValves(ForgivingValves):
         default="",
         title="CA file",
         description="For https with certificates of your own: the path of the file with"
-        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " your authority's certificate, as Open WebUI sees it. Default: REQUESTS_CA_BUNDLE,"
         " SSL_CERT_FILE or the usual authorities.",
     )
     VERIFY_TLS: bool = Field(
@@ -335,13 +335,14 @@ class PipeValves(ForgivingValves):
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
         description="user-selected leaves out the built-in tools that Open WebUI adds"
-        " unasked, thousands of tokens with every message; all sends them too; off"
-        " sends none.",
+        " unasked, thousands of tokens with every message, unless the prompt names them;"
+        " all sends them too; off sends none.",
     )
     TASKS: Literal["low-effort", "normal", "off"] = Field(
         default="low-effort",
         description="Titles, tags, follow-ups and search queries: with low effort, with"
-        " the effort set above, or not at all. They wait while an answer streams.",
+        " the effort set above, or not at all. They wait while an answer streams. Tools"
+        " that are called by prompt work in any case.",
     )
     CONNECT_TIMEOUT: Seconds = Field(
         default=5.0, description="Seconds to wait for the connection."
@@ -2736,7 +2737,7 @@ _RESERVED_UNFINISHED = re.compile(r"<\|reserved_(?:\d{1,6}\|?)?")
 class Lexer:
     """Cuts the input at its markers, and holds back a tail that could become one.
 
-    It returns text and markers by turns, and text comes first, even if it is "".
+    It returns text and markers by turns; text comes first and last, even if it is "".
     """
 
     __slots__ = ("held",)
@@ -2747,34 +2748,23 @@ class Lexer:
     def delta(self, text: str) -> list[str]:
         """Take one token of the model; a marker is always a whole one (harmony.md, rule 9)."""
         whole = _WHOLE_MARKER.fullmatch(text)
-        before, *marker = whole.groups() if whole else (text,)
         held, self.held = self.held, ""
-        return [held + before, *marker]
+        return [held + whole[1], whole[2], ""] if whole else [held + text]
 
     def text(self, text: str) -> list[str]:
         """Take text that may be cut anywhere."""
         text = self.held + text
         parts = _AT_MARKERS.split(text) if "|>" in text else [text]
         last = parts[-1]
-        end = _unfinished_at(last)
-        if end < len(last):
-            parts[-1], self.held = last[:end], last[end:]
-        else:
-            self.held = ""
+        self.held = ""
+        at = last.rfind("<", -LONGEST_HELD)  # a marker holds no other "<"
+        if at >= 0 and _may_become_marker(last[at:]):
+            parts[-1], self.held = last[:at], last[at:]
         return parts
 
 
-def _unfinished_at(text: str) -> int:
-    """Where a tail begins that could become a marker, otherwise the length of the text.
-
-    A marker holds no other `<`, so only the last one can begin it.
-    """
-    at = text.rfind("<", -LONGEST_HELD)
-    if at >= 0:
-        tail = text[at:]
-        if tail in _UNFINISHED or _RESERVED_UNFINISHED.fullmatch(tail):
-            return at
-    return len(text)
+def _may_become_marker(tail: str) -> bool:
+    return tail in _UNFINISHED or bool(_RESERVED_UNFINISHED.fullmatch(tail))
 
 
 # ======================================================================================
@@ -2956,7 +2946,8 @@ def parse_header(
         names = text if to < 0 else text[:to]
         if kind == "start":
             audience, speaker = _role(names, tools)
-            channel = _channel_in(_ASSISTANT.sub("", names, count=1)) or channel
+            assistant = _ASSISTANT.match(names)
+            channel = _channel_in(names, assistant.end() if assistant else 0) or channel
         elif kind == "channel":
             channel = _channel_in(names) or channel
             audience, speaker = _tool_for_channel(names, tools) or (audience, speaker)
@@ -2987,8 +2978,8 @@ def _addressed(
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    rest = _PART.split(raw)[1:]  # nothing stands before the first marker
-    yield from zip(rest[::2], rest[1::2], strict=True)
+    rest = _PART.split(raw)  # nothing stands before the first marker
+    return zip(rest[1::2], rest[2::2], strict=True)
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
@@ -3001,8 +2992,8 @@ def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
     return at
 
 
-def _channel_in(names: str) -> str:
-    known = _CHANNEL.match(names)
+def _channel_in(names: str, start: int = 0) -> str:
+    known = _CHANNEL.match(names, start)
     return known[1].lower() if known else ""
 
 
@@ -3137,10 +3128,10 @@ def is_only_role(raw: str) -> bool:
     return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
 
 
-def may_be_assistants(raw: str) -> bool:
-    """Whether a header may become that of a further message of the assistant."""
+def is_assistants(raw: str) -> bool | None:
+    """Whether a header is that of a further message of the assistant; None: not yet."""
     role = raw.removeprefix(START).lstrip()
-    return role in _OURS_SO_FAR or role.startswith(_OURS)
+    return None if role in _OURS_SO_FAR else role.startswith(_OURS)
 
 
 def text_of(raw: str) -> str:
@@ -3220,7 +3211,7 @@ _BACKSLASH: Final = re.compile(r'\\\\|\\(?!")')
 # Around the value. Brackets of prose hold no quotes, and braces of prose no colons.
 _JSON_LEAD: Final = re.compile(r"\ufeff?(?:(?:```|~~~)[\w./+-]*+|`|json|code)?:?\s*+")
 _JSON_OPENING: Final = re.compile(r"((?:```|~~~)[ \t]*+[\w./+-]*+\s*+)?[{\[]")
-_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+(?=\{))++|\[[^{}\[\]"']*\]""")
+_ASIDE: Final = re.compile(r"""\{[^{}\[\]"':]*\}|(?:\{\s*+)+(?=\{)|\[[^{}\[\]"']*\]""")
 _BRACKETS_MISSING: Final = re.compile(r"```|~~~|[}\]\s]*+\Z")
 _CLOSED_TOO_EARLY: Final = re.compile(r"""\s*+,\s*+["'“”]""")
 _JSON_KEY: Final = re.compile(r"""["'“”]\s*+:""")
@@ -3512,6 +3503,8 @@ class Arguments:
         """Whether the text ends inside a JSON string; reads each character once."""
         if not self._begins_like_json or self._size > MAX_ARGUMENTS:
             return False
+        if not self._unread:
+            return self._in_string
         edges = _ESCAPE.sub("", "".join(self._unread)).count('"')
         self._in_string ^= edges % 2 == 1
         self._unread.clear()
@@ -3841,6 +3834,15 @@ class Body:
         return ""
 
 
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+
+
 # ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
@@ -4053,11 +4055,14 @@ class AfterCall:
     __slots__ = ("_header", "_held", "_hidden", "_out")
 
     def __init__(
-        self, out: Output, header: Callable[[str], State], hidden: State
+        self,
+        out: Output,
+        header: Callable[[Output, str], State],
+        hidden: Callable[[], State],
     ) -> None:
         self._out = out
         self._header = header  # makes the state for a header that begins with a marker
-        self._hidden = hidden  # the state for a message without a header
+        self._hidden = hidden  # makes the state for a message without a header
         self._held = ""
 
     def text(self, text: str) -> Step:
@@ -4068,10 +4073,10 @@ class AfterCall:
 
     def marker(self, marker: str) -> State:
         if marker in (START, CHANNEL):
-            return self._header(marker)
+            return self._header(self._out, marker)
         if marker == MESSAGE:
             self._out.no_message_follows()
-            return self._hidden
+            return self._hidden()
         return self
 
     def end(self, closed: Closed) -> str:
@@ -4103,15 +4108,13 @@ class Invented:
 #     HeaderInBody       what may be a header inside a message, or its text
 #     InMessage          text goes to the body of the message
 #     InStrippedMessage  the same in a reply whose markers were lost on the way
-#     (edge_states.py)   the states that wait before and after a body
 #
-# Each state takes text in any pieces, and whole markers. It holds only what it cannot
-# decide yet. It returns the next state and the text left for that one, and the chunking
-# makes no difference. The rules are those of harmony.md.
+# Each takes text in any pieces, and whole markers. It returns the next state and the text
+# left for it. edge_states.py has the states around a body. The rules are in harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
 _BEGINNERS = (START, CHANNEL, MESSAGE)
-_SHORTEST_BARE = 72  # characters: fewer cannot hold a channel and BARE_WAIT after it
+_SHORTEST_BARE = len("to=") + BARE_WAIT  # the least behind a marker that is a body
 
 
 class BetweenMessages:
@@ -4202,6 +4205,8 @@ class InHeader:
         raw = self._implied + self._held
         if marker == MESSAGE:
             return self._message(raw)
+        if marker == CHANNEL:  # a body is looked for behind the last one
+            self._look_at = len(raw) + len(CHANNEL) + _SHORTEST_BARE
         if marker in (CHANNEL, CONSTRAIN) or (marker == START and is_only_role(raw)):
             return read(self, marker)
         return read(*self._give_up()).marker(marker)
@@ -4221,17 +4226,16 @@ class InHeader:
         """The message without `<|message|>`, once its body must have begun."""
         raw = self._implied + self._held
         at = bare_body_at(raw)
-        self._look_at = at or len(raw) + _SHORTEST_BARE - len(CHANNEL) - 1
+        self._look_at = at or len(raw) + BARE_WAIT + 1  # a word's end is missing
         if not 0 < at <= min(len(raw), MAX_HEADER):
             return None
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        parts = split_bare(raw, self._out.tools)
-        unmarked = self._is_unmarked()
-        if parts is None:
+        if (parts := split_bare(raw, self._out.tools)) is None:
             return None
         header, body = parts
+        unmarked = self._is_unmarked()
         plain_call = unmarked and is_plain_call(raw, self._out.tools)
         if not (plain_call or (self._may_be_bare(header) and not unmarked)):
             return None
@@ -4265,11 +4269,17 @@ class InHeader:
 class HeaderAfterCall(InHeader):
     """After a call only a whole message or a further call counts (rule 10)."""
 
-    __slots__ = ()
+    __slots__ = ("_is_assistants",)
+
+    def __init__(self, out: Output, held: str) -> None:
+        super().__init__(out, held)
+        self._is_assistants: bool | None = None  # not known yet
 
     def text(self, text: str) -> Step:
-        if len(self._held) < LONGEST_ROLE and not may_be_assistants(self._held + text):
-            self._out.no_message_follows()
+        if self._is_assistants is None and len(self._held) < LONGEST_ROLE:
+            self._is_assistants = is_assistants(self._held + text)
+            if self._is_assistants is False:
+                self._out.no_message_follows()
         return super().text(text)
 
     def _may_be_bare(self, raw: str) -> bool:
@@ -4438,8 +4448,7 @@ def _answer(out: Output) -> InMessage:
 
 
 def _after_call(out: Output) -> State:
-    hidden = InMessage(out, Body(out))
-    return AfterCall(out, lambda marker: HeaderAfterCall(out, marker), hidden)
+    return AfterCall(out, HeaderAfterCall, lambda: InMessage(out, Body(out)))
 
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
@@ -4447,14 +4456,7 @@ def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     if header.audience == "tool" and out.called:
         out.no_message_follows()
         return Invented()
-    sink = ReasoningDelta if header.channel == ANALYSIS else AnswerDelta
-    if header.audience != "user":
-        body = Body(out)
-    elif header.recipient:
-        body = Body(out, call=header.recipient)
-    else:
-        body = Body(out, sink)
-    message = (InStrippedMessage if stripped else InMessage)(out, body)
+    message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message
 
 
@@ -4564,13 +4566,11 @@ class HarmonyParser:
         self._read(lexer.held)
 
     def _read_parts(self, parts: Sequence[str]) -> None:
-        """Read text and markers by turns; text comes first and may be empty."""
-        if parts[0]:
-            self._read(parts[0])
+        """Read text and markers by turns; text comes first and last."""
+        self._read(parts[0])
         for at in range(1, len(parts), 2):
             self._state = self._state.marker(parts[at])
-            if text := parts[at + 1 : at + 2]:
-                self._read(text[0])
+            self._read(parts[at + 1])
 
     def _read(self, text: str) -> None:
         if len(text) <= _LONGEST_PIECE:
@@ -5879,11 +5879,19 @@ def _arguments(value: Json) -> str:
 
 
 def _text_of(value: Json, instead: str = "") -> str:
-    """A text, the texts of content parts, or JSON. `instead` replaces a part without text, like an image."""
+    """A text, the texts of content parts, or JSON.
+
+    `instead` replaces each part without text, like an image, on its own line.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(map(_is_part, value)):
-        return "".join(_part_text(part, instead) for part in value)
+        between = "\n" if instead else ""
+        texts = [
+            _joined(run) if has_text else between.join(instead for _ in run)
+            for has_text, run in groupby(value, key=_has_text)
+        ]
+        return between.join(filter(None, texts))
     return _json_or_nothing(value)
 
 
@@ -5891,9 +5899,15 @@ def _is_part(value: Json) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "type" in value)
 
 
-def _part_text(part: Json, instead: str) -> str:
-    text = part.get("text", instead) if isinstance(part, dict) else part
-    return text if isinstance(text, str) else ""
+def _has_text(part: Json) -> bool:
+    return isinstance(part, str) or "text" in as_object(part)
+
+
+def _joined(parts: Iterable[Json]) -> str:
+    texts = (
+        part if isinstance(part, str) else as_object(part)["text"] for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _json_or_nothing(value: Json) -> str:
@@ -6132,8 +6146,8 @@ def problem_of(
 PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     "bad_url": ProblemRow(
         "connection",
-        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8080 or http://127.0.0.1:8080/v1.",
-        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8080 または http://127.0.0.1:8080/v1 のように書いてください。",
+        "The base URL “{url}” is not an address. Write it like http://127.0.0.1:8585 or http://127.0.0.1:8585/v1.",
+        "ベース URL「{url}」は正しいアドレスではありません。http://127.0.0.1:8585 または http://127.0.0.1:8585/v1 のように書いてください。",
     ),
     "dns": ProblemRow(
         "connection",
@@ -6152,8 +6166,8 @@ PROBLEMS: Final[Mapping[str, ProblemRow]] = {
     ),
     "refused/localhost": ProblemRow(
         "connection",
-        "The connection to {url} was refused. Start mlx_lm.server, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
-        "{url} への接続が拒否されました。mlx_lm.server を起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
+        "The connection to {url} was refused. Start mlx_lm.server with `--port {port}`, or, when calling from inside a container, use http://host.docker.internal:{port} and start the server with `--host 0.0.0.0`.",
+        "{url} への接続が拒否されました。mlx_lm.server を `--port {port}` 付きで起動してください（コンテナーの中からは http://host.docker.internal:{port} を使い、サーバーを `--host 0.0.0.0` 付きで起動してください）。",
     ),
     "connect_timeout": ProblemRow(
         "connection",
@@ -6736,7 +6750,7 @@ def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> 
         japanese,
         url=url,
         host=host,
-        port=port or 8080,
+        port=port or 8585,
         status=failure.status,
         seconds=f"{round(failure.seconds, 1):g}",
         budget=f" (limit {budget})" if budget else "",

@@ -1,7 +1,7 @@
 """
 title: MLX Harmony
 author: the mlx-harmony authors
-version: 0.1.0
+version: 0.2.0
 license: MIT
 description: Chat with gpt-oss on mlx_lm.server: folded thinking, tools, clean titles, clear errors.
 required_open_webui_version: 0.6.20

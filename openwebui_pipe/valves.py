@@ -80,7 +80,7 @@ class PipeValves(ForgivingValves):
         default="",
         title="CA file",
         description="For https with certificates of your own: the path of the file with"
-        " your authority's certificate, as Open WebUI sees it. Empty: REQUESTS_CA_BUNDLE,"
+        " your authority's certificate, as Open WebUI sees it. Default: REQUESTS_CA_BUNDLE,"
         " SSL_CERT_FILE or the usual authorities.",
     )
     VERIFY_TLS: bool = Field(
@@ -133,13 +133,14 @@ class PipeValves(ForgivingValves):
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
         description="user-selected leaves out the built-in tools that Open WebUI adds"
-        " unasked, thousands of tokens with every message; all sends them too; off"
-        " sends none.",
+        " unasked, thousands of tokens with every message, unless the prompt names them;"
+        " all sends them too; off sends none.",
     )
     TASKS: Literal["low-effort", "normal", "off"] = Field(
         default="low-effort",
         description="Titles, tags, follow-ups and search queries: with low effort, with"
-        " the effort set above, or not at all. They wait while an answer streams.",
+        " the effort set above, or not at all. They wait while an answer streams. Tools"
+        " that are called by prompt work in any case.",
     )
     CONNECT_TIMEOUT: Seconds = Field(
         default=5.0, description="Seconds to wait for the connection."

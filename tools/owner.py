@@ -17,7 +17,17 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OWNER_FILE: Final = "tools/owner.toml"
-_TEXTS: Final = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
+MARKETPLACE_RULES: Final = {
+    "author": (r"(?!.*(?:dify|langgenius))[a-z0-9_-]{1,64}", "AUTHOR=my-name"),
+    "repository": (
+        r"https://(?:github\.com|gitlab\.com|codeberg\.org|bitbucket\.org|gitee\.com)/\S+",
+        "REPO=https://github.com/my-name/mlx-harmony",
+    ),
+    "contact": (r"[^@\s]+@[\w-]+(?:\.[\w-]+)+", "CONTACT=me@my-domain.org"),
+}
+"""What Dify's marketplace takes (docs/spec/dify.md), with what to give to `make package`."""
+
+TEXTS: Final = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +38,20 @@ class Owner:
     author: str
     contact: str
 
-    @property
-    def is_example(self) -> bool:
-        """Whether somebody still has to fill in who they are."""
-        return any(
-            re.search(r"\.example(?![\w.-])", text)
-            for text in (self.repository, self.contact)
-        )
+    def reason_against(self, *, release: bool) -> str:
+        """Why nobody can publish as this owner, or ""; an example will do where it is no release."""
+        for name, (rule, variable) in MARKETPLACE_RULES.items():
+            value: str = getattr(self, name)
+            advice = (
+                f"Write your own into {OWNER_FILE}, or give it: make package {variable}"
+            )
+            if not re.fullmatch(rule, value):
+                return (
+                    f"Dify's marketplace does not take the {name} “{value}”. {advice}"
+                )
+            if release and re.search(r"\.example(?![\w.-])", value):
+                return f"The {name} “{value}” is an example. {advice}"
+        return ""
 
 
 def owner(root: Path = ROOT) -> Owner:
@@ -85,7 +102,7 @@ def _tracked_texts(root: Path) -> Iterator[str]:
         ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
     )
     for name in listed.stdout.split("\0"):
-        if Path(name).suffix in _TEXTS and name != OWNER_FILE:
+        if Path(name).suffix in TEXTS and name != OWNER_FILE:
             yield name
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tools.owner import OWNER_FILE, owner, owner_until_now
+from tools.owner import owner, owner_until_now
 from tools.package import write_package
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def reason_against(tag: str | None) -> str:
     """Why this checkout cannot be released, or "" if it can."""
-    if owner().is_example:
-        return f"{OWNER_FILE} still holds an example. Write your own, and run python -m tools.owner."
+    if reason := owner().reason_against(release=True):
+        return reason
     if owner() != owner_until_now():
         return "Run python -m tools.owner first: not every file names the owner."
     if tag and tag != f"v{version()}":

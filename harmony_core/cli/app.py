@@ -21,7 +21,7 @@ from .options import (
     UseProxies,
 )
 
-DEFAULT_BASE_URL = "http://127.0.0.1:8080"
+DEFAULT_BASE_URL = "http://127.0.0.1:8585"
 
 app = typer.Typer(
     name="mlx-harmony",
@@ -222,7 +222,7 @@ def demo(
     port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, show_default="8080 to serve, if free", help="Its port."
+            min=0, max=65535, show_default="8585 to serve, if free", help="Its port."
         ),
     ] = 0,
 ) -> None:

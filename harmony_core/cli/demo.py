@@ -20,7 +20,7 @@ from .phrases import phrase
 from .problem_words import problem_text
 from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
 
-USUAL_PORT = 8080  # mlx_lm.server's own default, which every host's form shows
+USUAL_PORT = 8585  # that of the README and of every host's form
 
 
 def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:

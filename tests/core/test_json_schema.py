@@ -13,7 +13,7 @@ from harmony_core.json_schema import (
     parse_schema,
     response_format_of,
 )
-from harmony_core.jsontext import JsonObject
+from harmony_core.jsontext import Json, JsonObject
 from harmony_core.response_format import response_section
 
 SCHEMA: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -77,23 +77,67 @@ def test_a_reply_that_fits_passes() -> None:
     check_reply('{"n": 3}', SCHEMA)
 
 
-OPEN_INSIDE = {
-    "properties": {"a": {"anyOf": [{"type": "object", "additionalProperties": False}]}},
-    "additionalProperties": False,
+def closed(properties: JsonObject, **rules: Json) -> JsonObject:
+    """The schema of an object that takes no other keys."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    } | rules
+
+
+NULL: JsonObject = {"type": "null"}
+ONE_OF_TWO: JsonObject = {
+    "oneOf": [closed({"a": {}}, required=["a"]), closed({"b": {}}, required=["b"])]
+}
+IN_TWO_PLACES: JsonObject = {
+    "allOf": [closed({"a": {}}), {"properties": {"b": closed({})}}]
 }
 
 
-def test_keys_that_nobody_allows_are_dropped_and_a_fitting_answer_stays_as_it_is() -> (
-    None
-):
-    closed: JsonObject = {"properties": {"a": {}}, "additionalProperties": False}
-    assert fit_reply('{"a":  1}', closed) == '{"a":  1}'
-    assert fit_reply('{"b": 1, "a": 2, "c": 3}', closed) == '{"a": 2}'
+def test_an_answer_that_fits_stays_as_it_is() -> None:
+    assert fit_reply('{"a":  1}', closed({"a": {}})) == '{"a":  1}'
 
 
-def test_a_fault_that_is_not_an_extra_key_alone_is_told() -> None:
+@pytest.mark.parametrize(
+    ("schema", "answer", "fitted"),
+    [
+        (closed({"a": {}}), '{"b": 1, "a": 2, "c": 3}', '{"a": 2}'),
+        (
+            {"items": {"items": closed({"a": {}})}},
+            '[[{"a": 1, "b": {"a": 1}}], [{"b": 1}]]',
+            '[[{"a": 1}], [{}]]',
+        ),
+        (
+            closed({"a": {"anyOf": [NULL, closed({"b": {}})]}}),
+            '{"a": {"b": 1, "c": 2}, "d": 3}',
+            '{"a": {"b": 1}}',
+        ),
+        (ONE_OF_TWO, '{"b": 1, "c": 2}', '{"b": 1}'),
+        (IN_TWO_PLACES, '{"a": 1, "b": {"c": 2}}', '{"a": 1}'),
+    ],
+    ids=["an object", "lists in a list", "may be null", "one of two", "all of two"],
+)
+def test_keys_that_nobody_allows_are_dropped(
+    schema: JsonObject, answer: str, fitted: str
+) -> None:
+    assert fit_reply(answer, schema) == fitted
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        (closed({"a": {"type": "string"}}), '{"a": 1, "b": 2}'),
+        ({"anyOf": [closed({"a": {}}), closed({"b": {}})]}, '{"a": 1, "b": 2}'),
+        ({"oneOf": [closed({"a": {}}), {"type": "object"}]}, '{"a": 1}'),
+    ],
+    ids=["another fault", "two readings", "fits twice"],
+)
+def test_a_fault_that_is_not_an_extra_key_alone_is_told(
+    schema: JsonObject, answer: str
+) -> None:
     with pytest.raises(SchemaFault):
-        fit_reply('{"a": {"b": 1}}', OPEN_INSIDE)
+        fit_reply(answer, schema)
 
 
 def text_of(pattern: str) -> JsonObject:

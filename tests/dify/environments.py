@@ -1,4 +1,4 @@
-"""Environments of their own for what cannot live beside the SDK, made as the Makefile makes them."""
+"""Separate environments for what cannot live beside the SDK, made as the Makefile makes them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def environment(name: str) -> Path:
 
 
 def run(*command: str) -> str:
-    """Run a command and return what it printed; its last words are the failure's."""
+    """Run a command and return what it printed; if it fails, the error shows its last words."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (
         f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

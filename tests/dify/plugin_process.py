@@ -1,4 +1,4 @@
-"""The plugin as a process of its own, run the two ways in which Dify's SDK can: over HTTP and over pipes."""
+"""The plugin as a process, run in both ways of Dify's SDK: over HTTP and over pipes."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class ServerlessPlugin(Plugin):
 
 
 class PipedPlugin(Plugin):
-    """The SDK's local mode, the one in which the plugin daemon runs plugins; one session at a time here."""
+    """The SDK's local mode, in which the plugin daemon runs plugins; here one session at a time."""
 
     environment = {"INSTALL_METHOD": "local"}  # noqa: RUF012 (never changed)
     answers_on_stdout = True

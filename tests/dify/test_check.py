@@ -54,7 +54,7 @@ def tls_that_trickles() -> Iterator[str]:
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_certificate_of_ones_own_passes_with_its_file_or_off(
+def test_an_own_certificate_passes_with_its_file_a_variable_or_no_check(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -68,6 +68,10 @@ def test_a_certificate_of_ones_own_passes_with_its_file_or_off(
             talk.model().validate_credentials("gpt-oss-20b", talk.credentials)
         talk.credentials["ca_file"] = ""
         assert "certificate" in refusal(talk, monkeypatch)
+        for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+            with monkeypatch.context() as container:
+                container.setenv(name, str(certificate))
+                talk.model().validate_credentials("gpt-oss-20b", talk.credentials)
 
 
 def refusal(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> str:

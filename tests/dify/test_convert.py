@@ -114,7 +114,7 @@ def error_of(kind: str) -> InvokeError:
 def test_settings_read_what_dify_sends_as_texts() -> None:
     settings = Settings.read(
         {
-            "base_url": " http://mac:8080/ ",
+            "base_url": " http://mac:8585/ ",
             "api_key": None,
             "context_size": "4096",
             "max_tokens_limit": "",
@@ -125,7 +125,7 @@ def test_settings_read_what_dify_sends_as_texts() -> None:
             "idle_timeout": "2.5",
         }
     )
-    assert (settings.base_url, settings.api_key) == ("http://mac:8080/", "")
+    assert (settings.base_url, settings.api_key) == ("http://mac:8585/", "")
     assert (settings.context_size, settings.max_tokens_limit) == (4096, 131072)
     assert (settings.effort, settings.thinking, settings.tool_calling) == (
         "high",
@@ -137,7 +137,7 @@ def test_settings_read_what_dify_sends_as_texts() -> None:
 
 def test_settings_fall_back_to_the_defaults_for_what_dify_drops() -> None:
     settings = Settings.read(
-        {"base_url": "mac:8080", "effort": "extreme", "thinking": "?"}
+        {"base_url": "mac:8585", "effort": "extreme", "thinking": "?"}
     )
     assert (settings.effort, settings.thinking, settings.tool_calling) == (
         "medium",

@@ -94,6 +94,15 @@ def test_hidden_thinking_yields_the_answer_alone_in_both_modes(node: Node) -> No
         assert (shown["text"], shown["reasoning"]) == (ANSWER, "")
 
 
+def test_a_json_reply_reaches_the_node_as_json_alone(node: Node) -> None:
+    answer = 'Here is the JSON:\n```json\n{"n": 3, // three\n}\n```\nAnything else?'
+    for mode in ("tagged", "separated"):
+        script = reply(*harmony('Say {"n": 4}?', answer))
+        shown = node(script, mode, response_format="json_object")
+        assert json.loads(str(shown["text"])) == {"n": 3}
+        assert shown["reasoning"] == ""
+
+
 def test_the_node_gets_the_finish_reason_and_the_servers_count(node: Node) -> None:
     shown = node(reply(*harmony("Hm", "It is"), finish_reason="length"), "separated")
     assert (shown["finish_reason"], shown["prompt_tokens"]) == ("length", 68)

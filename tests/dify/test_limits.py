@@ -30,7 +30,7 @@ def plugin() -> Iterator[PipedPlugin]:
         yield process
 
 
-def test_a_long_delta_reaches_dify_whole_in_lines_that_it_bears(
+def test_a_long_delta_reaches_dify_whole_in_lines_that_are_short_enough(
     plugin: PipedPlugin, server: ScriptedServer
 ) -> None:
     parts = [text("<|channel|>analysis<|message|>"), text(LONG), text("<|end|>")]
@@ -55,7 +55,7 @@ def test_long_json_arrives_whole(server: ScriptedServer, talk: Talk) -> None:
     assert max(map(len, shown.pieces)) < LINE_LIMIT / 12
 
 
-def test_a_call_that_is_too_long_for_a_line_is_an_error_and_no_call(
+def test_a_call_that_is_too_long_for_a_line_is_an_error_and_is_not_passed_on(
     server: ScriptedServer, talk: Talk
 ) -> None:
     server.chat(reply(*weather_call("花" * 300_000)))

@@ -109,7 +109,7 @@ def test_the_daemons_log_names_the_choice_after_save(server: ScriptedServer) -> 
         assert plugin.logged[-1] == said
 
 
-def test_a_model_that_was_added_by_a_name_of_its_own_is_told_where_its_id_belongs(
+def test_save_tells_where_the_id_of_an_added_model_belongs(
     server: ScriptedServer, talk: Talk
 ) -> None:
     with pytest.raises(CredentialsValidateFailedError) as caught:
@@ -120,7 +120,7 @@ def test_a_model_that_was_added_by_a_name_of_its_own_is_told_where_its_id_belong
     assert server.requests_to(server.CHAT) == []
 
 
-def test_a_choice_is_kept_for_a_while_and_not_for_ever() -> None:
+def test_a_choice_is_forgotten_after_a_while() -> None:
     forgetful, choices = Choices(kept_for=0), Choices()
     for each in (forgetful, choices):
         each.remember("http://mac", "gpt-oss-20b", "gpt-oss:20b")

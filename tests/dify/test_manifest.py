@@ -238,3 +238,19 @@ def test_the_readme_is_english_and_its_translations_are_not() -> None:
     assert re.search(
         "[\u4e00-\u9fff]", (ROOT / "readme/README_zh_Hans.md").read_text("utf-8")
     )
+
+
+def test_the_japanese_readme_explains_every_label_since_dify_shows_them_in_english() -> (
+    None
+):
+    readme = (ROOT / "readme/README_ja_JP.md").read_text("utf-8")
+    rules = [rule for model in MODELS.values() for rule in model["parameter_rules"]]
+    model_name = PROVIDER["model_credential_schema"]["model"]
+    labels = [
+        text
+        for path, text in texts_of([*FORMS.values(), model_name, rules])
+        if path.endswith("/label")
+    ]
+    assert len(labels) > 2 * len(rules)
+    rows = {f"| {text['en_US']} | {text['ja_JP']} |" for text in labels}
+    assert [row for row in rows if row not in readme] == []

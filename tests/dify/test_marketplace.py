@@ -10,9 +10,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tools.package import CHECKOUT, Owner, write_package
+from tools.owner import Owner
+from tools.package import CHECKOUT, write_package
 
-OWNER = Owner("someone", "https://github.com/someone/mlx-harmony", "me@someone.org")
+OWNER = Owner("https://github.com/someone/mlx-harmony", "someone", "me@someone.org")
 FORGES = r"https?://(?:www\.)?(?:github\.com|gitlab\.com|codeberg\.org|gitee\.com)/\S+"
 REQUIRED = (
     "author name version type icon plugins privacy repo contact label.en_US description.en_US "
@@ -29,7 +30,7 @@ REFUSED_ENDINGS = ".key .pem .p12 .pfx .pyc .pyo .log .tmp .swp .bak .zip .tar .
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     target = tmp_path_factory.mktemp("package") / "plugin.difypkg"
-    write_package(CHECKOUT, target, OWNER, release=True)
+    write_package(CHECKOUT, target, OWNER)
     return zipfile.ZipFile(target)
 
 
@@ -58,7 +59,7 @@ def test_the_manifest_has_every_field_that_is_required(
     assert value
 
 
-def test_author_repository_and_contact_are_of_the_kinds_that_are_accepted(
+def test_author_repository_and_contact_are_accepted(
     manifest: dict[str, object],
 ) -> None:
     assert re.fullmatch(r"[a-z0-9_-]{1,64}", str(manifest["author"]))

@@ -17,8 +17,8 @@ from tests.server import ScriptedServer, page
 ROOT = Path(__file__).parents[2]
 BLANKS = {
     **dict.fromkeys(("host", "words", "location", "model", "near", "budget"), "x"),
-    "url": "http://mac:8080",
-    "port": 8080,
+    "url": "http://mac:8585",
+    "port": 8585,
     "status": 404,
     "seconds": "5",
     "version": "0.30.1",

@@ -1,4 +1,4 @@
-"""Agents without tool calls: what Dify 1.7's parser of their replies makes of ours."""
+"""Agents without tool calls: what Dify 1.7's parser reads in our replies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from tests.dify.sdk_driver import Talk
-from tests.server import ScriptedServer, harmony, reply
+from tests.server import DONE, Script, ScriptedServer, chunk, harmony, head, reply
 
 STOP = ["Observation"]
 DELETE = '{"action": "delete_everything", "action_input": {"sure": true}}'
 SEARCH = '{"action": "search", "action_input": {"query": "Paris"}}'
+
+FINAL = "Thought: done\nFinalAnswer: Paris"
 
 
 def objects_in(text: str) -> Iterator[object]:
@@ -64,6 +66,29 @@ def test_an_action_that_the_model_only_thinks_of_is_not_run(
     assert actions_in(shown.pieces) == [("search", {"query": "Paris"})]
     assert shown.text.startswith("Thought: I search.")
     assert "sunny" not in shown.text
+
+
+IN_THOUGHT = {
+    "as Harmony": reply(*harmony(f"I could:\n```\n{DELETE}\n```", FINAL)),
+    "in <think> tags": reply("<think>", f"Action: {DELETE}", "</think>", FINAL),
+    "in its own field": [
+        head(),
+        chunk({"reasoning": f"Action: {DELETE}"}),
+        chunk({"content": FINAL}),
+        chunk({}, "stop"),
+        DONE,
+    ],
+}
+
+
+@pytest.mark.parametrize("script", IN_THOUGHT.values(), ids=IN_THOUGHT)
+@pytest.mark.parametrize("stop", ["Observation", "\nObservation:", "observation"])
+def test_no_thinking_reaches_the_parser_however_a_server_sends_it(
+    server: ScriptedServer, talk: Talk, script: Script, stop: str
+) -> None:
+    server.chat(script)
+    shown = talk.say(stop=[stop], thinking="fold")
+    assert (shown.text, shown.error) == (FINAL, None)
 
 
 def test_without_the_stop_word_thinking_is_folded_and_its_action_would_run(

@@ -251,7 +251,7 @@ def test_a_json_reply_is_held_to_its_schema(chat: Chat) -> None:
     )
 
 
-def test_a_title_comes_out_of_a_tiny_budget(chat: Chat) -> None:
+def test_a_tiny_budget_is_enough_for_a_title(chat: Chat) -> None:
     shown = chat.say(TRANSCRIPTS["user_input_title"].prompt, max_tokens=100)
     assert json.loads(shown.text)["Your Output"] == "A toy chat 👋"
 
@@ -278,7 +278,7 @@ def test_stop_words_end_the_answer(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("name", ["only_thinking", "empty"])
-def test_a_reply_without_an_answer_is_told_as_one(chat: Chat, name: str) -> None:
+def test_a_reply_without_an_answer_is_an_error(chat: Chat, name: str) -> None:
     shown = chat.say(TRANSCRIPTS[name].prompt)
     assert shown.error.startswith("InvokeServerUnavailableError: ")
     assert shown.text.count("<think>") == shown.text.count("</think>")

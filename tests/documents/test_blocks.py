@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from harmony_core.cli.app import DEFAULT_BASE_URL
 from harmony_core.cli.exit_codes import USAGE
 from openwebui_pipe.servers import named_addresses
 from tests.dify.environments import uv
 from tests.server import ScriptedServer, harmony, models, reply
-from tests.support.documents import ROOT, Block, blocks_run_by, page_of
+from tests.support.documents import ROOT, Block, blocks_run_by, page_of, read
 
-SERVER = "http://127.0.0.1:8585"
 COMMAND = Path(sys.executable).with_name("mlx-harmony")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
@@ -99,17 +99,22 @@ def test_every_command_of_the_terminal_reaches_the_server(block: Block) -> None:
     for line in block.code.splitlines():
         name, *arguments = shlex.split(line)
         assert name == COMMAND.name
-        assert SERVER in arguments
         with ScriptedServer() as server:
             server.models(models("gpt-oss-20b"))
             server.chat(reply(*harmony("Politely.", "Bonjour !")))
-            arguments[arguments.index(SERVER)] = server.base_url
-            done = run(COMMAND, *arguments)
+            done = run(COMMAND, *arguments, MLX_HARMONY_BASE_URL=server.base_url)
             assert server.requests_to(server.CHAT)
         assert done.returncode != USAGE, done.stderr
         if arguments[0] == "chat":
             assert done.returncode == 0, done.stderr
             assert "Bonjour !" in done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "readme/README_ja_JP.md"])
+def test_the_server_is_started_where_the_command_looks_for_it(page: str) -> None:
+    text = read(page)
+    assert f"--port {DEFAULT_BASE_URL.rpartition(':')[2]}\n" in text
+    assert f"`{DEFAULT_BASE_URL}`" in text
 
 
 @pytest.mark.parametrize("block", blocks_run_by("servers"), ids=page_of)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harmony_core import __version__
-from tools.package import CHECKOUT, Owner, OwnerError, main, write_package
+from tools.owner import Owner
+from tools.package import CHECKOUT, main, write_package
 
 STRAYS = (
     "secrets.txt",
@@ -28,7 +29,8 @@ STRAYS = (
     "old.difypkg",
     "server.log",
 )
-SHORTER = {"author": "me", "repo": "https://github.com/me/p", "contact": "me@b.org"}
+ME = Owner("https://github.com/me/p", "me", "me@b.org")
+AS_ME = ["--author", ME.author, "--repo", ME.repository, "--contact", ME.contact]
 
 
 def names_in(package: Path) -> list[str]:
@@ -100,20 +102,24 @@ def test_a_listed_file_that_is_missing_is_named(tree: Path, tmp_path: Path) -> N
 
 def test_the_owner_stands_wherever_the_package_names_one(tmp_path: Path) -> None:
     target = tmp_path / "x.difypkg"
-    write_package(CHECKOUT, target, Owner(**SHORTER), release=True)
+    assert main(["-o", str(target), "--release", *AS_ME]) == 0
     archive = zipfile.ZipFile(target)
     manifest = archive.read("manifest.yaml").decode()
-    for name, value in SHORTER.items():
-        assert f"\n{name}: {value}\n" in manifest
+    assert f"\nauthor: {ME.author}\n" in manifest
+    assert f"\nrepo: {ME.repository}\ncontact: {ME.contact}\n" in manifest
     for name in archive.namelist():
         assert b"github.com/mlx-harmony/" not in archive.read(name)
 
 
-def test_a_release_refuses_an_owner_that_is_an_example(tmp_path: Path) -> None:
+def test_what_is_given_stands_instead_of_the_owner_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.package.owner", lambda: ME)
     target = tmp_path / "x.difypkg"
-    with pytest.raises(OwnerError, match=r"contact .* is an example.*CONTACT="):
-        write_package(CHECKOUT, target, release=True)
-    assert not target.exists()
+    assert main(["-o", str(target), "--author", "someone"]) == 0
+    manifest = zipfile.ZipFile(target).read("manifest.yaml").decode()
+    assert "\nauthor: someone\n" in manifest
+    assert f"\nrepo: {ME.repository}\ncontact: {ME.contact}\n" in manifest
 
 
 @pytest.mark.parametrize(
@@ -130,12 +136,14 @@ def test_a_release_refuses_an_owner_that_is_an_example(tmp_path: Path) -> None:
     ],
 )
 def test_an_owner_that_the_marketplace_refuses_is_refused_here(
-    tmp_path: Path, name: str, value: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    with pytest.raises(OwnerError, match=f"as {name}"):
-        write_package(
-            CHECKOUT, tmp_path / "x.difypkg", Owner(**{**SHORTER, name: value})
-        )
+    target = tmp_path / "x.difypkg"
+    assert main(["-o", str(target), *AS_ME, f"--{name}", value]) == 2
+    complaint = capsys.readouterr().err
+    assert f"does not take the {name}" in complaint
+    assert f"{name.upper()}=" in complaint
+    assert not target.exists()
 
 
 def test_the_command_tells_what_it_wrote_and_names_it_after_the_version(
@@ -151,14 +159,15 @@ def test_the_command_tells_what_it_wrote_and_names_it_after_the_version(
     )
 
 
-def test_the_command_refuses_an_example_for_a_release_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_release_refuses_an_owner_that_is_an_example(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["--release"]) == 2
+    target = tmp_path / "x.difypkg"
+    example = ["-o", str(target), *AS_ME, "--contact", "me@home.example"]
+    assert main(["--release", *example]) == 2
     assert "is an example" in capsys.readouterr().err
-    owner = [word for name in SHORTER for word in (f"--{name}", SHORTER[name])]
-    assert main(["--release", *owner]) == 0
+    assert not target.exists()
+    assert main(example) == 0
 
 
 @pytest.mark.parametrize("place", ["nowhere/x.difypkg", "."])

@@ -1,4 +1,4 @@
-"""The model class that Dify's loader looks for: it only hands things on.
+"""The model class that Dify's loader looks for; the work is done in other modules.
 
 The loader executes this file a second time without registering it, so it keeps no state and defines
 nothing else (dify.md, What lies where).
@@ -43,7 +43,7 @@ class MlxHarmonyModel(LargeLanguageModel):
         stream: bool = True,
         user: str | None = None,
     ) -> Chunks:
-        """A generator from the start, so that every error keeps its kind and its words."""
+        """Yield the reply. All errors are raised in the generator, where the SDK leaves them as they are."""
         try:
             settings = Settings.read(credentials)
             plan = plan_reply(
@@ -96,10 +96,10 @@ class MlxHarmonyModel(LargeLanguageModel):
         return prompt_tokens(request_of(prompt_messages, tools or []))
 
     def _model_id(self, model: str, settings: Settings) -> str:
-        """What the server is asked for: the two predefined names stand for the model it was started with."""
+        """What the server is asked for. The two predefined names stand for the model that it has loaded."""
         predefined = any(schema.model == model for schema in self.predefined_models())
         return settings.model_id or ("" if predefined else model)
 
     @property
     def _invoke_error_mapping(self) -> dict[type[InvokeError], list[type[Exception]]]:
-        return {}  # nothing is raised before the generator runs, and its errors are Dify's own
+        return {}  # `_invoke` raises Dify's own errors
