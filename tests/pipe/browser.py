@@ -84,14 +84,18 @@ class Visit:
         self.open("/admin/functions/create")
         page.get_by_placeholder("Function Name").fill(name)
         page.get_by_placeholder("Function Description").fill(description)
+        self._paste(content)
+        page.get_by_role("button", name=re.compile(r"^Save( & Create)?$")).click()
+        page.get_by_role("button", name="Confirm").click()
+        page.wait_for_url("**/admin/functions")
+
+    def _paste(self, content: str) -> None:
+        page = self.page
         page.locator(".cm-content").click()
         page.keyboard.press("Control+A")
         page.evaluate("text => navigator.clipboard.writeText(text)", content)
         page.keyboard.press("Control+V")
         self.shot("pasted")
-        page.get_by_role("button", name=re.compile(r"^Save( & Create)?$")).click()
-        page.get_by_role("button", name="Confirm").click()
-        page.wait_for_url("**/admin/functions")
 
     def function_row(self, name: str) -> Locator:
         """The function's line in the admin page."""
@@ -222,3 +226,26 @@ class Visit:
         """Ask for the last answer again, with the button that the keyboard shortcut presses."""
         button = self.page.locator(".regenerate-response-button").last
         button.evaluate("node => node.click()")
+
+    def continue_answer(self) -> None:
+        """Ask for the rest of the last answer."""
+        self.page.locator("#continue-response-button").last.click()
+
+    def edit_answer(self, text: str) -> None:
+        """Write the last answer anew and save it."""
+        shown = self.page.locator("#messages-container")
+        shown.get_by_role("button", name="Edit").last.click()
+        shown.get_by_placeholder("Message text...").fill(text)
+        shown.get_by_role("button", name="Save", exact=True).click()
+
+    def attach(self, file: Path) -> None:
+        """Add a file to the next message."""
+        self.page.locator("input[type=file]").first.set_input_files(file)
+        expect(self.page.get_by_text(file.name).first).to_be_visible()
+
+    def paste_over(self, function: str, content: str) -> None:
+        """Admin Panel, Functions, Edit: replace the text of a function and save it."""
+        self.open(f"/admin/functions/edit?id={function}")
+        expect(self.page.locator(".cm-content")).to_contain_text("title:")
+        self._paste(content)
+        self.page.get_by_role("button", name="Save", exact=True).click()
