@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .diagnosis import explain_failure, server_version
+from .events import collect
 from .failures import Failure, ServerError
 from .jsontext import JsonObject
 from .problems import Problem, problem_of
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # What GET /v1/models gives without a cache folder (mlx_server.md), or if a proxy passes only the chat path.
 NO_LIST_YET = ("empty_reply", "dead_server")
 LIST_MISSING = (*NO_LIST_YET, "wrong_path")
+
+# The family is written in several tokens, and what follows it is what a lossy server loses.
+JAPANESE_SYSTEM = "Answer in Japanese. Begin with 👩‍👩‍👧 and end with the word OK."
+JAPANESE_QUESTION = "こんにちは！"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,23 @@ class ServerCheck:
         number = ".".join(map(str, version))
         found = CheckStep("version", f"mlx-lm {number}")
         if version == (0, 26, 3):
-            return replace(found, problem=problem_of("lossy_server"))
+            return self._find_lost_text(found)
         if version[:2] in ((0, 29), (0, 30)):
             unstable = problem_of("unstable_server", version=number)
             return replace(found, problem=unstable, fatal=False)
         return found
+
+    def _find_lost_text(self, found: CheckStep) -> CheckStep:
+        """Ask 0.26.3 for Japanese: some people have mended theirs, and it loses nothing."""
+        messages: list[JsonObject] = [
+            {"role": "system", "content": JAPANESE_SYSTEM},
+            {"role": "user", "content": JAPANESE_QUESTION},
+        ]
+        suspected = replace(found, problem=problem_of("lossy_server"))
+        request = ChatRequest(messages, max_tokens=512, effort="low", temperature=0)
+        try:
+            with self._client.open(request, within=self._left()) as stream:
+                answer = collect(list(stream)).answer
+        except ServerError as error:
+            return replace(suspected, fatal=error.problem.kind == "lossy_server")
+        return suspected if answer.isascii() else found

@@ -74,7 +74,7 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     6427  harmony_core/failures.py
 #     6502  harmony_core/server_words.py
 #     6568  harmony_core/diagnosis.py
-#     6835  openwebui_pipe/phrases.py
+#     6846  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -6669,7 +6669,8 @@ def explain_reply(
 ) -> Problem | None:
     """Name the problem of a reply that did arrive; None if it is what was asked for.
 
-    `deltas` counts the deltas that carried text. If mlx-lm 0.26.3 counts more tokens, it lost some.
+    `deltas` counts the deltas that carried text. If mlx-lm 0.26.3 counts more tokens than its text
+    explains, it lost some.
     """
     row = _reply_row(reply, fingerprint, deltas)
     failure = Failure("stream", base_url, body=reply.detail)
@@ -6726,7 +6727,7 @@ def _body_row(body: str) -> str:
 
 def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
     counted = reply.usage.completion_tokens if reply.usage else 0
-    lost = counted - deltas > 2  # the end token and a blank before it have no delta
+    lost = counted - deltas > _most_silent_tokens(reply)
     if lost and server_version(fingerprint) == (0, 26, 3):
         return "lossy_server"
     if reply.finish_reason == "error":
@@ -6738,6 +6739,16 @@ def _reply_row(reply: Reply, fingerprint: str, deltas: int) -> str:
     if reply.outcome == "cut" and not (reply.answer.strip() or reply.tool_calls):
         return "cut_in_reasoning"
     return reply.outcome if reply.outcome in PROBLEMS else ""
+
+
+def _most_silent_tokens(reply: Reply) -> int:
+    """The most tokens without text in a reply that lost none.
+
+    That is the end token and a blank before it, and all but the last token of a character
+    that has several: two as a rule, four in an emoji.
+    """
+    text = reply.reasoning + reply.answer
+    return 2 + sum((char > "\x7f") + 2 * (char > "\uffff") for char in text)
 
 
 def _filled(row: str, failure: Failure, key: str, budget: int | None = None) -> Problem:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..compatibility import ADVISED_MLX_LM, EFFORT_SINCE, FAULTS, mlx_lm_range
 from ..jsontext import JsonObject
 from ..request import ChatRequest
+from ..server_check import JAPANESE_QUESTION, JAPANESE_SYSTEM
 from .finding import Finding, failed, ok, unknown, warning
 from .measure import Measured
 from .patient import HELLO, Patient, user, works
@@ -15,9 +16,6 @@ from .phrases import language
 from .weather import QUESTION, WEATHER_TOOL, with_results
 
 _FRENCH = "How do you say that in French?"
-# The family is written in several tokens, and what follows it is what a lossy server loses.
-_JAPANESE_SYSTEM = "Answer in Japanese. Begin with 👩‍👩‍👧 and end with the word OK."
-_JAPANESE = "こんにちは！"
 _STORY = "Tell me a long story about a lighthouse."
 _PARIS = "Describe Paris as JSON."
 _LONG_EFFORT = "low low low low low low low low"
@@ -91,8 +89,8 @@ def json(patient: Patient, _: Measured) -> Finding:
 
 def japanese(patient: Patient, _: Measured) -> Finding:
     """Whether Japanese and emoji arrive whole, which token counts alone cannot tell."""
-    system: JsonObject = {"role": "system", "content": _JAPANESE_SYSTEM}
-    reply = patient.ask(ChatRequest([system, user(_JAPANESE)]))
+    system: JsonObject = {"role": "system", "content": JAPANESE_SYSTEM}
+    reply = patient.ask(ChatRequest([system, user(JAPANESE_QUESTION)]))
     answer = reply.reply.answer
     if "\ufffd" in answer:
         return failed("japanese", None, "japanese_broken")

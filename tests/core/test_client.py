@@ -896,7 +896,7 @@ CHECKS: dict[str, tuple[Script, Script, str]] = {
     "dead": (models("a"), [head()], "dead_server"),
     "0.26.3": (
         models("a"),
-        reply("x", fingerprint="0.26.3-0.28-Linux"),
+        reply("x", fingerprint="0.26.3-0.28-Linux", completion_tokens=40),
         "lossy_server",
     ),
 }
@@ -909,6 +909,27 @@ def test_a_check_names_what_is_wrong(server: ScriptedServer, name: str) -> None:
     with pytest.raises(ServerError) as caught:
         client(server).check()
     assert caught.value.problem.kind == kind
+
+
+OLD = "0.26.3-0.28-Linux"
+FAMILY = harmony("Japanese.", "👩‍👩‍👧 こんにちは OK")
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        (reply(*FAMILY, fingerprint=OLD, completion_tokens=len(FAMILY) + 12), ""),
+        (reply(*FAMILY[:8], fingerprint=OLD, completion_tokens=90), "lossy_server"),
+    ],
+    ids=["mended", "as it came"],
+)
+def test_a_check_measures_whether_mlx_lm_0_26_3_loses_text(
+    server: ScriptedServer, told: Script, kind: str
+) -> None:
+    server.models(models("a")).chat(reply("x", fingerprint=OLD), told)
+    *_, last = client(server).check_steps()
+    assert (last.problem.kind if last.problem else "") == kind
+    assert server.requests_to(server.CHAT)[1].json["messages"]
 
 
 def test_the_steps_of_a_check_end_with_the_first_fatal_one(

@@ -315,6 +315,13 @@ def test_a_lossy_reply_is_known_by_version_and_count(
     assert (problem is not None and problem.kind == "lossy_server") == lossy
 
 
+def test_a_reply_of_a_mended_0_26_3_is_whole_although_tokens_without_text_count() -> (
+    None
+):
+    whole = reply(answer="👩‍👩‍👧 こんにちは", usage=Usage(9, 20))
+    assert explain_reply(whole, base_url=URL, fingerprint=LOSSY, deltas=10) is None
+
+
 def test_the_budget_spent_on_thinking_is_named() -> None:
     problem = explain_reply(
         REPLIES["cut in thinking"][0], base_url=URL, deltas=9, max_tokens=512

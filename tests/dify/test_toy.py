@@ -96,7 +96,12 @@ def test_save_names_a_server_that_is_too_old(
 
 
 def test_save_names_a_lossy_version(plugin: Plugin, server: ScriptedServer) -> None:
-    server.chat(reply(*harmony("Hm", "Yes"), fingerprint="0.26.3-0.28.0-macOS-arm64"))
+    old = "0.26.3-0.28.0-macOS-arm64"
+    hello, lost = (
+        reply(*harmony("Hm", "Yes"), fingerprint=old, completion_tokens=count)
+        for count in (8, 90)
+    )
+    server.chat(hello, lost)
     assert "0.26.4" in refusal(validate(plugin, base_url=server.base_url))
 
 
