@@ -55,8 +55,8 @@ class State:
 
 
 STATES = (
-    State("analysis", "<|channel|>analysis<|message|>", _PROSE, 0.5),
-    State("final", "<|channel|>final<|message|>", _PROSE, 0.5),
+    State("analysis", "<|channel|>analysis<|message|>", _PROSE, 0.42),
+    State("final", "<|channel|>final<|message|>", _PROSE, 0.42),
     State("final, much `<`", "<|channel|>final<|message|>", _HTML, 2),
     State("preamble", "<|channel|>commentary<|message|>", _PROSE, 2),
     State("tool arguments", _CALL, _PROSE, 2),
@@ -204,7 +204,7 @@ def run_bench() -> None:
     )
     for state in STATES:
         short, long = (microseconds_per_chunk(state, size) for size in state.sizes)
-        print(f"{state.name:45} {short:7.2f} {long:7.2f} {state.goal:6.1f}")
+        print(f"{state.name:45} {short:7.2f} {long:7.2f} {state.goal:6.2f}")
     print(f"\n{'ChatStream, µs per record':45} {'bare':>7} {'ours':>7} {'ratio':>6}")
     for cost in stream_costs():
         print(f"{cost.name:45} {cost.bare:7.2f} {cost.ours:7.2f} {cost.ratio:6.2f}")
