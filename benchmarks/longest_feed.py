@@ -81,7 +81,7 @@ BODIES: Final = {
     "bare objects": b"{}\n\n",
     "bare brackets": b"{\n\n",
     "bare words of JSON": b'data:"\n\n',
-    "objects that are no JSON": b"{:aaaaaaaaa}\n\n",
+    "objects that are not JSON": b"{:aaaaaaaaa}\n\n",
     "comments with words": b":a\n",
     "comments with blank lines": b":a\n\n",
     "records in a record": b"data: {\ndata: \n\n",

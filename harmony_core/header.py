@@ -143,7 +143,7 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
-    """Where a `to=` stands that is no part of a longer word; -1 where there is none."""
+    """Where a `to=` stands, but not inside a longer word; -1 without one."""
     at = text.find("to=", start, end)
     while at > start and (before := text[start:at])[-1:].isidentifier():
         if before.endswith(_GLUED):

@@ -1,6 +1,6 @@
 """JSON schemas: reading one, and checking a reply against it. Nothing that a schema refers to is fetched.
 
-What is wrong is told as a `SchemaFault`; each host puts it into words of its own. A pattern that could hold
+What is wrong is told as a `SchemaFault`; each host has its own words for it. A pattern that could hold
 the process is refused: at once where short strings will do, else with the string that is too long for it.
 """
 

@@ -157,7 +157,7 @@ def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
 def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
     """Tool calls in OpenAI's form.
 
-    Arguments that are no JSON become a JSON text. The host tells the model then that they
+    Arguments that are not JSON become a JSON text. The host tells the model then that they
     must be an object.
     """
     sent: list[Json] = []

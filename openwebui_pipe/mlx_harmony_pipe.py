@@ -388,7 +388,7 @@ AUTOCOMPLETION_TOKENS: Final = 64
 PROMPTED_TOOLS: Final = "function_calling"
 """Tool calling by prompt: a task by name alone, without which no tool is ever called."""
 
-# Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
+# `ChatRequest` has parameters for these. Of all other fields it takes those that the server bears.
 BODY_FIELDS: Final = (
     "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
     " max_tokens max_completion_tokens temperature response_format"
@@ -1103,7 +1103,7 @@ def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
 def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
     """Tool calls in OpenAI's form.
 
-    Arguments that are no JSON become a JSON text. The host tells the model then that they
+    Arguments that are not JSON become a JSON text. The host tells the model then that they
     must be an object.
     """
     sent: list[Json] = []
@@ -1286,7 +1286,7 @@ class Status:
         try:
             await self._emitter({"type": kind, "data": data})
         except Exception:
-            # Whatever the host may raise there, the answer matters more.
+            # The answer matters more than an error of the host here.
             log.exception("Open WebUI did not take an event")
             self._emitter = None
 
@@ -1680,7 +1680,7 @@ class Verdict:
         return Complaint(phrase("failed", self._rules.language, error=kind), 500)
 
     def remarks(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """What is no error, but should not go unsaid."""
+        """What deserves a notice although it is not an error."""
         remarks = self._lost_calls(reply, calls)[:1] if calls else []
         if self._ignores_effort():
             remarks.append(phrase("effort_ignored", self._rules.language))
@@ -2995,7 +2995,7 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _recipient_at(text: str, start: int = 0, end: int | None = None) -> int:
-    """Where a `to=` stands that is no part of a longer word; -1 where there is none."""
+    """Where a `to=` stands, but not inside a longer word; -1 without one."""
     at = text.find("to=", start, end)
     while at > start and (before := text[start:at])[-1:].isidentifier():
         if before.endswith(_GLUED):

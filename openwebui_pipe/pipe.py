@@ -57,7 +57,7 @@ AUTOCOMPLETION_TOKENS: Final = 64
 PROMPTED_TOOLS: Final = "function_calling"
 """Tool calling by prompt: a task by name alone, without which no tool is ever called."""
 
-# Has a parameter of `ChatRequest`, which takes of the rest what the server bears.
+# `ChatRequest` has parameters for these. Of all other fields it takes those that the server bears.
 BODY_FIELDS: Final = (
     "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
     " max_tokens max_completion_tokens temperature response_format"

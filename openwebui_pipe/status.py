@@ -101,6 +101,6 @@ class Status:
         try:
             await self._emitter({"type": kind, "data": data})
         except Exception:
-            # Whatever the host may raise there, the answer matters more.
+            # The answer matters more than an error of the host here.
             log.exception("Open WebUI did not take an event")
             self._emitter = None

@@ -81,7 +81,7 @@ class Verdict:
         return Complaint(phrase("failed", self._rules.language, error=kind), 500)
 
     def remarks(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """What is no error, but should not go unsaid."""
+        """What deserves a notice although it is not an error."""
         remarks = self._lost_calls(reply, calls)[:1] if calls else []
         if self._ignores_effort():
             remarks.append(phrase("effort_ignored", self._rules.language))

@@ -106,7 +106,7 @@ class Measured:
 
 
 def measure(client: Client, request: ChatRequest) -> Measured:
-    """Send a request and read the reply to its end, whatever comes; raises nothing of its own."""
+    """Send a request and read the reply to its end; raises nothing."""
     wire, began = Wire(), time.monotonic()
     stream: ReplyStream | None = None
     try:

@@ -58,7 +58,7 @@ def toy_server(
     """Run a server until the end of the `with` block; raises ToyServerError.
 
     `command` is what runs mlx_lm.server, such as `[python, "-m", "mlx_lm.server"]`; port 0 takes a free one.
-    It works offline, on an empty model cache of its own.
+    It works offline, with its own empty model cache.
     """
     port = port or free_port()
     _try_to_listen(host, port)
@@ -129,7 +129,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         try:
-            # A session of its own: Ctrl-C in the terminal is for us, and a launcher's children end with it.
+            # In its own session, because Ctrl-C in the terminal is for us. A launcher's children end with it.
             return subprocess.Popen(
                 line,
                 env=environment,

@@ -1,4 +1,4 @@
-"""A program in a terminal of its own."""
+"""A program in its own terminal."""
 
 from __future__ import annotations
 

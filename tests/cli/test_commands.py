@@ -171,7 +171,7 @@ def test_a_reader_that_leaves_early_gets_no_complaint(
 
 
 def shell(line: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Run the command line as a shell does, in a process of its own."""
+    """Run the command line as a shell does, in its own process."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     result = subprocess.run(
         f"exec {shlex.quote(sys.executable)} -m harmony_core {line}",

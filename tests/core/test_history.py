@@ -266,7 +266,7 @@ def nested(depth: int) -> Json:
 
 NO_JSON = {
     "deep nesting": nested(100_000),
-    "a key that is no string": {("a", "b"): 1},
+    "a key that is not a string": {("a", "b"): 1},
     "a set": {1, 2},
     "bytes": b"bytes",
     "a huge number": 10**5000,

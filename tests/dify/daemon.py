@@ -1,4 +1,4 @@
-"""Dify's own plugin daemon with PostgreSQL and Redis beside it, in a folder of its own.
+"""Dify's own plugin daemon with PostgreSQL and Redis beside it, in their own folder.
 
 It needs what docs/spec/dify.md, "The plugin daemon", lists.
 Everything listens on free ports of this machine and ends with the `with` block; no system service is used.

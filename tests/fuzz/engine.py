@@ -1,4 +1,4 @@
-"""Runs atheris on one target, in a process of its own: `python -m tests.fuzz.engine TARGET OPTION…`."""
+"""Runs atheris on one target, in its own process: `python -m tests.fuzz.engine TARGET OPTION…`."""
 
 from __future__ import annotations
 

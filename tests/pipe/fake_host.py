@@ -63,7 +63,7 @@ def load_as_in_0_6_20(
 def load_as_in_0_12_4(
     content: str, function_id: str = "mlx_harmony"
 ) -> types.ModuleType:
-    """Execute a function with postponed annotations, under a name of its own."""
+    """Execute a function with postponed annotations, under its own name."""
     module = types.ModuleType(f"function_{function_id}_{uuid.uuid4().hex}")
     sys.modules[module.__name__] = module
     try:

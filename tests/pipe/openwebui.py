@@ -1,4 +1,4 @@
-"""A real Open WebUI in a process of its own, installed, started on an empty folder, spoken to over HTTP."""
+"""A real Open WebUI: its process, which starts on an empty folder, and its API."""
 
 from __future__ import annotations
 

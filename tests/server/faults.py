@@ -121,7 +121,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "a flood of keepalives": Fault(
         [head(), keepalive(1, 2) * 20_000, *reply(*harmony("Hm", "Whole"))[1:]], "", "Whole"
     ),
-    "records that are no chunks": Fault(
+    "records that are not chunks": Fault(
         [*said(), b"data: null\n\ndata: 1\n\ndata: {}\n\n", text("Whole"), chunk({}, "stop"), DONE],
         "",
         "Whole",

@@ -60,7 +60,7 @@ class Record:
 
 
 def play_in_dify(record: Record, seed: int, end: float) -> None:
-    """Play rounds; each has a plugin process of its own and several workers."""
+    """Play rounds; each has its own plugin process and several workers."""
     while time.monotonic() < end:
         seed += WORKERS
         ending = threading.Event()

@@ -2,7 +2,7 @@
 
 Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", "drops"
 (it closes the connection on the first chat request), "talks" (it neither thinks nor calls the tool) or
-"stays" (it ignores the request to end). The real server has end-to-end tests of its own.
+"stays" (it ignores the request to end). Other tests run the real server end to end.
 """
 
 from __future__ import annotations
