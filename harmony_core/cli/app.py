@@ -20,15 +20,21 @@ from .options import (
     ThinkingChoice,
     UseProxies,
 )
+from .phrases import language
+from .phrases_help import told, told_of
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8585"
 
 app = typer.Typer(
     name="mlx-harmony",
-    help="Chat with gpt-oss on mlx_lm.server, and see what is wrong when it does not work.",
-    epilog=EPILOG,
+    help=told(
+        "Chat with gpt-oss on mlx_lm.server, and see what is wrong when it does not work."
+    ),
+    epilog=told(EPILOG),
     no_args_is_help=True,
     add_completion=False,
+    # Its tables cut Japanese, which has no blanks to wrap at.
+    rich_markup_mode="rich" if language() == "en" else None,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,  # its tracebacks would show local variables, the API key among them
 )
@@ -51,50 +57,55 @@ def options(
             "--version",
             callback=_show_version,
             is_eager=True,
-            help="Show the version and exit.",
+            help=told("Show the version and exit."),
         ),
     ] = False,
 ) -> None:
     """Take the options that belong to no command."""
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=told(EPILOG), help=told_of("chat"))
 def chat(
     message: Annotated[
         str | None,
         typer.Argument(
             show_default=False,
-            help="What to say; “-” reads stdin. Without it, a conversation.",
+            help=told("What to say; “-” reads stdin. Without it, a conversation."),
         ),
     ] = None,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
     effort: Annotated[
         EffortChoice | None,
-        typer.Option(show_default="the server's", help="Reasoning effort."),
+        typer.Option(show_default="the server's", help=told("Reasoning effort.")),
     ] = None,
     thinking: Annotated[
         ThinkingChoice,
-        typer.Option(help="Thinking: one line that folds away, nothing, or all of it."),
+        typer.Option(
+            help=told("Thinking: one line that folds away, nothing, or all of it.")
+        ),
     ] = ThinkingChoice.fold,
-    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    system: Annotated[str, typer.Option(help=told("System prompt."))] = "",
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            min=1, show_default="8192", help="Tokens for thinking and answer together."
+            min=1,
+            show_default="8192",
+            help=told("Tokens for thinking and answer together."),
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, show_default="1.0", help="Randomness.")
+        float | None, typer.Option(min=0, show_default="1.0", help=told("Randomness."))
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(min=0, max=1, show_default="1.0", help="Nucleus size."),
+        typer.Option(min=0, max=1, show_default="1.0", help=told("Nucleus size.")),
     ] = None,
     json_schema: Annotated[
         Path | None,
         typer.Option(
-            show_default=False, help="Ask for JSON that fits this schema, and check it."
+            show_default=False,
+            help=told("Ask for JSON that fits this schema, and check it."),
         ),
     ] = None,
     timeout: Annotated[
@@ -104,7 +115,7 @@ def chat(
             max=_MOST_SECONDS,
             metavar="SECONDS",
             show_default="600, then 120 within the reply",
-            help="The longest silence of the server.",
+            help=told("The longest silence of the server."),
         ),
     ] = None,
     api_key: ApiKey = "",
@@ -150,11 +161,13 @@ def chat(
     raise typer.Exit(conversation.ask(text))
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=told(EPILOG), help=told_of("doctor"))
 def doctor(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help=told("Report as JSON."))
+    ] = False,
     timeout: Annotated[
         int | None,
         typer.Option(
@@ -162,14 +175,16 @@ def doctor(
             max=_MOST_SECONDS,
             metavar="SECONDS",
             show_default="180",
-            help="The longest wait for a reply.",
+            help=told("The longest wait for a reply."),
         ),
     ] = None,
     server_python: Annotated[
         str,
         typer.Option(
             show_default="where mlx_lm.server is found",
-            help="Python interpreter that has mlx-lm, to look at its installation.",
+            help=told(
+                "Python interpreter that has mlx-lm, to look at its installation."
+            ),
         ),
     ] = "",
     api_key: ApiKey = "",
@@ -189,7 +204,7 @@ def doctor(
     raise typer.Exit(examine(client, model, as_json, api_key, server_python))
 
 
-@app.command()
+@app.command(help=told_of("parse"))
 def parse() -> None:
     """Turn raw Harmony text from stdin into JSON: reasoning, answer, tool calls."""
     from .filters import parse_text
@@ -197,7 +212,7 @@ def parse() -> None:
     parse_text()
 
 
-@app.command()
+@app.command(help=told_of("clean"))
 def clean() -> None:
     """Turn a JSON list of messages from stdin into one that the gpt-oss chat template accepts."""
     from .filters import clean_messages
@@ -205,24 +220,27 @@ def clean() -> None:
     clean_messages()
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=told(EPILOG), help=told_of("demo"))
 def demo(
     serve: Annotated[
-        bool, typer.Option("--serve", help="Keep the toy server up instead.")
+        bool, typer.Option("--serve", help=told("Keep the toy server up instead."))
     ] = False,
     server_python: Annotated[
         str,
         typer.Option(
-            show_default="this one", help="Python interpreter that has mlx-lm."
+            show_default="this one", help=told("Python interpreter that has mlx-lm.")
         ),
     ] = "",
     host: Annotated[
-        str, typer.Option(help="Where the toy server listens.")
+        str, typer.Option(help=told("Where the toy server listens."))
     ] = "127.0.0.1",
     port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, show_default="8585 to serve, if free", help="Its port."
+            min=0,
+            max=65535,
+            show_default="8585 to serve, if free",
+            help=told("Its port."),
         ),
     ] = 0,
 ) -> None:
@@ -232,7 +250,7 @@ def demo(
     raise typer.Exit(run_demo(server_python, serve, host, port))
 
 
-@app.command()
+@app.command(help=told_of("package"))
 def package(
     output: Annotated[
         Path | None,
@@ -240,7 +258,7 @@ def package(
             "--output",
             "-o",
             show_default="mlx-harmony-VERSION.difypkg",
-            help="The file to write.",
+            help=told("The file to write."),
         ),
     ] = None,
 ) -> None:
@@ -250,7 +268,7 @@ def package(
     raise typer.Exit(run_package(Path(), output))
 
 
-@app.command()
+@app.command(help=told_of("bench"))
 def bench() -> None:
     """Measure what parsing and reading a stream cost on this machine; no server is needed."""
     from .bench import run_bench

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .phrases_help import told
+
 
 class EffortChoice(StrEnum):
     """How long the model may think."""
@@ -28,36 +30,41 @@ BaseUrl = Annotated[
     str,
     typer.Option(
         envvar="MLX_HARMONY_BASE_URL",
-        help="Address of the server, with or without /v1.",
+        help=told("Address of the server, with or without /v1."),
     ),
 ]
 Model = Annotated[
     str,
-    typer.Option(help="Model to use; empty for the one that the server has loaded."),
+    typer.Option(
+        help=told("Model to use; empty for the one that the server has loaded.")
+    ),
 ]
 ApiKey = Annotated[
     str,
     typer.Option(
         envvar="MLX_HARMONY_API_KEY",
         show_default=False,
-        help="Key for a proxy before the server.",
+        help=told("Key for a proxy before the server."),
     ),
 ]
 UseProxies = Annotated[
-    bool, typer.Option("--use-proxies", help="Go through HTTP_PROXY and its like.")
+    bool,
+    typer.Option("--use-proxies", help=told("Go through HTTP_PROXY and its like.")),
 ]
 CaFile = Annotated[
     str,
     typer.Option(
         show_default="REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
         metavar="PATH",
-        help="For https: the certificate of an authority of your own.",
+        help=told("For https: the certificate of an authority of your own."),
     ),
 ]
 Insecure = Annotated[
     bool,
     typer.Option(
         "--insecure",
-        help="Do not check certificates: anybody on the way can read along and take the key.",
+        help=told(
+            "Do not check certificates: anybody on the way can read along and take the key."
+        ),
     ),
 ]

@@ -17,6 +17,7 @@ from harmony_core import __version__
 from harmony_core.cli import bench
 from harmony_core.cli.exit_codes import exit_code
 from harmony_core.cli.phrases import _PHRASES, language, phrase
+from harmony_core.cli.phrases_help import _COMMANDS, _TEXTS
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Outcome, Run
 
@@ -89,6 +90,25 @@ def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:
         "3 the server cannot be reached",
     ):
         assert word in help_text
+
+
+@pytest.mark.parametrize("command", ["", *_COMMANDS])
+def test_the_help_is_japanese_where_the_locale_is(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
+    japanese = without_blanks(shell(f"{command} --help", monkeypatch).stdout)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    english = without_blanks(shell(f"{command} --help", monkeypatch).stdout)
+    assert without_blanks(_COMMANDS.get(command, "")) in japanese
+    shown = [told for words, told in _TEXTS.items() if without_blanks(words) in english]
+    assert [told for told in shown if without_blanks(told) not in japanese] == []
+    assert shown or command in ("parse", "clean", "bench")  # these take no options
+
+
+def without_blanks(text: str) -> str:
+    """A text without what wraps and frames it."""
+    return "".join(text.replace("│", "").split())
 
 
 @pytest.mark.parametrize("command", [[], ["chat"], ["package"]])
