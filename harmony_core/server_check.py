@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .diagnosis import explain_failure, server_version
 from .events import collect
@@ -23,8 +23,11 @@ NO_LIST_YET = ("empty_reply", "dead_server")
 LIST_MISSING = (*NO_LIST_YET, "wrong_path")
 
 # The family is written in several tokens, and what follows it is what a lossy server loses.
-JAPANESE_SYSTEM = "Answer in Japanese. Begin with 👩‍👩‍👧 and end with the word OK."
-JAPANESE_QUESTION = "こんにちは！"
+_JAPANESE_SYSTEM = "Answer in Japanese. Begin with 👩‍👩‍👧 and end with the word OK."
+JAPANESE: Final[tuple[JsonObject, ...]] = (
+    {"role": "system", "content": _JAPANESE_SYSTEM},
+    {"role": "user", "content": "こんにちは！"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,8 @@ class ServerCheck:
 
     def _find_lost_text(self, found: CheckStep) -> CheckStep:
         """Ask 0.26.3 for Japanese: some people have mended theirs, and it loses nothing."""
-        messages: list[JsonObject] = [
-            {"role": "system", "content": JAPANESE_SYSTEM},
-            {"role": "user", "content": JAPANESE_QUESTION},
-        ]
         suspected = replace(found, problem=problem_of("lossy_server"))
-        request = ChatRequest(messages, max_tokens=512, effort="low", temperature=0)
+        request = ChatRequest(JAPANESE, max_tokens=512, effort="low", temperature=0)
         try:
             with self._client.open(request, within=self._left()) as stream:
                 answer = collect(list(stream)).answer

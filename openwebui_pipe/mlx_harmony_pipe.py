@@ -26,55 +26,55 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #   Pipe: what Open WebUI calls
 #      380  openwebui_pipe/pipe.py
 #   JSON
-#      597  harmony_core/jsontext.py
+#      598  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      692  openwebui_pipe/background_tasks.py
-#      876  openwebui_pipe/host_manner.py
-#      926  openwebui_pipe/tag_breaker.py
-#      968  openwebui_pipe/chunks.py
-#     1132  openwebui_pipe/http_replies.py
-#     1198  openwebui_pipe/status.py
-#     1294  openwebui_pipe/model_file.py
-#     1368  openwebui_pipe/known_models.py
-#     1435  openwebui_pipe/servers.py
-#     1528  openwebui_pipe/model_list.py
-#     1614  openwebui_pipe/verdict.py
-#     1717  openwebui_pipe/reply.py
-#     1868  openwebui_pipe/tool_policy.py
+#      693  openwebui_pipe/background_tasks.py
+#      877  openwebui_pipe/host_manner.py
+#      927  openwebui_pipe/tag_breaker.py
+#      969  openwebui_pipe/chunks.py
+#     1133  openwebui_pipe/http_replies.py
+#     1199  openwebui_pipe/status.py
+#     1295  openwebui_pipe/model_file.py
+#     1369  openwebui_pipe/known_models.py
+#     1436  openwebui_pipe/servers.py
+#     1529  openwebui_pipe/model_list.py
+#     1615  openwebui_pipe/verdict.py
+#     1718  openwebui_pipe/reply.py
+#     1869  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2003  harmony_core/limits.py
-#     2022  harmony_core/response_format.py
-#     2052  harmony_core/request.py
-#     2313  openwebui_pipe/transport.py
+#     2004  harmony_core/limits.py
+#     2023  harmony_core/response_format.py
+#     2053  harmony_core/request.py
+#     2314  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2502  harmony_core/events.py
-#     2701  harmony_core/markers.py
-#     2723  harmony_core/lexer.py
-#     2782  harmony_core/recipients.py
-#     2862  harmony_core/header.py
-#     3162  harmony_core/mender.py
-#     3467  harmony_core/arguments.py
-#     3607  harmony_core/native_calls.py
-#     3726  harmony_core/body.py
-#     3858  harmony_core/stripped.py
-#     3934  harmony_core/edge_states.py
-#     4113  harmony_core/states.py
-#     4475  harmony_core/parser.py
-#     4610  harmony_core/dialects.py
-#     4870  harmony_core/answer_filter.py
-#     4956  harmony_core/record_template.py
-#     5092  harmony_core/sse.py
-#     5206  harmony_core/chat.py
+#     2503  harmony_core/events.py
+#     2702  harmony_core/markers.py
+#     2724  harmony_core/lexer.py
+#     2783  harmony_core/recipients.py
+#     2863  harmony_core/header.py
+#     3163  harmony_core/mender.py
+#     3468  harmony_core/arguments.py
+#     3608  harmony_core/native_calls.py
+#     3727  harmony_core/body.py
+#     3859  harmony_core/stripped.py
+#     3935  harmony_core/edge_states.py
+#     4114  harmony_core/states.py
+#     4476  harmony_core/parser.py
+#     4611  harmony_core/dialects.py
+#     4871  harmony_core/answer_filter.py
+#     4957  harmony_core/record_template.py
+#     5093  harmony_core/sse.py
+#     5207  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5507  harmony_core/reply_markup.py
-#     5721  harmony_core/history.py
-#     5982  harmony_core/tools.py
+#     5508  harmony_core/reply_markup.py
+#     5722  harmony_core/history.py
+#     5983  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6104  harmony_core/problems.py
-#     6427  harmony_core/failures.py
-#     6502  harmony_core/server_words.py
-#     6568  harmony_core/diagnosis.py
-#     6846  openwebui_pipe/phrases.py
+#     6105  harmony_core/problems.py
+#     6428  harmony_core/failures.py
+#     6503  harmony_core/server_words.py
+#     6569  harmony_core/diagnosis.py
+#     6847  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -501,9 +501,10 @@ class Pipe:
         self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
     ) -> JsonObject:
         """What a task brought, once it was its turn."""
+        completion = None
         async with self._background.turn(server, task) as granted:
-            work = done_unless(task.gone, reply.completion()) if granted else None
-            completion = await work if work else None
+            if granted:
+                completion = await done_unless(task.gone, reply.completion())
         if completion is None:
             return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):

@@ -170,9 +170,10 @@ class Pipe:
         self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
     ) -> JsonObject:
         """What a task brought, once it was its turn."""
+        completion = None
         async with self._background.turn(server, task) as granted:
-            work = done_unless(task.gone, reply.completion()) if granted else None
-            completion = await work if work else None
+            if granted:
+                completion = await done_unless(task.gone, reply.completion())
         if completion is None:
             return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):

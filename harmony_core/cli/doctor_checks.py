@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..compatibility import ADVISED_MLX_LM, EFFORT_SINCE, FAULTS, mlx_lm_range
 from ..jsontext import JsonObject
 from ..request import ChatRequest
-from ..server_check import JAPANESE_QUESTION, JAPANESE_SYSTEM
+from ..server_check import JAPANESE
 from .finding import Finding, failed, ok, unknown, warning
 from .measure import Measured
 from .patient import HELLO, Patient, user, works
@@ -89,8 +89,7 @@ def json(patient: Patient, _: Measured) -> Finding:
 
 def japanese(patient: Patient, _: Measured) -> Finding:
     """Whether Japanese and emoji arrive whole, which token counts alone cannot tell."""
-    system: JsonObject = {"role": "system", "content": JAPANESE_SYSTEM}
-    reply = patient.ask(ChatRequest([system, user(JAPANESE_QUESTION)]))
+    reply = patient.ask(ChatRequest(JAPANESE))
     answer = reply.reply.answer
     if "\ufffd" in answer:
         return failed("japanese", None, "japanese_broken")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 import openwebui_pipe.pipe
 from openwebui_pipe.bundle import TARGET
+from tests.pipe.browser import chromium
 from tests.pipe.fake_host import Host, load_as_in_0_6_20, load_as_in_0_12_4
 from tests.server import ScriptedServer
 
@@ -62,3 +64,10 @@ def host_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setitem(sys.modules, "open_webui.env", env)
 
     return pretend
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    with chromium() as running:
+        yield running

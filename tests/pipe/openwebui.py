@@ -208,15 +208,15 @@ class OpenWebUi:
         self, function_id: str, name: str, content: str, **valves: object
     ) -> None:
         """Save a function, switch it on and set its Valves, without a browser."""
-        form = {
-            "id": function_id,
-            "name": name,
-            "content": content,
-            "meta": {"description": name},
-        }
+        form = _function_form(function_id, name, content)
         self.post("/api/v1/functions/create", form)
         self.post(f"/api/v1/functions/id/{function_id}/toggle")
         self.set_valves(function_id, **valves)
+
+    def update_function(self, function_id: str, name: str, content: str) -> None:
+        """Save another text of a function, as its editor does."""
+        form = _function_form(function_id, name, content)
+        self.post(f"/api/v1/functions/id/{function_id}/update", form)
 
     def set_valves(self, function_id: str, **valves: object) -> None:
         self.post(f"/api/v1/functions/id/{function_id}/valves/update", valves)
@@ -264,3 +264,12 @@ class OpenWebUi:
             self.get(f"/api/v1/chats/{chat['id']}")
             for chat in self.get("/api/v1/chats/")
         ]
+
+
+def _function_form(function_id: str, name: str, content: str) -> dict[str, object]:
+    return {
+        "id": function_id,
+        "name": name,
+        "content": content,
+        "meta": {"description": name},
+    }

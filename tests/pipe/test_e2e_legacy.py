@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.browser import Visit, chromium
+from tests.pipe.browser import Visit
 from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
 from tests.support.ports import free_port
@@ -44,12 +44,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWe
             "mlx_harmony", "MLX Harmony", text, BASE_URL=mac.base_url
         )
         assert running.models()[MODEL] == "gpt-oss (MLX)"
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
         yield running
 
 

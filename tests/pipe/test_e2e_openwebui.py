@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from harmony_core.markers import CONTROL_TOKENS
 from openwebui_pipe.bundle import EXPORT, TARGET
-from tests.pipe.browser import Visit, chromium
+from tests.pipe.browser import Visit
 from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
 from tests.support.ports import free_port
@@ -62,12 +62,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWe
     with OpenWebUi(
         "0.12.4", tmp_path_factory.mktemp("openwebui"), **built_in
     ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
         yield running
 
 

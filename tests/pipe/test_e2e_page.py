@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.browser import Visit, chromium
+from tests.pipe.browser import Visit
 from tests.pipe.e2e_world import MODEL, until
 from tests.pipe.openwebui import CACHE, OpenWebUi
 from tests.server import ScriptedServer, harmony, models, reply
@@ -40,12 +40,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
     folder = tmp_path_factory.mktemp("openwebui")
     with OpenWebUi("0.12.4", folder, ENABLE_CHANNELS="True", **quiet) as running:
         running.install_function("mlx_harmony", "MLX", TARGET.read_text("utf-8"))
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
         yield running
 
 
@@ -177,7 +171,7 @@ def test_pasting_over_an_older_version_keeps_settings_access_and_chats(
     new = TARGET.read_text("utf-8")
     current = manifest(webui)
     older = new.replace(f"version: {current['version']}", "version: 0.0.9", 1)
-    store_function(webui, older)
+    webui.update_function("mlx_harmony", "MLX", older)
     assert manifest(webui)["version"] == "0.0.9"
     webui.publish_model(MODEL)
     before = webui.valves("mlx_harmony")
@@ -196,17 +190,6 @@ def test_pasting_over_an_older_version_keeps_settings_access_and_chats(
     expect(bob.finished_answer(1)).to_contain_text("After.")
     bob.shot("26-bob-after-the-upgrade")
     bob.close()
-
-
-def store_function(webui: OpenWebUi, content: str) -> None:
-    """Save another text of the function, as its editor does."""
-    form = {
-        "id": "mlx_harmony",
-        "name": "MLX",
-        "content": content,
-        "meta": {"description": "MLX"},
-    }
-    webui.post("/api/v1/functions/id/mlx_harmony/update", form)
 
 
 def manifest(webui: OpenWebUi) -> Any:
