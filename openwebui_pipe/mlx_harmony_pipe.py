@@ -47,34 +47,34 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2053  harmony_core/request.py
 #     2314  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2503  harmony_core/events.py
-#     2702  harmony_core/markers.py
-#     2724  harmony_core/lexer.py
-#     2783  harmony_core/recipients.py
-#     2863  harmony_core/header.py
-#     3163  harmony_core/mender.py
-#     3468  harmony_core/arguments.py
-#     3608  harmony_core/native_calls.py
-#     3727  harmony_core/body.py
-#     3859  harmony_core/stripped.py
-#     3935  harmony_core/edge_states.py
-#     4114  harmony_core/states.py
-#     4476  harmony_core/parser.py
-#     4611  harmony_core/dialects.py
-#     4871  harmony_core/answer_filter.py
-#     4957  harmony_core/record_template.py
-#     5093  harmony_core/sse.py
-#     5207  harmony_core/chat.py
+#     2520  harmony_core/events.py
+#     2719  harmony_core/markers.py
+#     2741  harmony_core/lexer.py
+#     2800  harmony_core/recipients.py
+#     2880  harmony_core/header.py
+#     3180  harmony_core/mender.py
+#     3485  harmony_core/arguments.py
+#     3625  harmony_core/native_calls.py
+#     3744  harmony_core/body.py
+#     3876  harmony_core/stripped.py
+#     3952  harmony_core/edge_states.py
+#     4131  harmony_core/states.py
+#     4493  harmony_core/parser.py
+#     4628  harmony_core/dialects.py
+#     4888  harmony_core/answer_filter.py
+#     4974  harmony_core/record_template.py
+#     5110  harmony_core/sse.py
+#     5224  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5508  harmony_core/reply_markup.py
-#     5722  harmony_core/history.py
-#     5983  harmony_core/tools.py
+#     5525  harmony_core/reply_markup.py
+#     5739  harmony_core/history.py
+#     6000  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6105  harmony_core/problems.py
-#     6428  harmony_core/failures.py
-#     6503  harmony_core/server_words.py
-#     6569  harmony_core/diagnosis.py
-#     6847  openwebui_pipe/phrases.py
+#     6122  harmony_core/problems.py
+#     6445  harmony_core/failures.py
+#     6520  harmony_core/server_words.py
+#     6586  harmony_core/diagnosis.py
+#     6864  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -1726,7 +1726,7 @@ LONGEST_PAUSE: Final = 0.15
 
 def pause_among(live_answers: int) -> float:
     """Seconds between two chunks: nine tenths of the host's work are per chunk."""
-    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.01 * max(0, live_answers - 1))
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.02 * max(0, live_answers - 1))
 
 
 class Stopwatch:
@@ -1786,7 +1786,7 @@ class PipeReply:
                             yield chunk
                         if chunks and not self._is_over:
                             live = self._rules.live_answers()
-                            await asyncio.sleep(pause_among(live))
+                            await self._exchange.rest(pause_among(live))
             reply = collect(self._events)
             calls = self._verdict.calls_to_run(reply)
             for chunk in self._maker.ending(reply, calls, self._watch.pace):
@@ -2341,6 +2341,7 @@ class Exchange:
         # Servers restart their numbers of calls with each reply, but Open WebUI wants unique ids.
         self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
+        self._response: aiohttp.ClientResponse | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.StreamReader]:
@@ -2358,6 +2359,7 @@ class Exchange:
             try:
                 if response.status != 200:
                     raise await self._refusal(session, response)
+                self._response = response
                 yield response.content
             finally:
                 response.close()
@@ -2380,6 +2382,21 @@ class Exchange:
             if enough or len(data) < READ_SIZE:
                 return events
             await asyncio.sleep(0)  # much has arrived: let other chats have their turn
+
+    async def rest(self, seconds: float) -> None:
+        """Let text gather in the system's own buffer.
+
+        A token that comes meanwhile wakes nobody: the bytes of the whole rest are one read.
+        """
+        connection = self._response.connection if self._response else None
+        transport = connection.transport if connection else None
+        if transport:  # else all bytes are here
+            transport.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if transport:
+                transport.resume_reading()
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
         phase: Phase = "idle" if self._begun else "first_byte"

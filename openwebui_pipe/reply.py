@@ -32,7 +32,7 @@ LONGEST_PAUSE: Final = 0.15
 
 def pause_among(live_answers: int) -> float:
     """Seconds between two chunks: nine tenths of the host's work are per chunk."""
-    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.01 * max(0, live_answers - 1))
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.02 * max(0, live_answers - 1))
 
 
 class Stopwatch:
@@ -92,7 +92,7 @@ class PipeReply:
                             yield chunk
                         if chunks and not self._is_over:
                             live = self._rules.live_answers()
-                            await asyncio.sleep(pause_among(live))
+                            await self._exchange.rest(pause_among(live))
             reply = collect(self._events)
             calls = self._verdict.calls_to_run(reply)
             for chunk in self._maker.ending(reply, calls, self._watch.pace):

@@ -46,6 +46,7 @@ class Exchange:
         # Servers restart their numbers of calls with each reply, but Open WebUI wants unique ids.
         self.stream: ChatStream = request.chat_stream(f"call_{uuid4().hex}")
         self._begun = False
+        self._response: aiohttp.ClientResponse | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.StreamReader]:
@@ -63,6 +64,7 @@ class Exchange:
             try:
                 if response.status != 200:
                     raise await self._refusal(session, response)
+                self._response = response
                 yield response.content
             finally:
                 response.close()
@@ -85,6 +87,21 @@ class Exchange:
             if enough or len(data) < READ_SIZE:
                 return events
             await asyncio.sleep(0)  # much has arrived: let other chats have their turn
+
+    async def rest(self, seconds: float) -> None:
+        """Let text gather in the system's own buffer.
+
+        A token that comes meanwhile wakes nobody: the bytes of the whole rest are one read.
+        """
+        connection = self._response.connection if self._response else None
+        transport = connection.transport if connection else None
+        if transport:  # else all bytes are here
+            transport.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if transport:
+                transport.resume_reading()
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
         phase: Phase = "idle" if self._begun else "first_byte"

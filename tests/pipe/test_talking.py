@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from harmony_core.events import AnswerDelta
+from harmony_core.failures import Timeouts
+from harmony_core.request import ChatRequest, Endpoint
 from openwebui_pipe.reply import pause_among
+from openwebui_pipe.transport import Exchange
 from tests.pipe.fake_host import Host, deltas, joined
 from tests.server import (
     DONE,
@@ -272,6 +276,45 @@ def test_the_more_replies_stream_the_longer_is_the_pause_between_their_chunks() 
     pauses = [pause_among(live) for live in (0, 1, 5, 11, 50, 1000)]
     assert pauses == sorted(pauses)
     assert (pauses[1], pauses[-1]) == (0.05, 0.15)
+
+
+def test_no_token_wakes_the_host_while_a_reply_rests(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, sent, let_run = Gate(), Sent(), asyncio.sleep
+    rest = [text(word) for word in (" upon", " a", " time")]
+    server.chat([head(), text("Once"), gate, *rest, Gate(sent), chunk({}, "stop")])
+    exchange = Exchange(ChatRequest([]), Endpoint(server.base_url), Timeouts(5, 5, 5))
+    received: list[int] = []
+
+    async def ask() -> list[str]:
+        async with exchange.open() as content:
+
+            async def gather(_: float) -> None:
+                received.append(content.total_bytes)
+                gate.open()
+                while not sent.is_set():
+                    await let_run(0.01)
+                await let_run(0.01)
+                received.append(content.total_bytes)
+
+            await exchange.read(content)
+            monkeypatch.setattr(asyncio, "sleep", gather)
+            await exchange.rest(1.0)
+            events = await exchange.read(content)
+        return [event.text for event in events if isinstance(event, AnswerDelta)]
+
+    assert asyncio.run(ask()) == [" upon", " a", " time"]
+    before, after = received
+    assert before == after
+
+
+class Sent(threading.Event):
+    """Opens a gate as soon as the server stands before it: all in front of it is sent."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.set()
+        return True
 
 
 def test_a_flood_of_keepalives_is_not_kept(host: Host, server: ScriptedServer) -> None:
