@@ -5,7 +5,7 @@
 It starts a real Open WebUI 0.12.4 and, in another process, a server that sends mlx_lm.server's chunks at a
 steady rate to every chat. The chats read their streams to the end, and `/health` is asked twenty times a
 second. Idle, built-in and pipe take turns in each round, so that a busy machine slows all of them. CPU is
-that of the Open WebUI process alone.
+that of the Open WebUI process alone, without its answers to `/health`: their cost is measured while idle.
 """
 
 from __future__ import annotations
@@ -39,8 +39,13 @@ class Load:
 
     health: list[float] = field(default_factory=list)
     first_text: list[float] = field(default_factory=list)
-    cpu: float = 0
+    cpu: float = 0  # seconds, answers to /health included
     tokens: int = 0
+
+    def cpu_per_token(self, idle: Load) -> float:
+        """Seconds for a token alone: what /health costs is known from the idle host."""
+        question = idle.cpu / len(idle.health)
+        return (self.cpu - question * len(self.health)) / self.tokens
 
 
 async def serve(port: int, tokens: int, rate: float) -> None:
@@ -160,7 +165,7 @@ def table(loads: dict[str, Load]) -> str:
             cells += [
                 f"{percentile(load.first_text, part):.0f} ms" for part in (0.5, 0.99)
             ]
-            cells.append(f"{1e6 * load.cpu / load.tokens:.0f} µs")
+            cells.append(f"{1e6 * load.cpu_per_token(loads['idle']):.0f} µs")
         else:
             cells += ["", "", ""]
         rows.append(f"| {name} | {' | '.join(cells)} |")
@@ -222,8 +227,10 @@ def main() -> None:
     loads = run(options.chats, options.tokens, options.rate, options.rounds)
     idle, built_in, pipe = (percentile(load.health, 0.99) for load in loads.values())
     print(table(loads))
+    each = [loads[name].cpu_per_token(loads["idle"]) for name in list(loads)[1:]]
+    print(f"\nCPU per token with the pipe: {each[1] / each[0]:.2f} × built-in")
     print(
-        f"\n/health p99 with the pipe: {pipe / idle:.2f} × idle, {pipe / built_in:.2f} × built-in"
+        f"/health p99 with the pipe: {pipe / idle:.2f} × idle, {pipe / built_in:.2f} × built-in"
     )
     print(
         f"{options.chats} chats, {options.rate:g} tokens/s each, load {os.getloadavg()[0]:.1f}"
