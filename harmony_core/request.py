@@ -268,14 +268,11 @@ def _split_effort(
     return None, messages
 
 
-def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
-    ids, _ = listed_models_in(body)
-    return ids
-
-
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
+    """The ids in the answer to `GET /v1/models`, each once, and whether these are all.
+
+    They are not all if the list is cut or longer than `MAX_MODELS`.
+    """
     try:
         answer = load_json(body)
     except ValueError:

@@ -26,12 +26,12 @@ from urllib3.connectionpool import (
 )
 from urllib3.util.connection import create_connection
 
-from .limits import MAX_HEAD
-
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 
+MAX_HEAD = 1024 * 1024
+"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
 _LONGEST_WAIT = 1e6  # seconds; a socket does not take infinity
 
 

@@ -1,7 +1,7 @@
 """The order of the pasted file: first what an admin looks for, then the parts that it uses.
 
-A function may use what stands below it, because it runs later. Code that runs while the file is loaded may
-not: base classes, decorators, defaults, values of the top level, and everything that these call.
+A function may use names that are defined below it, because it runs later. Code that runs while the file is
+loaded may not: base classes, decorators, defaults, values of the top level, and everything that these call.
 """
 
 from __future__ import annotations

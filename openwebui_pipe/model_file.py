@@ -1,4 +1,4 @@
-"""A small file with the models of each server, so that a restart does not forget them."""
+"""A small file that keeps the models of each server over a restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from openwebui_pipe.status import log
 
 FILE_NAME: Final = "mlx_harmony_models.json"
 MAX_FILE: Final = 4_000_000
-"""Most bytes that are read; the next three bounds keep what is written below it."""
+"""Most bytes that are read; with the next three bounds the file stays smaller."""
 MAX_KEPT_SERVERS: Final = 32
 MAX_KEPT_MODELS: Final = 100
 MAX_KEPT_ID: Final = 256
@@ -39,7 +39,7 @@ def data_folder() -> Path | None:
 
 
 class ModelFile:
-    """The file. Without a folder nothing is kept, and no fault of the file stops anything."""
+    """The file; without a folder nothing is kept. A file that cannot be used is no error."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE_NAME if folder else None
@@ -54,7 +54,7 @@ class ModelFile:
         )
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
-        """Keep the ids of a server; the server that was kept first may have to make room."""
+        """Keep the ids of a server. Too many servers push out the one kept longest ago."""
         address = address_of(endpoint)
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
@@ -70,7 +70,7 @@ class ModelFile:
         try:
             with self._path.open("rb") as file:
                 return as_object(load_json(file.read(MAX_FILE)))
-        except (OSError, ValueError):  # it is not there yet, or damaged
+        except (OSError, ValueError):  # it does not exist yet, or is damaged
             return {}
 
     def _write(self, lists: JsonObject) -> None:

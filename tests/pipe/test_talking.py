@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from openwebui_pipe.reply import pause_among
+from openwebui_pipe.reply import pause_between_chunks
 from tests.pipe.fake_host import Host, deltas, joined
 from tests.server import (
     DONE,
@@ -268,8 +268,8 @@ def test_the_usage_tells_how_fast_the_tokens_came(
     assert counts["time_to_first_token"] >= 0
 
 
-def test_the_more_replies_stream_the_longer_is_the_pause_between_their_chunks() -> None:
-    pauses = [pause_among(live) for live in (0, 1, 5, 11, 50, 1000)]
+def test_the_pause_between_chunks_grows_with_the_replies_that_stream() -> None:
+    pauses = [pause_between_chunks(live) for live in (0, 1, 5, 11, 50, 1000)]
     assert pauses == sorted(pauses)
     assert (pauses[1], pauses[-1]) == (0.05, 0.15)
 
