@@ -40,8 +40,8 @@ def chromium() -> Iterator[Browser]:
 class Visit:
     """A person's browser tab on an Open WebUI.
 
-    `language` is the language that the person has chosen there, `token` signs in another
-    person than the admin. Pictures go to `shots`.
+    `language` is the person's language there. `token` signs in a user; without it the admin
+    is signed in. Pictures go to `shots`.
     """
 
     def __init__(
@@ -197,13 +197,13 @@ class Visit:
 
     @property
     def stop_button(self) -> Locator:
-        """Without a label in 0.6."""
+        """The button that stops the answer; in 0.6 it has no label."""
         return self.page.locator(
             "[aria-label=Stop], [aria-label=停止], form button.bg-white.rounded-full"
         )
 
     def finished_answer(self, number: int) -> Locator:
-        """The reply of that number (from 0), once it is complete: only then it can be read aloud."""
+        """The reply of that number (from 0) once it is complete, which its speak button shows."""
         expect(
             self.page.locator("#messages-container [id^=speak-button-]")
         ).to_have_count(number + 1)
@@ -223,7 +223,7 @@ class Visit:
         question.get_by_role("button", name="Send").click()
 
     def regenerate(self) -> None:
-        """Ask for the last answer again, with the button that the keyboard shortcut presses."""
+        """Ask for the last answer again, with the hidden button of the keyboard shortcut."""
         button = self.page.locator(".regenerate-response-button").last
         button.evaluate("node => node.click()")
 

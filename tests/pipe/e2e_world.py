@@ -1,4 +1,4 @@
-"""What the stories in the real Open WebUI share: the model's machine, the toy's words, and patience."""
+"""The model's server, the toy's transcripts and bounded waits, for tests with a real Open WebUI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
 
 
 class Mac:
-    """The machine with the model: its server can be switched off and on, and always has the same address."""
+    """The machine with the model. Its server can be switched off and on, and keeps its address."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -55,10 +55,10 @@ def plain(transcript: Transcript) -> str:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Wait, with a bound, until something is the case."""
+    """Wait until the condition gives a true value, and return it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.05)
-    raise AssertionError("it never was the case")
+    raise AssertionError("the condition never became true")

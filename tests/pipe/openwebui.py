@@ -1,4 +1,4 @@
-"""A real Open WebUI: its process, which starts on an empty folder, and its API."""
+"""A real Open WebUI: its process and its API."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def uv() -> str:
 def install(version: str) -> Path:
     """The folder of an environment with that Open WebUI, made on first use.
 
-    Open WebUI itself comes without its dependencies: those listed beside it are all that it needs here, and
-    spare gigabytes of torch.
+    Open WebUI is installed without its dependencies. The files in requirements/ list those that it needs
+    here, which saves gigabytes of torch.
     """
     home = CACHE / f"openwebui-{version}"
     ready = home / "ready"
@@ -86,7 +86,7 @@ def install(version: str) -> Path:
 
 
 class OpenWebUi:
-    """A running Open WebUI; a context manager. `base_url` is where it is, `log_path` what it wrote."""
+    """A running Open WebUI, as a context manager. `base_url` is its address, `log_path` its log."""
 
     def __init__(self, version: str, data: Path, **environment: str) -> None:
         self.version = version

@@ -64,7 +64,7 @@ def test_a_task_does_not_wait_long_for_the_answers_of_other_chats() -> None:
 
 
 @pytest.mark.parametrize("kind", ["function_calling", "title_generation"])
-def test_an_answer_that_waits_for_a_task_of_its_own_chat_gets_it(kind: str) -> None:
+def test_a_task_that_the_answer_of_its_chat_waits_for_runs(kind: str) -> None:
     async def play(tasks: AnswersFirst, order: list[str]) -> None:
         with tasks.answering("a", "chat"):
             await _run(tasks, BackgroundTask(kind, "chat"), order)
@@ -120,7 +120,7 @@ def test_a_newer_task_of_the_same_chat_and_kind_replaces_one_that_waits() -> Non
     ]
 
 
-def test_two_questions_to_the_model_for_one_answer_are_both_put() -> None:
+def test_two_query_tasks_of_one_chat_both_run() -> None:
     queries = BackgroundTask("query_generation", "chat")
 
     async def play(tasks: AnswersFirst, order: list[str]) -> None:
@@ -172,7 +172,7 @@ def test_a_cancelled_task_leaves_nothing_behind() -> None:
     ("path", "gone"),
     [("/api/v1/tasks/auto/completions", True), ("/api/chat/completions", False)],
 )
-def test_only_a_page_that_asks_for_the_task_itself_can_be_gone(
+def test_only_the_page_that_asked_for_the_task_can_be_gone(
     path: str, gone: bool
 ) -> None:
     class Request:

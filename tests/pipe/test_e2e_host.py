@@ -1,4 +1,4 @@
-"""Facts about the real Open WebUI 0.12.4 on which the pipe's decisions rest, without a browser."""
+"""Facts about the real Open WebUI 0.12.4 that the pipe relies on, without a browser."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.server import (
 
 pytestmark = pytest.mark.e2e
 
-# All built-in tools of 0.12.4 that come only where somebody switched them on.
+# All built-in tools of 0.12.4 that come only if somebody switched them on.
 SWITCHED_ON = {
     *("list_chat_files", "query_chat_files", "grep_chat_files", "view_file"),
     *("search_web", "fetch_url", "generate_image", "edit_image", "execute_code"),
     *("view_skill", "read_skill_file", "grep_skill_files", "update_skill_files"),
     *("delegate_task", "timer"),
 }
-# Those that come in every chat, unless an admin switched them off.
-RIDING = {
+# The built-in tools that come in every chat, unless an admin switched them off.
+UNASKED_TOOLS = {
     "time": {"get_current_timestamp", "calculate_timestamp"},
     "user_input": {"ask_user"},
     "knowledge": {
@@ -71,9 +71,9 @@ RIDING = {
 
 def test_the_pipe_knows_every_built_in_tool_of_open_webui() -> None:
     (tools,) = install("0.12.4").glob("lib/*/site-packages/open_webui/utils/tools.py")
-    riding = set().union(*RIDING.values())
+    riding = set().union(*UNASKED_TOOLS.values())
     assert built_in_tools(ast.parse(tools.read_text("utf-8"))) == riding | SWITCHED_ON
-    assert RIDING.keys() == UNASKED.keys()
+    assert UNASKED_TOOLS.keys() == UNASKED.keys()
     assert unasked(riding | SWITCHED_ON, {}, None, "") == riding
 
 

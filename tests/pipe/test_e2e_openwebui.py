@@ -245,7 +245,7 @@ def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.shot("14-thinking-hidden")
 
 
-def test_the_built_in_connection_shows_what_the_pipe_is_for(visit: Visit) -> None:
+def test_without_the_pipe_open_webui_shows_raw_markup(visit: Visit) -> None:
     visit.new_chat("default_model")
     visit.ask("Hello!")
     expect(visit.finished_answer(0)).to_contain_text("<|channel|>analysis<|message|>")

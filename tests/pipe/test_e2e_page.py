@@ -1,4 +1,4 @@
-"""What people do with answers in the pages of the real Open WebUI 0.12.4, beside a scripted server.
+"""Answers in the pages of the real Open WebUI 0.12.4, regenerated, edited and shared, on a scripted server.
 
 Each scene looks at the page and at what reached the server. The pictures are kept beside those of the
 story in test_e2e_openwebui.py.

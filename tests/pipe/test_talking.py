@@ -1,4 +1,4 @@
-"""What a chat receives: thinking, answer, tool calls, usage, the end."""
+"""The chunks that a chat gets: thinking, answer, tool calls, finish reason and usage."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_end_tells_the_true_finish_reason_and_then_the_usage(
     }
 
 
-def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
+def test_all_chunks_have_the_same_id_and_the_models_name_in_the_host(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply(*harmony("So.", "Hello")))
@@ -86,7 +86,7 @@ def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
     assert server.requests[0].json["model"] == "mlx-community/gpt-oss-20b"
 
 
-def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
+def test_the_first_text_is_passed_on_before_the_server_sends_the_rest(
     host: Host, server: ScriptedServer
 ) -> None:
     gate = Gate()
@@ -105,7 +105,7 @@ def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
     assert asyncio.run(watch())[0] == "First"
 
 
-def test_tokens_that_arrive_together_leave_together(
+def test_tokens_that_arrive_together_share_chunks(
     host: Host, server: ScriptedServer
 ) -> None:
     tokens = b"".join(text(f" {number}") for number in range(500))
@@ -137,7 +137,7 @@ def test_a_request_that_does_not_stream_gets_one_completion(
         ("hide", "fold", True),
     ],
 )
-def test_thinking_is_hidden_where_the_user_or_else_the_admin_says_so(
+def test_the_users_setting_or_else_the_admins_hides_the_thinking(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     valve: str,
@@ -211,7 +211,7 @@ def test_the_status_line_follows_the_server_and_is_gone_before_the_text(
     assert host.statuses == ["Waiting for the server", "Reading the prompt, 62 %", ""]
 
 
-def test_the_status_line_is_japanese_where_the_browser_is(
+def test_the_status_line_is_japanese_in_a_japanese_browser(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat([head(), keepalive(62, 100), text("Hello"), chunk({}, "stop"), DONE])
@@ -371,7 +371,7 @@ def test_the_second_tool_round_sends_call_result_and_thinking(
     assert result["content"] == "rain"
 
 
-def test_an_image_is_left_out_and_said_so_once(
+def test_an_image_is_left_out_with_one_notice(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("I see."))
@@ -438,7 +438,7 @@ def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> Non
     assert asyncio.run(both()) == ["one one", "two two"]
 
 
-def test_a_long_history_is_cleaned_outside_the_loop(
+def test_a_long_history_is_cleaned_in_another_thread(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("Yes."))
