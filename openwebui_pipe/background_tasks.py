@@ -25,8 +25,8 @@ class TaskWaits:
     before the answer, and a tool round is several answers with short breaks. `own`: the
     longest wait for an answer of its own chat, which may itself wait for the task (a filter
     that asks the model). `others`: the longest wait for the answers of other chats.
-    `longest`: the longest wait for other tasks. Then it is dropped, or runs in spite of
-    them if it is not `droppable`.
+    `longest`: the longest wait for other tasks. Then it is dropped if it is `droppable`,
+    else it runs beside them.
     """
 
     settle: float = 0.5
@@ -88,7 +88,7 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
 async def result_unless_gone(
     gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
 ) -> JsonObject | None:
-    """The result of the work. If the client goes first, the work is cancelled: None."""
+    """The result of the work; None if the client goes first, which cancels the work."""
     running = asyncio.create_task(work)
     try:
         while not (await asyncio.wait([running], timeout=POLL))[0]:

@@ -130,7 +130,7 @@ def names_in(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 
 def run_at_load(node: ast.AST, in_model: bool = False) -> Iterator[ast.AST]:
-    """The parts of a statement that run where it stands.
+    """The parts of a statement that run while the file is loaded.
 
     Annotations are postponed, but pydantic reads those of a model, a class with a base, at once.
     """

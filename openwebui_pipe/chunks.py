@@ -99,7 +99,7 @@ class ChunkMaker:
 
         From 0.10 on, Open WebUI sends `reasoning_details` back with a tool's result; older
         versions send back the thinking that they show. It also shows these details, so
-        hidden thinking has none.
+        hidden thinking is not sent.
         """
         chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
         if calls:

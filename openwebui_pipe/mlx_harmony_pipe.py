@@ -24,57 +24,57 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #      196  openwebui_pipe/host_version.py
 #      217  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      374  openwebui_pipe/pipe.py
+#      371  openwebui_pipe/pipe.py
 #   JSON
-#      592  harmony_core/jsontext.py
+#      589  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      687  openwebui_pipe/background_tasks.py
-#      873  openwebui_pipe/host_manner.py
-#      913  openwebui_pipe/tag_breaker.py
-#      955  openwebui_pipe/chunks.py
-#     1119  openwebui_pipe/http_replies.py
-#     1185  openwebui_pipe/status.py
-#     1281  openwebui_pipe/model_file.py
-#     1355  openwebui_pipe/known_models.py
-#     1422  openwebui_pipe/servers.py
-#     1517  openwebui_pipe/model_list.py
-#     1603  openwebui_pipe/verdict.py
-#     1712  openwebui_pipe/reply.py
-#     1863  openwebui_pipe/tool_policy.py
+#      684  openwebui_pipe/background_tasks.py
+#      870  openwebui_pipe/host_manner.py
+#      910  openwebui_pipe/tag_breaker.py
+#      952  openwebui_pipe/chunks.py
+#     1116  openwebui_pipe/http_replies.py
+#     1182  openwebui_pipe/status.py
+#     1278  openwebui_pipe/model_file.py
+#     1347  openwebui_pipe/known_models.py
+#     1414  openwebui_pipe/servers.py
+#     1509  openwebui_pipe/model_list.py
+#     1595  openwebui_pipe/verdict.py
+#     1704  openwebui_pipe/reply.py
+#     1855  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1997  harmony_core/limits.py
-#     2013  harmony_core/response_format.py
-#     2043  harmony_core/request.py
-#     2301  openwebui_pipe/transport.py
+#     1989  harmony_core/limits.py
+#     2005  harmony_core/response_format.py
+#     2035  harmony_core/request.py
+#     2293  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2490  harmony_core/events.py
-#     2689  harmony_core/markers.py
-#     2711  harmony_core/lexer.py
-#     2770  harmony_core/recipients.py
-#     2852  harmony_core/header.py
-#     3164  harmony_core/mender.py
-#     3469  harmony_core/arguments.py
-#     3604  harmony_core/native_calls.py
-#     3723  harmony_core/body.py
-#     3866  harmony_core/stripped.py
-#     3942  harmony_core/edge_states.py
-#     4121  harmony_core/states.py
-#     4483  harmony_core/parser.py
-#     4618  harmony_core/dialects.py
-#     4878  harmony_core/answer_filter.py
-#     4964  harmony_core/record_template.py
-#     5100  harmony_core/sse.py
-#     5214  harmony_core/chat.py
+#     2482  harmony_core/events.py
+#     2681  harmony_core/markers.py
+#     2703  harmony_core/lexer.py
+#     2762  harmony_core/recipients.py
+#     2844  harmony_core/header.py
+#     3156  harmony_core/mender.py
+#     3461  harmony_core/arguments.py
+#     3596  harmony_core/native_calls.py
+#     3715  harmony_core/body.py
+#     3858  harmony_core/stripped.py
+#     3934  harmony_core/edge_states.py
+#     4113  harmony_core/states.py
+#     4475  harmony_core/parser.py
+#     4610  harmony_core/dialects.py
+#     4870  harmony_core/answer_filter.py
+#     4956  harmony_core/record_template.py
+#     5092  harmony_core/sse.py
+#     5206  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5515  harmony_core/reply_markup.py
-#     5729  harmony_core/history.py
-#     5990  harmony_core/tools.py
+#     5507  harmony_core/reply_markup.py
+#     5721  harmony_core/history.py
+#     5982  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6112  harmony_core/problems.py
-#     6435  harmony_core/failures.py
-#     6510  harmony_core/server_words.py
-#     6576  harmony_core/diagnosis.py
-#     6854  openwebui_pipe/phrases.py
+#     6104  harmony_core/problems.py
+#     6427  harmony_core/failures.py
+#     6502  harmony_core/server_words.py
+#     6568  harmony_core/diagnosis.py
+#     6846  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -224,8 +224,13 @@ def secret_input() -> JsonDict | None:
     return {"input": {"type": "password"}} if at_least(0, 8) else None
 
 
+def clamp(least: float, most: float) -> AfterValidator:
+    """Moves a number between two bounds."""
+    return AfterValidator(lambda value: max(least, min(most, value)))
+
+
 SECRET: Final = secret_input()
-Seconds = Annotated[float, AfterValidator(lambda value: max(0.5, min(3600.0, value)))]
+Seconds = Annotated[float, clamp(0.5, 3600.0)]
 
 
 class ForgivingValves(BaseModel):
@@ -302,10 +307,7 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",
@@ -315,17 +317,12 @@ class PipeValves(ForgivingValves):
         description="How long the model thinks. A user's own setting and the chat's"
         " control win.",
     )
-    MAX_TOKENS: Annotated[int, AfterValidator(lambda n: max(1, min(131_072, n)))] = (
-        Field(
-            default=DEFAULT_MAX_TOKENS,
-            description="Most tokens of one reply, with the thinking.",
-        )
+    MAX_TOKENS: Annotated[int, clamp(1, CONTEXT_SIZE)] = Field(
+        default=DEFAULT_MAX_TOKENS,
+        description="Most tokens of one reply, with the thinking.",
     )
-    TEMPERATURE: Annotated[float, AfterValidator(lambda t: max(0.0, min(2.0, t)))] = (
-        Field(
-            default=DEFAULT_TEMPERATURE,
-            description="OpenAI recommends 1.0 for gpt-oss.",
-        )
+    TEMPERATURE: Annotated[float, clamp(0.0, 2.0)] = Field(
+        default=DEFAULT_TEMPERATURE, description="OpenAI recommends 1.0 for gpt-oss."
     )
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
@@ -700,8 +697,8 @@ class TaskWaits:
     before the answer, and a tool round is several answers with short breaks. `own`: the
     longest wait for an answer of its own chat, which may itself wait for the task (a filter
     that asks the model). `others`: the longest wait for the answers of other chats.
-    `longest`: the longest wait for other tasks. Then it is dropped, or runs in spite of
-    them if it is not `droppable`.
+    `longest`: the longest wait for other tasks. Then it is dropped if it is `droppable`,
+    else it runs beside them.
     """
 
     settle: float = 0.5
@@ -763,7 +760,7 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
 async def result_unless_gone(
     gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
 ) -> JsonObject | None:
-    """The result of the work. If the client goes first, the work is cancelled: None."""
+    """The result of the work; None if the client goes first, which cancels the work."""
     running = asyncio.create_task(work)
     try:
         while not (await asyncio.wait([running], timeout=POLL))[0]:
@@ -943,7 +940,7 @@ class TagBreaker:
         return self._tags.sub(_broken, text)
 
     def close(self) -> str:
-        """What was held back."""
+        """The end of the text that was held back."""
         held, self._held = self._held, ""
         return held
 
@@ -1032,7 +1029,7 @@ class ChunkMaker:
 
         From 0.10 on, Open WebUI sends `reasoning_details` back with a tool's result; older
         versions send back the thinking that they show. It also shows these details, so
-        hidden thinking has none.
+        hidden thinking is not sent.
         """
         chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
         if calls:
@@ -1309,13 +1306,13 @@ class ModelFile:
         """The ids kept for a server."""
         return tuple(
             name
-            for name in as_list(self._read().get(address_of(endpoint)))
+            for name in as_list(self._read().get(visible_url(endpoint.models_url)))
             if isinstance(name, str)
         )
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
         """Keep the ids of a server. Too many servers push out the one kept longest ago."""
-        address = address_of(endpoint)
+        address = visible_url(endpoint.models_url)  # without a password or a key
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
         with self._lock:
@@ -1345,11 +1342,6 @@ class ModelFile:
             log.warning("The list of models was not kept: %s", error)
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
-
-
-def address_of(endpoint: Endpoint) -> str:
-    """The address of a server, without a user name, a password or a key."""
-    return visible_url(endpoint.models_url)
 
 
 # ======================================================================================

@@ -49,13 +49,13 @@ class ModelFile:
         """The ids kept for a server."""
         return tuple(
             name
-            for name in as_list(self._read().get(address_of(endpoint)))
+            for name in as_list(self._read().get(visible_url(endpoint.models_url)))
             if isinstance(name, str)
         )
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
         """Keep the ids of a server. Too many servers push out the one kept longest ago."""
-        address = address_of(endpoint)
+        address = visible_url(endpoint.models_url)  # without a password or a key
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
         with self._lock:
@@ -85,8 +85,3 @@ class ModelFile:
             log.warning("The list of models was not kept: %s", error)
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
-
-
-def address_of(endpoint: Endpoint) -> str:
-    """The address of a server, without a user name, a password or a key."""
-    return visible_url(endpoint.models_url)

@@ -37,7 +37,7 @@ class TagBreaker:
         return self._tags.sub(_broken, text)
 
     def close(self) -> str:
-        """What was held back."""
+        """The end of the text that was held back."""
         held, self._held = self._held, ""
         return held
 

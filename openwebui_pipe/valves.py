@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from harmony_core.gpt_oss import (
+    CONTEXT_SIZE,
     DEFAULT_EFFORT,
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
@@ -32,8 +33,13 @@ def secret_input() -> JsonDict | None:
     return {"input": {"type": "password"}} if at_least(0, 8) else None
 
 
+def clamp(least: float, most: float) -> AfterValidator:
+    """Moves a number between two bounds."""
+    return AfterValidator(lambda value: max(least, min(most, value)))
+
+
 SECRET: Final = secret_input()
-Seconds = Annotated[float, AfterValidator(lambda value: max(0.5, min(3600.0, value)))]
+Seconds = Annotated[float, clamp(0.5, 3600.0)]
 
 
 class ForgivingValves(BaseModel):
@@ -110,10 +116,7 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",
@@ -123,17 +126,12 @@ class PipeValves(ForgivingValves):
         description="How long the model thinks. A user's own setting and the chat's"
         " control win.",
     )
-    MAX_TOKENS: Annotated[int, AfterValidator(lambda n: max(1, min(131_072, n)))] = (
-        Field(
-            default=DEFAULT_MAX_TOKENS,
-            description="Most tokens of one reply, with the thinking.",
-        )
+    MAX_TOKENS: Annotated[int, clamp(1, CONTEXT_SIZE)] = Field(
+        default=DEFAULT_MAX_TOKENS,
+        description="Most tokens of one reply, with the thinking.",
     )
-    TEMPERATURE: Annotated[float, AfterValidator(lambda t: max(0.0, min(2.0, t)))] = (
-        Field(
-            default=DEFAULT_TEMPERATURE,
-            description="OpenAI recommends 1.0 for gpt-oss.",
-        )
+    TEMPERATURE: Annotated[float, clamp(0.0, 2.0)] = Field(
+        default=DEFAULT_TEMPERATURE, description="OpenAI recommends 1.0 for gpt-oss."
     )
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",

@@ -216,7 +216,7 @@ def test_a_page_does_not_wait_again_for_a_server_that_gave_no_list(
             "mini::default_model": "Mini · gpt-oss (MLX)"
         }
         assert await host.models() == silent
-        assert await host.models() == silent  # though no answer has come
+        assert await host.models() == silent  # the page does not wait for the answer
         slow.open()
         async with asyncio.timeout(PATIENCE):
             while await host.models() == silent:

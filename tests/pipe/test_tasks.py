@@ -161,9 +161,8 @@ def test_a_task_waits_until_the_answer_has_streamed(
             {"messages": [{"role": "user", "content": "Hi"}]}
         ):
             if not gate.event.is_set():
-                await asyncio.sleep(
-                    0.8
-                )  # longer than a task settles: it would have come by now
+                # Longer than a task settles, so the title would have been asked for by now.
+                await asyncio.sleep(0.8)
                 order.append(f"requests while answering: {len(server.requests)}")
                 gate.open()
         order.append("answer")
