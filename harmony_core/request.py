@@ -269,10 +269,7 @@ def _split_effort(
 
 
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The ids in the answer to `GET /v1/models`, each once, and whether these are all.
-
-    They are not all if the list is cut or longer than `MAX_MODELS`.
-    """
+    """The ids in the answer to `GET /v1/models`, and whether these are all of an uncut list."""
     try:
         answer = load_json(body)
     except ValueError:

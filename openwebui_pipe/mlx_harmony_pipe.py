@@ -35,46 +35,46 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     1116  openwebui_pipe/http_replies.py
 #     1182  openwebui_pipe/status.py
 #     1278  openwebui_pipe/model_file.py
-#     1347  openwebui_pipe/known_models.py
-#     1414  openwebui_pipe/servers.py
-#     1509  openwebui_pipe/model_list.py
-#     1595  openwebui_pipe/verdict.py
-#     1704  openwebui_pipe/reply.py
-#     1855  openwebui_pipe/tool_policy.py
+#     1344  openwebui_pipe/known_models.py
+#     1411  openwebui_pipe/servers.py
+#     1504  openwebui_pipe/model_list.py
+#     1590  openwebui_pipe/verdict.py
+#     1698  openwebui_pipe/reply.py
+#     1849  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1989  harmony_core/limits.py
-#     2005  harmony_core/response_format.py
-#     2035  harmony_core/request.py
-#     2293  openwebui_pipe/transport.py
+#     1974  harmony_core/limits.py
+#     1990  harmony_core/response_format.py
+#     2020  harmony_core/request.py
+#     2275  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2482  harmony_core/events.py
-#     2681  harmony_core/markers.py
-#     2703  harmony_core/lexer.py
-#     2762  harmony_core/recipients.py
-#     2844  harmony_core/header.py
-#     3156  harmony_core/mender.py
-#     3461  harmony_core/arguments.py
-#     3596  harmony_core/native_calls.py
-#     3715  harmony_core/stripped.py
-#     3791  harmony_core/body.py
-#     3949  harmony_core/edge_states.py
-#     4128  harmony_core/states.py
-#     4490  harmony_core/parser.py
-#     4625  harmony_core/dialects.py
-#     4885  harmony_core/answer_filter.py
-#     4971  harmony_core/record_template.py
-#     5107  harmony_core/sse.py
-#     5221  harmony_core/chat.py
+#     2464  harmony_core/events.py
+#     2663  harmony_core/markers.py
+#     2685  harmony_core/lexer.py
+#     2744  harmony_core/recipients.py
+#     2826  harmony_core/header.py
+#     3138  harmony_core/mender.py
+#     3443  harmony_core/arguments.py
+#     3578  harmony_core/native_calls.py
+#     3697  harmony_core/stripped.py
+#     3773  harmony_core/body.py
+#     3931  harmony_core/edge_states.py
+#     4110  harmony_core/states.py
+#     4472  harmony_core/parser.py
+#     4607  harmony_core/dialects.py
+#     4867  harmony_core/answer_filter.py
+#     4953  harmony_core/record_template.py
+#     5089  harmony_core/sse.py
+#     5203  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5522  harmony_core/reply_markup.py
-#     5736  harmony_core/history.py
-#     5997  harmony_core/tools.py
+#     5504  harmony_core/reply_markup.py
+#     5718  harmony_core/history.py
+#     5979  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6119  harmony_core/problems.py
-#     6442  harmony_core/failures.py
-#     6517  harmony_core/server_words.py
-#     6583  harmony_core/diagnosis.py
-#     6861  openwebui_pipe/phrases.py
+#     6101  harmony_core/problems.py
+#     6424  harmony_core/failures.py
+#     6499  harmony_core/server_words.py
+#     6565  harmony_core/diagnosis.py
+#     6843  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -1304,11 +1304,8 @@ class ModelFile:
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
         """The ids kept for a server."""
-        return tuple(
-            name
-            for name in as_list(self._read().get(visible_url(endpoint.models_url)))
-            if isinstance(name, str)
-        )
+        kept = as_list(self._read().get(visible_url(endpoint.models_url)))
+        return tuple(name for name in kept if isinstance(name, str))
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
         """Keep the ids of a server. Too many servers push out the one kept longest ago."""
@@ -1459,9 +1456,7 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
             continue
         prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
         taken.add(prefix)
-        servers[endpoint] = ModelServer(
-            name or default_name(endpoint), endpoint, prefix
-        )
+        servers[endpoint] = ModelServer(name or host_port(endpoint), endpoint, prefix)
     return list(servers.values())
 
 
@@ -1492,8 +1487,8 @@ def prefix_of(name: str, position: int, taken: set[str]) -> str:
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
-def default_name(endpoint: Endpoint) -> str:
-    """The name of a server that the admin did not name: the host and port of its address."""
+def host_port(endpoint: Endpoint) -> str:
+    """The host and port of an address: the name of a server that the admin did not name."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 
@@ -1675,8 +1670,7 @@ class Verdict:
 
     def _lost_calls(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
         """For each call that the host does not get, the reason."""
-        lost = [call for call in reply.tool_calls if call not in calls]
-        return [self._reason(call) for call in lost]
+        return [self._reason(call) for call in reply.tool_calls if call not in calls]
 
     def _reason(self, call: ToolCall) -> str:
         name = "bad_call" if call.declared else "tool_off"
@@ -1913,13 +1907,9 @@ def unasked(
     and where a skill is made.
     """
     on = groups_switched_on(metadata, user, prompt)
-    off = {group: names.split() for group, names in UNASKED.items() if group not in on}
-    found = {
-        name
-        for name in built_in
-        for patterns in off.values()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    off = (names.split() for group, names in UNASKED.items() if group not in on)
+    patterns = [*chain.from_iterable(off)]
+    found = {name for name in built_in if any(fnmatchcase(name, p) for p in patterns)}
     if "note" in attached_kinds(metadata):
         found.discard("view_note")
     # In a prompt, a plain word like `notify` need not mean the tool.
@@ -1949,15 +1939,10 @@ def attached_kinds(metadata: JsonObject) -> set[str]:
     Files of a chat are in the prompt already, unless the model's File Context is off.
     """
     meta = model_meta(metadata)
-    items = objects_in(meta.get("knowledge")) + objects_in(
-        metadata.get("folder_knowledge")
-    )
+    folder, files = metadata.get("folder_knowledge"), objects_in(metadata.get("files"))
+    items = objects_in(meta.get("knowledge")) + objects_in(folder)
     if as_object(meta.get("capabilities")).get("file_context") is False:
-        items += [
-            item
-            for item in objects_in(metadata.get("files"))
-            if item.get("type") in ("collection", "note")
-        ]
+        items += [file for file in files if file.get("type") in ("collection", "note")]
     return {str(item.get("type")) for item in items}
 
 
@@ -2272,10 +2257,7 @@ def _split_effort(
 
 
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The ids in the answer to `GET /v1/models`, each once, and whether these are all.
-
-    They are not all if the list is cut or longer than `MAX_MODELS`.
-    """
+    """The ids in the answer to `GET /v1/models`, and whether these are all of an uncut list."""
     try:
         answer = load_json(body)
     except ValueError:

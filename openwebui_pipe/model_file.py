@@ -47,11 +47,8 @@ class ModelFile:
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
         """The ids kept for a server."""
-        return tuple(
-            name
-            for name in as_list(self._read().get(visible_url(endpoint.models_url)))
-            if isinstance(name, str)
-        )
+        kept = as_list(self._read().get(visible_url(endpoint.models_url)))
+        return tuple(name for name in kept if isinstance(name, str))
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
         """Keep the ids of a server. Too many servers push out the one kept longest ago."""

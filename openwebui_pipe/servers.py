@@ -55,9 +55,7 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
             continue
         prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
         taken.add(prefix)
-        servers[endpoint] = ModelServer(
-            name or default_name(endpoint), endpoint, prefix
-        )
+        servers[endpoint] = ModelServer(name or host_port(endpoint), endpoint, prefix)
     return list(servers.values())
 
 
@@ -88,8 +86,8 @@ def prefix_of(name: str, position: int, taken: set[str]) -> str:
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
-def default_name(endpoint: Endpoint) -> str:
-    """The name of a server that the admin did not name: the host and port of its address."""
+def host_port(endpoint: Endpoint) -> str:
+    """The host and port of an address: the name of a server that the admin did not name."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Final
 
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object, objects_in
@@ -66,13 +67,9 @@ def unasked(
     and where a skill is made.
     """
     on = groups_switched_on(metadata, user, prompt)
-    off = {group: names.split() for group, names in UNASKED.items() if group not in on}
-    found = {
-        name
-        for name in built_in
-        for patterns in off.values()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    off = (names.split() for group, names in UNASKED.items() if group not in on)
+    patterns = [*chain.from_iterable(off)]
+    found = {name for name in built_in if any(fnmatchcase(name, p) for p in patterns)}
     if "note" in attached_kinds(metadata):
         found.discard("view_note")
     # In a prompt, a plain word like `notify` need not mean the tool.
@@ -102,15 +99,10 @@ def attached_kinds(metadata: JsonObject) -> set[str]:
     Files of a chat are in the prompt already, unless the model's File Context is off.
     """
     meta = model_meta(metadata)
-    items = objects_in(meta.get("knowledge")) + objects_in(
-        metadata.get("folder_knowledge")
-    )
+    folder, files = metadata.get("folder_knowledge"), objects_in(metadata.get("files"))
+    items = objects_in(meta.get("knowledge")) + objects_in(folder)
     if as_object(meta.get("capabilities")).get("file_context") is False:
-        items += [
-            item
-            for item in objects_in(metadata.get("files"))
-            if item.get("type") in ("collection", "note")
-        ]
+        items += [file for file in files if file.get("type") in ("collection", "note")]
     return {str(item.get("type")) for item in items}
 
 

@@ -95,8 +95,7 @@ class Verdict:
 
     def _lost_calls(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
         """For each call that the host does not get, the reason."""
-        lost = [call for call in reply.tool_calls if call not in calls]
-        return [self._reason(call) for call in lost]
+        return [self._reason(call) for call in reply.tool_calls if call not in calls]
 
     def _reason(self, call: ToolCall) -> str:
         name = "bad_call" if call.declared else "tool_off"
