@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -54,35 +55,33 @@ def uv() -> str:
 
 
 def install(version: str) -> Path:
-    """The folder of an environment with that Open WebUI, made on first use.
+    """The folder of an environment with that Open WebUI, made when its requirements are new.
 
     Open WebUI itself comes without its dependencies: those listed beside it are all that it needs here, and
     spare gigabytes of torch.
     """
     home = CACHE / f"openwebui-{version}"
-    ready = home / "ready"
-    if not ready.exists():
-        pip = [
-            uv(),
-            "pip",
-            "install",
-            "-q",
-            "--python",
-            str(home / "bin" / "python"),
-            "--no-deps",
-            "--require-hashes",
-        ]
-        # Open WebUI wants a Python below 3.13.
-        base = sys.executable if sys.version_info < (3, 13) else "3.12"
-        subprocess.run(
-            [uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True
-        )
-        for name in (REQUIREMENTS[version], REQUIREMENTS[version] + "-app"):
-            subprocess.run(
-                [*pip, "-r", str(ROOT / "requirements" / f"{name}.txt")], check=True
-            )
-        ready.touch()
+    name = REQUIREMENTS[version]
+    files = [ROOT / "requirements" / f"{n}.txt" for n in (name, f"{name}-app")]
+    wanted = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    ready = home / "ready"  # holds what it was made of
+    if not ready.exists() or ready.read_text() != wanted:
+        _make(home, files)
+        ready.write_text(wanted)
     return home
+
+
+def _make(home: Path, requirements: list[Path]) -> None:
+    # Open WebUI wants a Python below 3.13.
+    base = sys.executable if sys.version_info < (3, 13) else "3.12"
+    subprocess.run(
+        [uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True
+    )
+    pip = [uv(), "pip", "install", "-q", "--python", str(home / "bin" / "python")]
+    for file in requirements:
+        subprocess.run(
+            [*pip, "--no-deps", "--require-hashes", "-r", str(file)], check=True
+        )
 
 
 class OpenWebUi:
