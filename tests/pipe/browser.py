@@ -243,6 +243,35 @@ class Visit:
         self.page.locator("input[type=file]").first.set_input_files(file)
         expect(self.page.get_by_text(file.name).first).to_be_visible()
 
+    def attach_knowledge(self, name: str) -> None:
+        """Add a collection to the next message, as `#` and the start of its name do."""
+        self.page.locator("#chat-input").click()
+        self.page.keyboard.type(f"#{name[:3]}")
+        self.page.get_by_role("button", name=name).click()
+
+    def fill_knowledge(self, collection: str, files: list[Path]) -> None:
+        """Add files to a collection, by its id."""
+        self.open(f"/workspace/knowledge/{collection}")
+        for file in files:
+            self.page.locator("input[type=file]").first.set_input_files(file)
+            expect(self.page.get_by_text(file.name)).to_be_visible()
+            expect(self.page.get_by_text("File added successfully.")).to_be_visible()
+
+    def open_personalization(self) -> None:
+        """The settings in which memories are listed."""
+        self.page.get_by_role("button", name="User menu").click()
+        self.page.get_by_role("menuitem", name="Settings").click()
+        self.page.get_by_role("tab", name="Personalization").click()
+
+    @property
+    def note(self) -> Locator:
+        """The text of the note that is open."""
+        return self.page.get_by_role("textbox", name="Write something...")
+
+    def open_note_chat(self) -> None:
+        """Open the chat beside a note."""
+        self.page.get_by_role("button", name="Chat", exact=True).click()
+
     def paste_over(self, function: str, content: str) -> None:
         """Admin Panel, Functions, Edit: replace the text of a function and save it."""
         self.open(f"/admin/functions/edit?id={function}")

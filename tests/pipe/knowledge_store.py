@@ -1,4 +1,4 @@
-"""What Open WebUI 0.12.4 needs to search knowledge: a PostgreSQL with pgvector, and a server of embeddings."""
+"""What the search of Open WebUI 0.12.4 needs: a PostgreSQL with pgvector, and a server of embeddings."""
 
 from __future__ import annotations
 

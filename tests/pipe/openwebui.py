@@ -18,6 +18,7 @@ from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
+SHOTS = CACHE / "artefacts" / "openwebui"  # the pictures of the scenes
 PATIENCE = 90.0  # seconds: an upper bound for every wait, never a measure
 REQUIREMENTS = {"0.12.4": "openwebui", "0.6.20": "openwebui-legacy"}
 
@@ -40,6 +41,13 @@ ENVIRONMENT = {
     "ENABLE_AUTOCOMPLETE_GENERATION": "False",
     "ANONYMIZED_TELEMETRY": "False",
     "DO_NOT_TRACK": "true",
+}
+# Without titles and the like, so that only questions reach the server.
+QUIET = {
+    "ENABLE_TITLE_GENERATION": "False",
+    "ENABLE_TAGS_GENERATION": "False",
+    "ENABLE_FOLLOW_UP_GENERATION": "False",
+    "ENABLE_RETRIEVAL_QUERY_GENERATION": "False",
 }
 
 
