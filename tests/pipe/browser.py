@@ -263,6 +263,16 @@ class Visit:
         self.page.get_by_role("menuitem", name="Settings").click()
         self.page.get_by_role("tab", name="Personalization").click()
 
+    def choose_memory(self) -> None:
+        """Switch memory off and on again: it is on for everybody, and only this says that it is wanted."""
+        self.open_personalization()
+        switch = self.page.get_by_role("switch", name="Memory")
+        for checked in ("false", "true"):
+            switch.click()
+            expect(switch).to_have_attribute("aria-checked", checked)
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        self.page.keyboard.press("Escape")
+
     @property
     def note(self) -> Locator:
         """The text of the note that is open."""

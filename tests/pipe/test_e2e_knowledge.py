@@ -115,8 +115,8 @@ def test_the_model_remembers_something_for_the_next_chat(
         reply(*harmony("It is stored.", "I will remember Momo.")),
         reply(*harmony("I know it.", "It is called Momo.")),
     )
-    use_memory(webui)
     visit.new_chat(MODEL)
+    visit.choose_memory()
     visit.ask("My cat is called Momo. Remember that.")
     expect(visit.finished_answer(0)).to_contain_text("I will remember Momo.")
     visit.shot("33-remembered")
@@ -137,12 +137,6 @@ def test_the_model_remembers_something_for_the_next_chat(
     assert "<memory_context>" in context
     assert memory["content"] in context
     assert question == "What is the cat called?"
-
-
-def use_memory(webui: OpenWebUi) -> None:
-    """Touch the switch for memory in the settings of the account."""
-    ui = {"showChangelog": False, "memory": True}
-    webui.post("/api/v1/users/user/settings/update", {"ui": ui})
 
 
 def asked_of(machine: ScriptedServer) -> list[Any]:
