@@ -13,13 +13,16 @@ from .markers import ANALYSIS, END, TERMINATORS
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever."""
+
 
 class Output:
     """The events so far, and what their calls mean for the rest of the reply."""
 
     __slots__ = (
-        "aligned", "call_prefix", "called", "calls", "events", "executable",
-        "incomplete", "over", "rereading", "thought", "tools",
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "rereading", "thought", "tools",
     )  # fmt: skip
 
     def __init__(self, tools: tuple[str, ...]) -> None:
@@ -27,6 +30,7 @@ class Output:
         self.aligned = False
         self.call_prefix = "call"
         self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
         self.calls = 0  # the number of the last call
         self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
@@ -52,6 +56,13 @@ class Output:
             )
             self.executable |= call.executable
             self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
 
     def no_message_follows(self) -> None:
         """Note that what follows is not a further message."""

@@ -51,30 +51,30 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2702  harmony_core/markers.py
 #     2724  harmony_core/lexer.py
 #     2783  harmony_core/recipients.py
-#     2863  harmony_core/header.py
-#     3163  harmony_core/mender.py
-#     3468  harmony_core/arguments.py
-#     3608  harmony_core/native_calls.py
-#     3727  harmony_core/body.py
-#     3859  harmony_core/stripped.py
-#     3935  harmony_core/edge_states.py
-#     4114  harmony_core/states.py
-#     4476  harmony_core/parser.py
-#     4611  harmony_core/dialects.py
-#     4871  harmony_core/answer_filter.py
-#     4957  harmony_core/record_template.py
-#     5093  harmony_core/sse.py
-#     5207  harmony_core/chat.py
+#     2865  harmony_core/header.py
+#     3177  harmony_core/mender.py
+#     3482  harmony_core/arguments.py
+#     3622  harmony_core/native_calls.py
+#     3741  harmony_core/body.py
+#     3884  harmony_core/stripped.py
+#     3960  harmony_core/edge_states.py
+#     4139  harmony_core/states.py
+#     4501  harmony_core/parser.py
+#     4636  harmony_core/dialects.py
+#     4896  harmony_core/answer_filter.py
+#     4982  harmony_core/record_template.py
+#     5118  harmony_core/sse.py
+#     5232  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5508  harmony_core/reply_markup.py
-#     5722  harmony_core/history.py
-#     5983  harmony_core/tools.py
+#     5533  harmony_core/reply_markup.py
+#     5747  harmony_core/history.py
+#     6008  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6105  harmony_core/problems.py
-#     6428  harmony_core/failures.py
-#     6503  harmony_core/server_words.py
-#     6569  harmony_core/diagnosis.py
-#     6847  openwebui_pipe/phrases.py
+#     6130  harmony_core/problems.py
+#     6453  harmony_core/failures.py
+#     6528  harmony_core/server_words.py
+#     6594  harmony_core/diagnosis.py
+#     6872  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2796,6 +2796,7 @@ _GLUED_TO_NAME = re.compile(
 )
 _THREE_WORDS = re.compile(r"[^\s<{\[\"]++(?:[ \t]++[^\s<{\[\"]++){0,2}")
 _ONE_WORD = re.compile(r"[^\s<{\[\"]*+")
+_GLUED_WORDS = ("analysis", "commentary", "final", "json", "code")
 _GLUED_BEHIND = re.compile(
     r"(?:analysis|commentary|final)?(?:json|code)?[^\w]*\Z", re.I
 )
@@ -2813,13 +2814,15 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         start += len(NAMESPACE)
     for tool in tools:
         name = tool.removeprefix(NAMESPACE)
-        behind = _GLUED_TO_NAME.match(target, start + len(name))
-        if behind and target.startswith(name, start):
+        if not target.startswith(name, start):
+            continue
+        if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
-    for spelling in _spellings(target, start):
-        if tool := _only_tool_like(spelling, tools):
-            return tool, start + len(spelling)
     end = _end_of(_ONE_WORD, target, start)
+    by_key = _tools_by_key(tuple(tools))
+    for spelling in _spellings(target, start, end):
+        if similar := by_key.get(_key(spelling)):
+            return similar, start + len(spelling)
     return target[start:end], end
 
 
@@ -2833,30 +2836,29 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _spellings(target: str, start: int) -> Iterator[str]:
+def _spellings(target: str, start: int, end: int) -> Iterator[str]:
     """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
         words = words.rpartition(" ")[0].rstrip() or words.partition("\t")[0]
-    word = target[start : _end_of(_ONE_WORD, target, start)]
+    word = target[start:end]
     yield word
-    yield _GLUED_BEHIND.sub("", word, count=1)
+    if not word[-1:].isalnum() or word.lower().endswith(_GLUED_WORDS):
+        yield _GLUED_BEHIND.sub("", word, count=1)
 
 
-def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
-    key = _key(spelling)
-    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
-    return fits[0] if len(fits) == 1 else ""
+@lru_cache(maxsize=32)
+def _tools_by_key(tools: tuple[str, ...]) -> dict[str, str]:
+    """The tools by their keys, without those that share one."""
+    keys = [_key(tool.removeprefix(NAMESPACE)) for tool in tools]
+    pairs = zip(keys, tools, strict=True)
+    return {key: tool for key, tool in pairs if key and keys.count(key) == 1}
 
 
 @lru_cache(maxsize=1024)
-def _key_of_tool(tool: str) -> str:
-    return _key(tool.removeprefix(NAMESPACE))
-
-
 def _key(name: str) -> str:
+    """The name without what a model garbles: case, `-`, `_`, `.` and blanks."""
     return _SIGNS.sub("", name).casefold()
 
 
@@ -2898,9 +2900,11 @@ _BEHIND_CHANNEL = re.compile(
 _BEHIND_NAME = re.compile(
     rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?![A-Za-z0-9_])|)\s*+", re.IGNORECASE
 )
+_NAMED = re.compile(f"to=|{any_of(CHANNELS)}", re.IGNORECASE)
 _TYPE_AND_VALUE = re.compile(
     r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
 )
+_LONGEST_TARGET = len("to=functions.") + 64  # a tool's name has 64 characters at most
 _VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
 # How a header begins that counts inside an open body: a role and what follows it.
 _ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
@@ -3039,6 +3043,8 @@ def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
     None where it has neither a known channel nor a recipient.
     """
     read = raw.replace("\ufffd", " ")
+    if not _NAMED.search(read):
+        return None
     at = _last_part(read)
     if (to := _recipient_at(read, at)) >= 0:
         _, length = read_recipient(read[to + 3 :], tools)
@@ -3088,15 +3094,16 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    if to < 0:
+    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
     if name and _TYPE_AND_VALUE.match(raw, end):
         return True
     if name in READERS:
-        typed = _BEHIND_NAME.match(raw, end)
-        return bool(typed and typed[0].strip())
+        type_word = _BEHIND_NAME.match(raw, end)
+        return bool(type_word and type_word[0].strip())
     known = name in tools or raw.startswith(NAMESPACE, to + 3)
     return known and _VALUE_OR_END.match(raw, end) is not None
 
@@ -3107,7 +3114,8 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    raw = _DOUBLED_START.sub("", raw)
+    if raw.rfind("<|") > 0:
+        raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
@@ -3137,8 +3145,12 @@ def implied_header(lead: str) -> str:
 
 
 def is_only_role(raw: str) -> bool:
-    """Whether a header holds no more than a doubled start or role (M2, M3)."""
-    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
+    """Whether a header holds no more than a doubled start or role (M2, M3).
+
+    Only what follows the last start is looked at: this was asked at each start before.
+    """
+    parts = raw[raw.rfind(START) + len(START) :].split(CONSTRAIN)
+    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, parts))
 
 
 def is_assistants(raw: str) -> bool | None:
@@ -3153,6 +3165,8 @@ def text_of(raw: str) -> str:
     It is text if no part begins like a role, a channel or a recipient, and if it has two
     words or more.
     """
+    if len(raw.split()) < 2:
+        return ""
     parts = _PART.split(raw)[2::2]
     if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):
         return ""
@@ -3733,13 +3747,16 @@ def _written(arguments: Json) -> str:
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever."""
+
 
 class Output:
     """The events so far, and what their calls mean for the rest of the reply."""
 
     __slots__ = (
-        "aligned", "call_prefix", "called", "calls", "events", "executable",
-        "incomplete", "over", "rereading", "thought", "tools",
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "rereading", "thought", "tools",
     )  # fmt: skip
 
     def __init__(self, tools: tuple[str, ...]) -> None:
@@ -3747,6 +3764,7 @@ class Output:
         self.aligned = False
         self.call_prefix = "call"
         self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
         self.calls = 0  # the number of the last call
         self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
@@ -3772,6 +3790,13 @@ class Output:
             )
             self.executable |= call.executable
             self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
 
     def no_message_follows(self) -> None:
         """Note that what follows is not a further message."""
@@ -4169,8 +4194,7 @@ class BetweenMessages:
         return None
 
     def _answer(self) -> Step:
-        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
-        if final:
+        if self._first and (final := FINAL_START.match(self._held[:MAX_HEADER])):
             return BehindLabel(_answer(self._out)), self._held[final.end() :]
         return _answer(self._out), self._held
 
@@ -4210,7 +4234,8 @@ class InHeader:
     def text(self, text: str) -> Step:
         self._held += text
         size = len(self._implied) + len(self._held)
-        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+        begins_call = "{" in text and "to=" in self._held
+        if (begins_call or size >= self._look_at) and (step := self._bare_message()):
             return step
         return self._give_up() if size > MAX_HEADER else (self, "")
 
@@ -4245,12 +4270,11 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        if (parts := split_bare(raw, self._out.tools)) is None:
-            return None
-        header, body = parts
         unmarked = self._is_unmarked()
-        plain_call = unmarked and is_plain_call(raw, self._out.tools)
-        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+        if unmarked and not is_plain_call(raw, self._out.tools):
+            return None
+        header, body = split_bare(raw, self._out.tools) or ("", "")
+        if not header or not (unmarked or self._may_be_bare(header)):
             return None
         return self._message(header, unmarked), self._out.as_text(body + text)
 
@@ -4466,7 +4490,8 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    if header.audience == "tool" and out.called:
+    invented = header.audience == "tool" and out.called
+    if invented or (header.recipient and not out.begin_call()):
         out.no_message_follows()
         return Invented()
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
