@@ -250,12 +250,12 @@ class Visit:
         self.page.get_by_role("button", name=name).click()
 
     def fill_knowledge(self, collection: str, files: list[Path]) -> None:
-        """Add files to a collection, by its id."""
+        """Add files to a collection, by its id. A file shows its size once it can be searched."""
         self.open(f"/workspace/knowledge/{collection}")
-        for file in files:
+        for number, file in enumerate(files, 1):
             self.page.locator("input[type=file]").first.set_input_files(file)
-            expect(self.page.get_by_text(file.name)).to_be_visible()
-            expect(self.page.get_by_text("File added successfully.")).to_be_visible()
+            sizes = self.page.get_by_text(re.compile(r"^\d+\.\d B$"))
+            expect(sizes).to_have_count(number)
 
     def open_personalization(self) -> None:
         """The settings in which memories are listed."""
