@@ -55,26 +55,26 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     3177  harmony_core/mender.py
 #     3482  harmony_core/arguments.py
 #     3622  harmony_core/native_calls.py
-#     3741  harmony_core/body.py
-#     3884  harmony_core/stripped.py
-#     3960  harmony_core/edge_states.py
-#     4139  harmony_core/states.py
-#     4501  harmony_core/parser.py
-#     4636  harmony_core/dialects.py
-#     4896  harmony_core/answer_filter.py
-#     4982  harmony_core/record_template.py
-#     5118  harmony_core/sse.py
-#     5232  harmony_core/chat.py
+#     3741  harmony_core/stripped.py
+#     3817  harmony_core/body.py
+#     3975  harmony_core/edge_states.py
+#     4154  harmony_core/states.py
+#     4516  harmony_core/parser.py
+#     4651  harmony_core/dialects.py
+#     4911  harmony_core/answer_filter.py
+#     4997  harmony_core/record_template.py
+#     5133  harmony_core/sse.py
+#     5247  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5533  harmony_core/reply_markup.py
-#     5747  harmony_core/history.py
-#     6008  harmony_core/tools.py
+#     5548  harmony_core/reply_markup.py
+#     5762  harmony_core/history.py
+#     6023  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6130  harmony_core/problems.py
-#     6453  harmony_core/failures.py
-#     6528  harmony_core/server_words.py
-#     6594  harmony_core/diagnosis.py
-#     6872  openwebui_pipe/phrases.py
+#     6145  harmony_core/problems.py
+#     6468  harmony_core/failures.py
+#     6543  harmony_core/server_words.py
+#     6609  harmony_core/diagnosis.py
+#     6887  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3739,149 +3739,6 @@ def _written(arguments: Json) -> str:
 
 
 # ======================================================================================
-# harmony_core/body.py
-# What the parser's states write to: the events, and the body of the open message.
-#
-# The rules are those of harmony.md.
-# A rule that is named by its number alone is one of harmony.md.
-
-Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-
-MAX_CALLS = 256
-"""Messages to tools in one reply; a model that makes more repeats itself for ever."""
-
-
-class Output:
-    """The events so far, and what their calls mean for the rest of the reply."""
-
-    __slots__ = (
-        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
-        "executable", "incomplete", "over", "rereading", "thought", "tools",
-    )  # fmt: skip
-
-    def __init__(self, tools: tuple[str, ...]) -> None:
-        self.tools = tools  # longest first, as header.py wants them
-        self.aligned = False
-        self.call_prefix = "call"
-        self.events: list[Event] = []
-        self.call_messages = 0  # begun so far
-        self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, those of dropped calls too
-        self.executable = False  # a call was made that the host will execute
-        self.incomplete = False  # a call was dropped
-        self.over = False  # a call is executable, and no message follows it
-        self.thought = False  # a message of thinking was begun
-        self.rereading = False  # rereading what an unclosed string swallowed
-
-    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Emit the calls that a message to a tool makes, mostly one."""
-        self.called.add(name)
-        settled = arguments.settle(name, self.tools, closed)
-        self.incomplete |= not settled
-        for call_name, text, valid in settled:
-            self.calls += 1
-            self.called.add(call_name)
-            call = ToolCall(
-                f"{self.call_prefix}_{self.calls}",
-                call_name,
-                text,
-                valid and not self.rereading,
-                declared=call_name in self.tools,
-            )
-            self.executable |= call.executable
-            self.events.append(call)
-
-    def begin_call(self) -> bool:
-        """Count a message to a tool; False if there are too many (rule 10)."""
-        self.call_messages += 1
-        too_many = self.call_messages > MAX_CALLS
-        self.incomplete |= too_many
-        return not too_many
-
-    def no_message_follows(self) -> None:
-        """Note that what follows is not a further message."""
-        self.over = self.executable
-
-    def as_text(self, text: str) -> str:
-        """Text with markers, as a reader sees it: real control tokens are hidden."""
-        return MARKER.sub("", text) if self.aligned else text
-
-
-class Body:
-    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
-
-    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
-
-    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
-        self._out = out
-        self.sink = sink
-        self._call = call
-        self._arguments = Arguments() if call else None
-        self.is_further_thought = sink is ReasoningDelta and out.thought
-        out.thought |= sink is ReasoningDelta
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether a reader sees its text, which may be about markers."""
-        return self.sink is AnswerDelta
-
-    @property
-    def is_call(self) -> bool:
-        """Whether it holds the arguments of a call."""
-        return self._arguments is not None
-
-    def emit(self, text: str) -> None:
-        """Take text that certainly belongs to this message."""
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self.is_further_thought:
-            self.is_further_thought = False
-            self._out.events.append(FurtherThought(text))
-        elif self.sink:
-            self._out.events.append(self.sink(text))
-
-    def in_string(self) -> bool:
-        """Whether the arguments so far end inside a JSON string."""
-        return self._arguments is not None and self._arguments.in_string()
-
-    def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
-        return not (self._out.aligned or self._out.rereading) and self.in_string()
-
-    def may_go_on(self, marker: str) -> bool:
-        """Whether text after this terminator still belongs to the message (rule 9)."""
-        if self._out.aligned:
-            return False
-        if self.is_answer or marker not in TERMINATORS:
-            return True
-        return self.sink is ReasoningDelta and marker != END
-
-    def end(self, closed: Closed) -> str:
-        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
-        if self._arguments is None:
-            return ""
-        tools = self._out.tools
-        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
-        if rest and not self._arguments.settle(self._call, tools, closed):
-            self._out.called.add(self._call)
-            self._out.incomplete = True
-            return rest
-        self._out.end_call(self._call, self._arguments, closed)
-        return ""
-
-
-def body_of(header: Header, out: Output) -> Body:
-    """The body of the message that a header begins."""
-    if header.audience != "user":
-        return Body(out)
-    if header.recipient:
-        return Body(out, call=header.recipient)
-    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
-
-
-# ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
 #
@@ -3955,6 +3812,164 @@ def behind_label(text: str) -> str:
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
     return text[len(blanks) :] if belongs else text
+
+
+# ======================================================================================
+# harmony_core/body.py
+# What the parser's states write to: the events, and the body of the open message.
+#
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever.
+
+As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
+"""
+
+
+class Output:
+    """The events so far, and what their calls mean for the rest of the reply."""
+
+    __slots__ = (
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
+        "tools",
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, as header.py wants them
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, those of dropped calls too
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped
+        self.over = False  # a call is executable, and no message follows it
+        self.thought = False  # a message of thinking was begun
+        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
+        self.rereading = False  # rereading what an unclosed string swallowed
+
+    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        """Emit the calls that a message to a tool makes, mostly one."""
+        self.called.add(name)
+        settled = arguments.settle(name, self.tools, closed)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
+
+    def no_message_follows(self) -> None:
+        """Note that what follows is not a further message."""
+        self.over = self.executable
+
+    def as_text(self, text: str) -> str:
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
+        return MARKER.sub("", text) if self.aligned else text
+
+
+class Body:
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
+
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
+
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a reader sees its text, which may be about markers."""
+        return self.sink is AnswerDelta
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
+
+    def emit(self, text: str) -> None:
+        """Take text that certainly belongs to this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
+
+    def emit_words(self, words: str) -> None:
+        """Take words of a stripped header that turned out to be text."""
+        self._out.quoted_calls += 1
+        self.emit(words)
+
+    def in_string(self) -> bool:
+        """Whether the arguments so far end inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
+
+    def ends_at(self, words: str) -> bool:
+        """Whether these words of a stripped header may end the message (rule 7)."""
+        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
+        return not (talks_of_calls or self.in_string())
+
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
+
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text after this terminator still belongs to the message (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
+
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
+        if rest and not self._arguments.settle(self._call, tools, closed):
+            self._out.called.add(self._call)
+            self._out.incomplete = True
+            return rest
+        self._out.end_call(self._call, self._arguments, closed)
+        return ""
+
+
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
 
 
 # ======================================================================================
@@ -4382,7 +4397,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        self._open.body.emit_words(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -4440,7 +4455,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if not self.body.in_string():
+            if self.body.ends_at(words[1]):
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)

@@ -428,6 +428,16 @@ def test_a_reply_that_calls_without_end_is_cut(size: int) -> None:
     assert (reply.answer, reply.truncated) == ("", True)
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_reply_that_talks_of_calls_without_end_loses_nothing(size: int) -> None:
+    text = "to=functions.f is how one calls. " * 2 * MAX_CALLS
+    parser = HarmonyParser(["f"])
+    events = parser.feed("analysisWe explain it. ")
+    for start in range(0, len(text), size):
+        events += parser.feed(text[start : start + size])
+    assert collect(events + parser.close()).reasoning == "We explain it. " + text
+
+
 def test_broken_calls_count_towards_the_bound_too() -> None:
     broken = "<|return|><|channel|>to=/*{ "
     reply = parse(broken * 2 * MAX_CALLS + FINAL + "The end", ["f"])
