@@ -258,13 +258,13 @@ class Visit:
             expect(sizes).to_have_count(number)
 
     def open_personalization(self) -> None:
-        """The settings in which memories are listed."""
+        """Open the settings that list the memories."""
         self.page.get_by_role("button", name="User menu").click()
         self.page.get_by_role("menuitem", name="Settings").click()
         self.page.get_by_role("tab", name="Personalization").click()
 
     def choose_memory(self) -> None:
-        """Switch memory off and on again: it is on for everybody, and only this says that it is wanted."""
+        """Switch memory off and on again. It is on by default, but only then it is in the settings."""
         self.open_personalization()
         switch = self.page.get_by_role("switch", name="Memory")
         for checked in ("false", "true"):

@@ -43,7 +43,7 @@ class Mac:
         self._running.close()
 
     def chat_requests(self) -> list[Any]:
-        """What it was asked since it was switched on, but for titles and the like; from its own log."""
+        """The requests since it was switched on, from its log, without those for titles and tags."""
         log = self._log.read_text("utf-8", "replace")
         bodies = log.split("Incoming Request Body: ")[1:]
         requests = [json.JSONDecoder().raw_decode(body)[0] for body in bodies]

@@ -1,4 +1,4 @@
-"""What the search of Open WebUI 0.12.4 needs: a PostgreSQL with pgvector, and a server of embeddings."""
+"""A PostgreSQL with pgvector and a server of embeddings, for the search of Open WebUI 0.12.4."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.postgres import postgres
 
 @contextlib.contextmanager
 def knowledge_store() -> Iterator[dict[str, str]]:
-    """Yields the settings for `OpenWebUi` that lead to both."""
+    """Start both; yields the settings of an `OpenWebUi` that uses them."""
     (home,) = install("0.12.4").glob("lib/*/site-packages/*pgserver/pginstall18")
     with EmbeddingServer() as embeddings, postgres(home, "webui") as port:
         yield {
@@ -21,5 +21,5 @@ def knowledge_store() -> Iterator[dict[str, str]]:
             "PGVECTOR_DB_URL": f"postgresql://webui@127.0.0.1:{port}/postgres",
             "RAG_OPENAI_API_BASE_URL": embeddings.base_url,
             "RAG_OPENAI_API_KEY": "none",
-            "RAG_TOP_K": "1",  # only the nearest text, so that finding is seen
+            "RAG_TOP_K": "1",  # only the nearest text, so that a test sees which one was found
         }

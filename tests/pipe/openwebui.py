@@ -42,7 +42,7 @@ ENVIRONMENT = {
     "ANONYMIZED_TELEMETRY": "False",
     "DO_NOT_TRACK": "true",
 }
-# Without titles and the like, so that only questions reach the server.
+# Without titles, tags and other tasks, so that only questions reach the server.
 QUIET = {
     "ENABLE_TITLE_GENERATION": "False",
     "ENABLE_TAGS_GENERATION": "False",
@@ -63,7 +63,7 @@ def uv() -> str:
 
 
 def install(version: str) -> Path:
-    """The folder of an environment with that Open WebUI, made when its requirements are new.
+    """The folder of an environment with that Open WebUI, made anew if its requirements changed.
 
     Open WebUI is installed without its dependencies. The files in requirements/ list those that it needs
     here, which saves gigabytes of torch.
@@ -72,7 +72,7 @@ def install(version: str) -> Path:
     name = REQUIREMENTS[version]
     files = [ROOT / "requirements" / f"{n}.txt" for n in (name, f"{name}-app")]
     wanted = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    ready = home / "ready"  # holds what it was made of
+    ready = home / "ready"  # holds the hash of its requirements
     if not ready.exists() or ready.read_text() != wanted:
         _make(home, files)
         ready.write_text(wanted)

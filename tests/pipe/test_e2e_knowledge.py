@@ -30,7 +30,7 @@ QUESTION = "Who is the keeper of the lighthouse?"
 
 @pytest.fixture(scope="module")
 def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
-    """Open WebUI with a store for vectors, and without titles and the like."""
+    """Open WebUI with a store for vectors, and without titles, tags and other tasks."""
     folder = tmp_path_factory.mktemp("openwebui")
     with (
         knowledge_store() as store,
@@ -53,7 +53,7 @@ def machine(server: ScriptedServer, webui: OpenWebUi) -> ScriptedServer:
 def village(
     browser: Browser, webui: OpenWebUi, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
-    """A collection whose two files somebody has put there in the page."""
+    """A collection with two files, which were added in the page."""
     form = {"name": "Village", "description": "Who does what"}
     collection = webui.post("/api/v1/knowledge/create", form)
     folder = tmp_path_factory.mktemp("files")
@@ -66,7 +66,7 @@ def village(
     return collection
 
 
-def test_what_the_host_finds_in_a_collection_of_the_chat_reaches_the_model(
+def test_a_text_that_the_host_finds_in_a_collection_reaches_the_model(
     visit: Visit, machine: ScriptedServer, village: Any
 ) -> None:
     machine.chat(reply(*harmony("The file says it.", "She is called Aiko [1].")))
