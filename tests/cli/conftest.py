@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a scripted server, and ways to run the commands."""
+"""Fixtures for the tests of the command line: a fixed environment, and a way to run a command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """English texts, no settings and no history, whatever the tests are run under."""
+    """Set English, a fixed width and an empty history, so that the tests do not depend on the environment."""
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -40,7 +40,7 @@ def english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run() -> Run:
-    """Run a command in this process; `input` is its standard input."""
+    """A function that runs a command in this process; `input` is its standard input."""
 
     def invoke(*arguments: str, input: str = "") -> Outcome:
         result = CliRunner().invoke(

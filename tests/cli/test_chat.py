@@ -34,7 +34,7 @@ def test_the_answer_alone_goes_to_stdout(server: ScriptedServer, run: Run) -> No
     assert result.exit_code == 0
 
 
-def test_thinking_goes_to_stderr_if_it_is_wanted(
+def test_thinking_goes_to_stderr_if_it_is_shown(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(HELLO)
@@ -104,7 +104,7 @@ def test_the_key_may_come_from_the_environment_and_is_never_shown(
     assert KEY not in result.output + run("chat", "--help").output
 
 
-def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
+def test_undecodable_bytes_in_a_model_name_are_replaced(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(HELLO)
@@ -121,7 +121,7 @@ def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
     ],
     ids=["before the reply", "within the reply"],
 )
-def test_the_longest_silence_can_be_chosen(
+def test_the_timeout_can_be_chosen(
     server: ScriptedServer, run: Run, script: Script, words: str
 ) -> None:
     server.chat(script)
@@ -130,13 +130,13 @@ def test_the_longest_silence_can_be_chosen(
     assert words in result.stderr
 
 
-def test_the_help_tells_the_usual_silence(run: Run) -> None:
+def test_the_help_shows_the_default_timeouts(run: Run) -> None:
     usual = Timeouts()
     words = f"{usual.first_byte:g}, then {usual.idle:g} within"
     assert words in run("chat", "--help").stdout.replace("│", "")
 
 
-def test_a_server_cannot_steer_the_terminal_with_its_words(
+def test_an_error_message_cannot_steer_the_terminal(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(page(400, '{"error": "no \\u001b[31m."}'))
@@ -159,7 +159,7 @@ FAILURES: dict[str, tuple[Script, int]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_has_its_exit_code_and_one_line(
+def test_each_failure_has_an_exit_code_and_prints_one_line(
     server: ScriptedServer, run: Run, name: str
 ) -> None:
     script, code = FAILURES[name]
@@ -170,7 +170,7 @@ def test_each_failure_has_its_exit_code_and_one_line(
     assert "Traceback" not in result.output
 
 
-def test_a_server_that_is_not_there_is_told_in_the_language_of_the_locale(
+def test_an_unreachable_server_is_reported_in_the_language_of_the_locale(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     english = run("chat", "Hi", "--base-url", "http://127.0.0.1:1")
@@ -196,7 +196,7 @@ def schema(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_json_reply_that_fits_comes_without_fence_and_thinking(
+def test_a_json_reply_is_printed_without_fence_and_thinking(
     server: ScriptedServer, run: Run, schema: str
 ) -> None:
     server.chat(reply(*harmony("hm", '```json\n{"city": "Paris"}\n```')))
@@ -216,7 +216,7 @@ def test_a_json_reply_that_fits_comes_without_fence_and_thinking(
         ("Paris.", "not JSON"),
     ],
 )
-def test_a_json_reply_that_does_not_fit_is_told(
+def test_a_json_reply_that_does_not_fit_is_reported(
     server: ScriptedServer, run: Run, schema: str, answer: str, words: str
 ) -> None:
     server.chat(reply(*harmony("hm", answer)))
@@ -252,7 +252,7 @@ def test_a_schema_never_fetches_anything(
     ],
     ids=json.dumps,
 )
-def test_a_schema_that_leads_nowhere_is_told(
+def test_a_schema_that_cannot_be_applied_is_reported(
     server: ScriptedServer, run: Run, tmp_path: Path, schema: object
 ) -> None:
     path = tmp_path / "schema.json"
@@ -265,7 +265,7 @@ def test_a_schema_that_leads_nowhere_is_told(
     assert "(the schema cannot be applied)" in result.stderr
 
 
-NO_SCHEMAS = (
+INVALID_SCHEMAS = (
     "{",
     "[]",
     '{"type": "nonsense"}',
@@ -276,8 +276,8 @@ NO_SCHEMAS = (
 )
 
 
-@pytest.mark.parametrize("content", [None, *NO_SCHEMAS])
-def test_a_file_that_is_no_schema_is_wrong_usage(
+@pytest.mark.parametrize("content", [None, *INVALID_SCHEMAS])
+def test_a_file_without_a_schema_is_wrong_usage(
     run: Run, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "schema.json"
