@@ -51,30 +51,30 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2702  harmony_core/markers.py
 #     2724  harmony_core/lexer.py
 #     2783  harmony_core/recipients.py
-#     2863  harmony_core/header.py
-#     3163  harmony_core/mender.py
-#     3468  harmony_core/arguments.py
-#     3608  harmony_core/native_calls.py
-#     3727  harmony_core/body.py
-#     3859  harmony_core/stripped.py
-#     3935  harmony_core/edge_states.py
-#     4114  harmony_core/states.py
-#     4476  harmony_core/parser.py
-#     4611  harmony_core/dialects.py
-#     4871  harmony_core/answer_filter.py
-#     4957  harmony_core/record_template.py
-#     5093  harmony_core/sse.py
-#     5207  harmony_core/chat.py
+#     2865  harmony_core/header.py
+#     3177  harmony_core/mender.py
+#     3482  harmony_core/arguments.py
+#     3622  harmony_core/native_calls.py
+#     3741  harmony_core/stripped.py
+#     3817  harmony_core/body.py
+#     3975  harmony_core/edge_states.py
+#     4154  harmony_core/states.py
+#     4516  harmony_core/parser.py
+#     4651  harmony_core/dialects.py
+#     4911  harmony_core/answer_filter.py
+#     4997  harmony_core/record_template.py
+#     5133  harmony_core/sse.py
+#     5247  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5508  harmony_core/reply_markup.py
-#     5722  harmony_core/history.py
-#     5983  harmony_core/tools.py
+#     5548  harmony_core/reply_markup.py
+#     5762  harmony_core/history.py
+#     6023  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6105  harmony_core/problems.py
-#     6428  harmony_core/failures.py
-#     6503  harmony_core/server_words.py
-#     6569  harmony_core/diagnosis.py
-#     6847  openwebui_pipe/phrases.py
+#     6145  harmony_core/problems.py
+#     6468  harmony_core/failures.py
+#     6543  harmony_core/server_words.py
+#     6609  harmony_core/diagnosis.py
+#     6887  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2796,6 +2796,7 @@ _GLUED_TO_NAME = re.compile(
 )
 _THREE_WORDS = re.compile(r"[^\s<{\[\"]++(?:[ \t]++[^\s<{\[\"]++){0,2}")
 _ONE_WORD = re.compile(r"[^\s<{\[\"]*+")
+_GLUED_WORDS = ("analysis", "commentary", "final", "json", "code")
 _GLUED_BEHIND = re.compile(
     r"(?:analysis|commentary|final)?(?:json|code)?[^\w]*\Z", re.I
 )
@@ -2813,13 +2814,15 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         start += len(NAMESPACE)
     for tool in tools:
         name = tool.removeprefix(NAMESPACE)
-        behind = _GLUED_TO_NAME.match(target, start + len(name))
-        if behind and target.startswith(name, start):
+        if not target.startswith(name, start):
+            continue
+        if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
-    for spelling in _spellings(target, start):
-        if tool := _only_tool_like(spelling, tools):
-            return tool, start + len(spelling)
     end = _end_of(_ONE_WORD, target, start)
+    by_key = _tools_by_key(tuple(tools))
+    for spelling in _spellings(target, start, end):
+        if similar := by_key.get(_key(spelling)):
+            return similar, start + len(spelling)
     return target[start:end], end
 
 
@@ -2833,30 +2836,29 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _spellings(target: str, start: int) -> Iterator[str]:
+def _spellings(target: str, start: int, end: int) -> Iterator[str]:
     """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
         words = words.rpartition(" ")[0].rstrip() or words.partition("\t")[0]
-    word = target[start : _end_of(_ONE_WORD, target, start)]
+    word = target[start:end]
     yield word
-    yield _GLUED_BEHIND.sub("", word, count=1)
+    if not word[-1:].isalnum() or word.lower().endswith(_GLUED_WORDS):
+        yield _GLUED_BEHIND.sub("", word, count=1)
 
 
-def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
-    key = _key(spelling)
-    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
-    return fits[0] if len(fits) == 1 else ""
+@lru_cache(maxsize=32)
+def _tools_by_key(tools: tuple[str, ...]) -> dict[str, str]:
+    """The tools by their keys, without those that share one."""
+    keys = [_key(tool.removeprefix(NAMESPACE)) for tool in tools]
+    pairs = zip(keys, tools, strict=True)
+    return {key: tool for key, tool in pairs if key and keys.count(key) == 1}
 
 
 @lru_cache(maxsize=1024)
-def _key_of_tool(tool: str) -> str:
-    return _key(tool.removeprefix(NAMESPACE))
-
-
 def _key(name: str) -> str:
+    """The name without what a model garbles: case, `-`, `_`, `.` and blanks."""
     return _SIGNS.sub("", name).casefold()
 
 
@@ -2898,9 +2900,11 @@ _BEHIND_CHANNEL = re.compile(
 _BEHIND_NAME = re.compile(
     rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?![A-Za-z0-9_])|)\s*+", re.IGNORECASE
 )
+_NAMED = re.compile(f"to=|{any_of(CHANNELS)}", re.IGNORECASE)
 _TYPE_AND_VALUE = re.compile(
     r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
 )
+_LONGEST_TARGET = len("to=functions.") + 64  # a tool's name has 64 characters at most
 _VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
 # How a header begins that counts inside an open body: a role and what follows it.
 _ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
@@ -3039,6 +3043,8 @@ def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
     None where it has neither a known channel nor a recipient.
     """
     read = raw.replace("\ufffd", " ")
+    if not _NAMED.search(read):
+        return None
     at = _last_part(read)
     if (to := _recipient_at(read, at)) >= 0:
         _, length = read_recipient(read[to + 3 :], tools)
@@ -3088,15 +3094,16 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    if to < 0:
+    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
     if name and _TYPE_AND_VALUE.match(raw, end):
         return True
     if name in READERS:
-        typed = _BEHIND_NAME.match(raw, end)
-        return bool(typed and typed[0].strip())
+        type_word = _BEHIND_NAME.match(raw, end)
+        return bool(type_word and type_word[0].strip())
     known = name in tools or raw.startswith(NAMESPACE, to + 3)
     return known and _VALUE_OR_END.match(raw, end) is not None
 
@@ -3107,7 +3114,8 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    raw = _DOUBLED_START.sub("", raw)
+    if raw.rfind("<|") > 0:
+        raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
@@ -3137,8 +3145,12 @@ def implied_header(lead: str) -> str:
 
 
 def is_only_role(raw: str) -> bool:
-    """Whether a header holds no more than a doubled start or role (M2, M3)."""
-    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
+    """Whether a header holds no more than a doubled start or role (M2, M3).
+
+    Only what follows the last start is looked at: this was asked at each start before.
+    """
+    parts = raw[raw.rfind(START) + len(START) :].split(CONSTRAIN)
+    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, parts))
 
 
 def is_assistants(raw: str) -> bool | None:
@@ -3153,6 +3165,8 @@ def text_of(raw: str) -> str:
     It is text if no part begins like a role, a channel or a recipient, and if it has two
     words or more.
     """
+    if len(raw.split()) < 2:
+        return ""
     parts = _PART.split(raw)[2::2]
     if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):
         return ""
@@ -3725,138 +3739,6 @@ def _written(arguments: Json) -> str:
 
 
 # ======================================================================================
-# harmony_core/body.py
-# What the parser's states write to: the events, and the body of the open message.
-#
-# The rules are those of harmony.md.
-# A rule that is named by its number alone is one of harmony.md.
-
-Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-
-
-class Output:
-    """The events so far, and what their calls mean for the rest of the reply."""
-
-    __slots__ = (
-        "aligned", "call_prefix", "called", "calls", "events", "executable",
-        "incomplete", "over", "rereading", "thought", "tools",
-    )  # fmt: skip
-
-    def __init__(self, tools: tuple[str, ...]) -> None:
-        self.tools = tools  # longest first, as header.py wants them
-        self.aligned = False
-        self.call_prefix = "call"
-        self.events: list[Event] = []
-        self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, those of dropped calls too
-        self.executable = False  # a call was made that the host will execute
-        self.incomplete = False  # a call was dropped
-        self.over = False  # a call is executable, and no message follows it
-        self.thought = False  # a message of thinking was begun
-        self.rereading = False  # rereading what an unclosed string swallowed
-
-    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Emit the calls that a message to a tool makes, mostly one."""
-        self.called.add(name)
-        settled = arguments.settle(name, self.tools, closed)
-        self.incomplete |= not settled
-        for call_name, text, valid in settled:
-            self.calls += 1
-            self.called.add(call_name)
-            call = ToolCall(
-                f"{self.call_prefix}_{self.calls}",
-                call_name,
-                text,
-                valid and not self.rereading,
-                declared=call_name in self.tools,
-            )
-            self.executable |= call.executable
-            self.events.append(call)
-
-    def no_message_follows(self) -> None:
-        """Note that what follows is not a further message."""
-        self.over = self.executable
-
-    def as_text(self, text: str) -> str:
-        """Text with markers, as a reader sees it: real control tokens are hidden."""
-        return MARKER.sub("", text) if self.aligned else text
-
-
-class Body:
-    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
-
-    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
-
-    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
-        self._out = out
-        self.sink = sink
-        self._call = call
-        self._arguments = Arguments() if call else None
-        self.is_further_thought = sink is ReasoningDelta and out.thought
-        out.thought |= sink is ReasoningDelta
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether a reader sees its text, which may be about markers."""
-        return self.sink is AnswerDelta
-
-    @property
-    def is_call(self) -> bool:
-        """Whether it holds the arguments of a call."""
-        return self._arguments is not None
-
-    def emit(self, text: str) -> None:
-        """Take text that certainly belongs to this message."""
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self.is_further_thought:
-            self.is_further_thought = False
-            self._out.events.append(FurtherThought(text))
-        elif self.sink:
-            self._out.events.append(self.sink(text))
-
-    def in_string(self) -> bool:
-        """Whether the arguments so far end inside a JSON string."""
-        return self._arguments is not None and self._arguments.in_string()
-
-    def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
-        return not (self._out.aligned or self._out.rereading) and self.in_string()
-
-    def may_go_on(self, marker: str) -> bool:
-        """Whether text after this terminator still belongs to the message (rule 9)."""
-        if self._out.aligned:
-            return False
-        if self.is_answer or marker not in TERMINATORS:
-            return True
-        return self.sink is ReasoningDelta and marker != END
-
-    def end(self, closed: Closed) -> str:
-        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
-        if self._arguments is None:
-            return ""
-        tools = self._out.tools
-        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
-        if rest and not self._arguments.settle(self._call, tools, closed):
-            self._out.called.add(self._call)
-            self._out.incomplete = True
-            return rest
-        self._out.end_call(self._call, self._arguments, closed)
-        return ""
-
-
-def body_of(header: Header, out: Output) -> Body:
-    """The body of the message that a header begins."""
-    if header.audience != "user":
-        return Body(out)
-    if header.recipient:
-        return Body(out, call=header.recipient)
-    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
-
-
-# ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
 #
@@ -3930,6 +3812,164 @@ def behind_label(text: str) -> str:
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
     return text[len(blanks) :] if belongs else text
+
+
+# ======================================================================================
+# harmony_core/body.py
+# What the parser's states write to: the events, and the body of the open message.
+#
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever.
+
+As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
+"""
+
+
+class Output:
+    """The events so far, and what their calls mean for the rest of the reply."""
+
+    __slots__ = (
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
+        "tools",
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, as header.py wants them
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, those of dropped calls too
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped
+        self.over = False  # a call is executable, and no message follows it
+        self.thought = False  # a message of thinking was begun
+        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
+        self.rereading = False  # rereading what an unclosed string swallowed
+
+    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        """Emit the calls that a message to a tool makes, mostly one."""
+        self.called.add(name)
+        settled = arguments.settle(name, self.tools, closed)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
+
+    def no_message_follows(self) -> None:
+        """Note that what follows is not a further message."""
+        self.over = self.executable
+
+    def as_text(self, text: str) -> str:
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
+        return MARKER.sub("", text) if self.aligned else text
+
+
+class Body:
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
+
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
+
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a reader sees its text, which may be about markers."""
+        return self.sink is AnswerDelta
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
+
+    def emit(self, text: str) -> None:
+        """Take text that certainly belongs to this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
+
+    def emit_words(self, words: str) -> None:
+        """Take words of a stripped header that turned out to be text."""
+        self._out.quoted_calls += 1
+        self.emit(words)
+
+    def in_string(self) -> bool:
+        """Whether the arguments so far end inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
+
+    def ends_at(self, words: str) -> bool:
+        """Whether these words of a stripped header may end the message (rule 7)."""
+        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
+        return not (talks_of_calls or self.in_string())
+
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
+
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text after this terminator still belongs to the message (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
+
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
+        if rest and not self._arguments.settle(self._call, tools, closed):
+            self._out.called.add(self._call)
+            self._out.incomplete = True
+            return rest
+        self._out.end_call(self._call, self._arguments, closed)
+        return ""
+
+
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
 
 
 # ======================================================================================
@@ -4169,8 +4209,7 @@ class BetweenMessages:
         return None
 
     def _answer(self) -> Step:
-        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
-        if final:
+        if self._first and (final := FINAL_START.match(self._held[:MAX_HEADER])):
             return BehindLabel(_answer(self._out)), self._held[final.end() :]
         return _answer(self._out), self._held
 
@@ -4210,7 +4249,8 @@ class InHeader:
     def text(self, text: str) -> Step:
         self._held += text
         size = len(self._implied) + len(self._held)
-        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+        begins_call = "{" in text and "to=" in self._held
+        if (begins_call or size >= self._look_at) and (step := self._bare_message()):
             return step
         return self._give_up() if size > MAX_HEADER else (self, "")
 
@@ -4245,12 +4285,11 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        if (parts := split_bare(raw, self._out.tools)) is None:
-            return None
-        header, body = parts
         unmarked = self._is_unmarked()
-        plain_call = unmarked and is_plain_call(raw, self._out.tools)
-        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+        if unmarked and not is_plain_call(raw, self._out.tools):
+            return None
+        header, body = split_bare(raw, self._out.tools) or ("", "")
+        if not header or not (unmarked or self._may_be_bare(header)):
             return None
         return self._message(header, unmarked), self._out.as_text(body + text)
 
@@ -4358,7 +4397,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        self._open.body.emit_words(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -4416,7 +4455,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if not self.body.in_string():
+            if self.body.ends_at(words[1]):
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)
@@ -4466,7 +4505,8 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    if header.audience == "tool" and out.called:
+    invented = header.audience == "tool" and out.called
+    if invented or (header.recipient and not out.begin_call()):
         out.no_message_follows()
         return Invented()
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
