@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ..compatibility import ADVISED_MLX_LM, EFFORT_SINCE, FAULTS, mlx_lm_range
+from ..compatibility import ADVISED_MLX_LM, EFFORT_SINCE, mlx_lm_range
 from ..jsontext import JsonObject
 from ..request import ChatRequest
 from ..server_check import JAPANESE
 from .examined_server import HELLO, ExaminedServer, has_answer, user
 from .finding import Finding, failed, ok, unknown, warning
 from .measure import Measured
-from .phrases import language
+from .problem_words import fault_text
 from .weather import QUESTION, WEATHER_TOOL, with_results
 
 _FRENCH = "How do you say that in French?"
@@ -145,7 +145,7 @@ def version(server: ExaminedServer, hello: Measured) -> Finding:
     name = mlx_lm_range(hello.version).fault
     if not name or (name == "lossy" and server.japanese_measured):
         return ok("version", "version_ok", version=number, mlx=mlx)
-    fault = FAULTS[name].ja if language() == "ja" else FAULTS[name].en
+    fault = fault_text(name)
     found = warning(
         "version", "version_fault", version=number, fault=fault, advised=ADVISED_MLX_LM
     )
@@ -156,8 +156,7 @@ def _reply_finding(name: str, measured: Measured) -> Finding:
     if has_answer(measured):
         return ok(name, f"{name}_ok")
     problem = measured.problem
-    if (
-        problem is not None and problem.kind == "lossy_server"
-    ):  # the check `japanese` reports it
+    # Only the check `japanese` reports lost text as the problem.
+    if problem is not None and problem.kind == "lossy_server":
         return replace(failed(name, None, f"{name}_broken"), kind=problem.kind)
     return failed(name, problem, f"{name}_broken")

@@ -24,11 +24,8 @@ _SIGNS: dict[Mark, tuple[str, str]] = {
     "failed": ("✗", "red"),
 }
 _ESSENTIAL = ("server", "model", "reply")  # if one of these fails, no chat is possible
-_LOCAL_CAUSES = (
-    "container",
-    "installation",
-    "memory",
-)  # warnings that may explain such a failure
+# Warnings that may explain such a failure.
+_LOCAL_CAUSES = ("container", "installation", "memory")
 _SHORTEST_SECRET = 4  # characters; hiding a shorter key would garble other words
 
 

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..compatibility import ADVISED_MLX_LM, FAULTS, mlx_lm_range
+from ..compatibility import ADVISED_MLX_LM, mlx_lm_range
 from ..jsontext import JsonObject, as_object, load_json
 from .finding import Finding, ok, warning
-from .phrases import language, phrase
+from .phrases import phrase
+from .problem_words import fault_text
 
 _PROBE_TIMEOUT = 60.0  # seconds; the first import of MLX takes long on a slow disk
 _PROBE = """
@@ -109,11 +110,10 @@ def judge_installation(found: Installation, served: str = "") -> Finding:
             name, "install_misfit", version=mlx_lm, reason=reason, pip=pip
         )
     elif fault and mlx_lm != served:
-        words = FAULTS[fault].ja if language() == "ja" else FAULTS[fault].en
         text = phrase(
             "install_fault",
             version=mlx_lm,
-            fault=words,
+            fault=fault_text(fault),
             advised=ADVISED_MLX_LM,
             pip=pip,
         )

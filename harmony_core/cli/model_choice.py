@@ -17,7 +17,7 @@ LIST_PROBLEMS = (*LIST_MISSING, "cut_list")
 
 
 def listed_gpt_oss(models: Sequence[str]) -> str:
-    """Return the only gpt-oss of a list; "" if there is none, or several to choose from."""
+    """Return the only gpt-oss of a list; "" if there is none, or more than one."""
     found = [name for name in models if "gpt-oss" in name.lower().replace("_", "-")]
     return found[0] if len(found) == 1 else ""
 

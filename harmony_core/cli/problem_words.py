@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..compatibility import FAULTS
 from ..problems import Language, Problem
 from .phrases import language
 
@@ -43,3 +44,9 @@ def problem_text(problem: Problem) -> str:
     for setting, option in _OPTION_OF_SETTING[language()].items():
         text = text.replace(setting, option)
     return text
+
+
+def fault_text(name: str) -> str:
+    """Return what is wrong with a version of mlx-lm, in the language of the locale."""
+    fault = FAULTS[name]
+    return fault.ja if language() == "ja" else fault.en

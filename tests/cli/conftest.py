@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harmony_core.cli.app import app
+from tests.server import ScriptedServer
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+
+
+def chat(run: Run, server: ScriptedServer, *options: str) -> Outcome:
+    """Send the message “Hi” to a server."""
+    return run("chat", "Hi", "--base-url", server.base_url, *options)
 
 
 @pytest.fixture(autouse=True)

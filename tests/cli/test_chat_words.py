@@ -9,16 +9,12 @@ from harmony_core.cli.markdown import AnswerMarkdown
 from harmony_core.cli.model_choice import listed_gpt_oss
 from harmony_core.cli.problem_words import problem_text
 from harmony_core.problems import PROBLEMS, Problem
-from tests.cli.conftest import Outcome, Run
+from tests.cli.conftest import Run, chat
 from tests.cli.servers import no_such_model, splitting
 from tests.server import ScriptedServer, harmony, models, page, reply
 from tests.support.weather import weather_call
 
 HELLO = reply(*harmony("A greeting.", "Hello."))
-
-
-def chat(run: Run, server: ScriptedServer, *arguments: str) -> Outcome:
-    return run("chat", "Hi", "--base-url", server.base_url, *arguments)
 
 
 def test_a_reply_with_only_a_tool_call_is_explained(

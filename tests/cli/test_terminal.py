@@ -309,7 +309,7 @@ def test_typed_lines_are_kept_for_the_next_conversation(
 def test_a_chat_works_without_a_writable_history(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "state").write_text("a file in the place of the folder")
+    (tmp_path / "state").write_text("a file instead of a folder")
     server.chat(reply(*harmony("hm", "Good.")))
     child = start_chat(server)
     child.expect_exact(">")

@@ -217,9 +217,8 @@ class _ScriptPlayer:
     def _close(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
-        self._watcher.join(
-            PATIENCE
-        )  # closing with unread bytes would reset the connection
+        # Closing with unread bytes would reset the connection.
+        self._watcher.join(PATIENCE)
         self._connection.close()
 
     def _reset(self) -> None:
