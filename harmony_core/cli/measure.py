@@ -24,7 +24,6 @@ class ReceivedDeltas:
 
     contents: list[str] = field(default_factory=list)
     structured: bool = False  # thinking or calls came in separate fields
-    progress: bool = False  # a keepalive came while the prompt was read
     first: float | None = None
     last: float | None = None
     _decoder: SseDecoder = field(default_factory=SseDecoder)
@@ -32,9 +31,7 @@ class ReceivedDeltas:
     def feed(self, data: bytes) -> None:
         """Record the bytes that the server has just sent."""
         for item in self._decoder.feed(data):
-            if isinstance(item, SseComment):
-                self.progress = self.progress or "keepalive" in item.text
-            else:
+            if not isinstance(item, SseComment):
                 for delta in _deltas_in(item):
                     self._record(delta)
 
@@ -72,7 +69,7 @@ class ReceivedDeltas:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of one request. `problem` is also set if the complete reply is unusable."""
+    """The result of one request. `problem` is also set if a complete reply is unusable."""
 
     deltas: ReceivedDeltas
     reply: Reply
@@ -88,10 +85,12 @@ class Measured:
 
     @property
     def prompt_tokens(self) -> int:
+        """The server's count; 0 if it sent none."""
         return self.reply.usage.prompt_tokens if self.reply.usage else 0
 
     @property
     def first_token_seconds(self) -> float | None:
+        """The seconds from the request to the first delta; None if none came."""
         return None if self.deltas.first is None else self.deltas.first - self.began
 
     @property
