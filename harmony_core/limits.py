@@ -18,3 +18,6 @@ MAX_MODELS: Final = 2000
 
 MAX_ID: Final = 300
 """Characters of a model's id; a longer one is left out."""
+
+MAX_LOGPROBS: Final = 131_072
+"""Tokens of one record whose logprobs are taken: a whole reply may come in one."""

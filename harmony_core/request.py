@@ -189,9 +189,14 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if isinstance(logprobs := self.extra.get("logprobs"), bool):
-            body["logprobs"] = logprobs
+        if self.wants_logprobs:
+            body["logprobs"] = True  # mlx-lm before 0.31 refuses False
         return body
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the reply shall tell how likely its tokens were, or their alternatives."""
+        return self.extra.get("logprobs") is True or "top_logprobs" in self._numbers()
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
@@ -206,6 +211,7 @@ class ChatRequest:
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
             call_prefix=call_prefix,
+            logprobs=self.wants_logprobs,
         )
 
     def _messages(self) -> list[JsonObject]:

@@ -20,61 +20,62 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      150  harmony_core/gpt_oss.py
-#      196  openwebui_pipe/host_version.py
-#      223  openwebui_pipe/valves.py
+#      151  harmony_core/gpt_oss.py
+#      197  openwebui_pipe/host_version.py
+#      224  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      380  openwebui_pipe/pipe.py
+#      381  openwebui_pipe/pipe.py
 #   JSON
-#      598  harmony_core/jsontext.py
+#      602  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      693  openwebui_pipe/background_tasks.py
-#      877  openwebui_pipe/host_manner.py
-#      927  openwebui_pipe/tag_breaker.py
-#      969  openwebui_pipe/chunks.py
-#     1133  openwebui_pipe/http_replies.py
-#     1199  openwebui_pipe/status.py
-#     1295  openwebui_pipe/model_file.py
-#     1369  openwebui_pipe/known_models.py
-#     1436  openwebui_pipe/servers.py
-#     1529  openwebui_pipe/model_list.py
-#     1615  openwebui_pipe/verdict.py
-#     1718  openwebui_pipe/reply.py
-#     1869  openwebui_pipe/tool_policy.py
+#      697  openwebui_pipe/background_tasks.py
+#      881  openwebui_pipe/host_manner.py
+#      931  openwebui_pipe/tag_breaker.py
+#      973  openwebui_pipe/chunks.py
+#     1145  openwebui_pipe/http_replies.py
+#     1211  openwebui_pipe/status.py
+#     1307  openwebui_pipe/model_file.py
+#     1381  openwebui_pipe/known_models.py
+#     1448  openwebui_pipe/servers.py
+#     1541  openwebui_pipe/model_list.py
+#     1627  openwebui_pipe/verdict.py
+#     1730  openwebui_pipe/reply.py
+#     1883  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2004  harmony_core/limits.py
-#     2023  harmony_core/response_format.py
-#     2053  harmony_core/request.py
-#     2314  openwebui_pipe/transport.py
+#     2018  harmony_core/response_format.py
+#     2048  harmony_core/request.py
+#     2315  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2503  harmony_core/events.py
-#     2702  harmony_core/markers.py
-#     2724  harmony_core/lexer.py
-#     2783  harmony_core/recipients.py
-#     2863  harmony_core/header.py
-#     3163  harmony_core/mender.py
-#     3468  harmony_core/arguments.py
-#     3608  harmony_core/native_calls.py
-#     3727  harmony_core/body.py
-#     3859  harmony_core/stripped.py
-#     3935  harmony_core/edge_states.py
-#     4114  harmony_core/states.py
-#     4476  harmony_core/parser.py
-#     4611  harmony_core/dialects.py
-#     4871  harmony_core/answer_filter.py
-#     4957  harmony_core/record_template.py
-#     5093  harmony_core/sse.py
-#     5207  harmony_core/chat.py
+#     2504  harmony_core/events.py
+#     2703  harmony_core/markers.py
+#     2725  harmony_core/lexer.py
+#     2784  harmony_core/recipients.py
+#     2864  harmony_core/header.py
+#     3164  harmony_core/mender.py
+#     3469  harmony_core/arguments.py
+#     3609  harmony_core/native_calls.py
+#     3728  harmony_core/body.py
+#     3860  harmony_core/stripped.py
+#     3936  harmony_core/edge_states.py
+#     4115  harmony_core/states.py
+#     4477  harmony_core/parser.py
+#     4612  harmony_core/dialects.py
+#     4872  harmony_core/answer_filter.py
+#     4958  harmony_core/limits.py
+#     4980  harmony_core/logprobs.py
+#     5010  harmony_core/record_template.py
+#     5147  harmony_core/sse.py
+#     5261  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5508  harmony_core/reply_markup.py
-#     5722  harmony_core/history.py
-#     5983  harmony_core/tools.py
+#     5568  harmony_core/reply_markup.py
+#     5782  harmony_core/history.py
+#     6043  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6105  harmony_core/problems.py
-#     6428  harmony_core/failures.py
-#     6503  harmony_core/server_words.py
-#     6569  harmony_core/diagnosis.py
-#     6847  openwebui_pipe/phrases.py
+#     6165  harmony_core/problems.py
+#     6488  harmony_core/failures.py
+#     6563  harmony_core/server_words.py
+#     6629  harmony_core/diagnosis.py
+#     6907  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -533,7 +534,7 @@ def request_of(
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
     stop = body.get("stop")
-    return ChatRequest(
+    request = ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
         tools=tools,
@@ -546,6 +547,9 @@ def request_of(
         response_format=body.get("response_format"),
         extra=extra,
     )
+    streams = task or body.get("stream") is True or not request.wants_logprobs
+    # mlx_lm.server tells logprobs only of a reply that comes whole.
+    return request if streams else replace(request, stream=False)
 
 
 def messages_of(body: JsonObject) -> list[Json]:
@@ -1012,6 +1016,8 @@ class ChunkMaker:
         self._show_thinking = show_thinking
         self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
         self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self.logprobs: list[Json] = []  # those of the answer so far
+        self._told = 0  # how many of them were in chunks
         self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -1073,7 +1079,9 @@ class ChunkMaker:
             message["tool_calls"] = native_calls(calls)
         honest = reply.finish_reason in HONEST_FINISHES
         reason = finish_of(reply, calls) if honest else "stop"
-        choice: Json = {"index": 0, "message": message, "finish_reason": reason}
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
         figures = usage_of(reply.usage, pace) if reply.usage else {}
         return self._head | {"object": "chat.completion", "choices": [choice]} | figures
 
@@ -1091,7 +1099,11 @@ class ChunkMaker:
         return [self._chunk(piece) for piece in self._thought(rest)]
 
     def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        choice: JsonObject = {"index": 0, "delta": delta}
+        if self.logprobs[self._told :] and ("content" in delta or finish_reason):
+            choice["logprobs"] = {"content": self.logprobs[self._told :]}
+            self._told = len(self.logprobs)
+        choice["finish_reason"] = finish_reason
         return {**self._head, "choices": [choice]}
 
 
@@ -1836,6 +1848,8 @@ class PipeReply:
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
         events = await self._exchange.read(content)
+        if logprobs := self._exchange.stream.logprobs:
+            self._maker.logprobs = logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):
@@ -2000,25 +2014,6 @@ def name_of(tool: Json) -> str:
             return name
     return ""
 
-
-# ======================================================================================
-# harmony_core/limits.py
-# How much both clients take from a server.
-
-MAX_HEAD: Final = 1024 * 1024
-"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
-
-MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes that are read of an error; the useful words are in the first few hundred."""
-
-MAX_LIST_BYTES: Final = 2 * 1024 * 1024
-"""Bytes of a list of models; a longer one is not read at all."""
-
-MAX_MODELS: Final = 2000
-"""Models that are offered of one list."""
-
-MAX_ID: Final = 300
-"""Characters of a model's id; a longer one is left out."""
 
 # ======================================================================================
 # harmony_core/response_format.py
@@ -2210,9 +2205,14 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if isinstance(logprobs := self.extra.get("logprobs"), bool):
-            body["logprobs"] = logprobs
+        if self.wants_logprobs:
+            body["logprobs"] = True  # mlx-lm before 0.31 refuses False
         return body
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the reply shall tell how likely its tokens were, or their alternatives."""
+        return self.extra.get("logprobs") is True or "top_logprobs" in self._numbers()
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
@@ -2227,6 +2227,7 @@ class ChatRequest:
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
             call_prefix=call_prefix,
+            logprobs=self.wants_logprobs,
         )
 
     def _messages(self) -> list[JsonObject]:
@@ -4955,6 +4956,58 @@ def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
 
 
 # ======================================================================================
+# harmony_core/limits.py
+# How much both clients take from a server.
+
+MAX_HEAD: Final = 1024 * 1024
+"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes that are read of an error; the useful words are in the first few hundred."""
+
+MAX_LIST_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of a list of models; a longer one is not read at all."""
+
+MAX_MODELS: Final = 2000
+"""Models that are offered of one list."""
+
+MAX_ID: Final = 300
+"""Characters of a model's id; a longer one is left out."""
+
+MAX_LOGPROBS: Final = 131_072
+"""Tokens of one record whose logprobs are taken: a whole reply may come in one."""
+
+# ======================================================================================
+# harmony_core/logprobs.py
+# How likely the tokens of an answer were, as servers tell it in `choices[0].logprobs`.
+
+
+class AnswerLogprobs:
+    """Finds the tokens that an answer was made of; what a server says of each is kept.
+
+    Those of a record go with the answer that it brings. They wait if its text is held
+    back, and are dropped if it was thinking, a call or markup. A whole reply keeps all.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Json] = []
+        self._waiting: list[Json] = []
+
+    def add(self, choice: JsonObject, events: list[Event]) -> None:
+        """Take the tokens of a choice, which brought these events."""
+        delta = as_object(choice.get("delta"))
+        told = None if delta.get("tool_calls") else choice.get("logprobs")
+        sent = as_list(as_object(told).get("content"))
+        fitting = fitting_json(sent[: MAX_LOGPROBS - len(self._waiting)])
+        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        if any(isinstance(event, AnswerDelta) for event in events):
+            self.found += self._waiting
+            self._waiting = []
+        elif delta and (events or "|>" in str(delta.get("content"))):
+            self._waiting = []
+
+
+# ======================================================================================
 # harmony_core/record_template.py
 # Reads records of a stream that differ from an earlier one only in their text.
 #
@@ -5066,7 +5119,8 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
     """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
-    if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
+    more = chunk.get("usage") or chunk.get("error") or choice.get("logprobs")
+    if more or choice.get("finish_reason"):
         return "", ""
     delta = as_object(choice.get("delta"))
     sent = [(key, value) for key, value in delta.items() if value and key != "role"]
@@ -5251,7 +5305,7 @@ class ChatStream:
     `tools` are the offered names. `stop` lists words that end the answer; `json_reply`
     asks for bare JSON. With a `call_prefix` the calls get the ids `{call_prefix}_1`,
     `{call_prefix}_2` and so on; a new prefix for each reply makes them unique in a
-    conversation. Without one the server's ids are kept.
+    conversation. Without one the server's ids are kept. `logprobs` fills `.logprobs`.
 
     Once `finished` is true nothing more comes. Close the connection then: after a stop
     word that ends the generation.
@@ -5263,8 +5317,10 @@ class ChatStream:
         stop: Iterable[str] = (),
         json_reply: bool = False,
         call_prefix: str = "",
+        logprobs: bool = False,
     ) -> None:
         self.finished = False
+        self.logprobs = AnswerLogprobs() if logprobs else None
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -5418,6 +5474,8 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
+        if self.logprobs:
+            self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
             self._reason = _REASONS.get(reason, "stop")
@@ -5463,6 +5521,8 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        if self.logprobs:
+            self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:

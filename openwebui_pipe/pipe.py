@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Final
 
 from harmony_core.failures import Timeouts
@@ -202,7 +203,7 @@ def request_of(
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
     stop = body.get("stop")
-    return ChatRequest(
+    request = ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
         tools=tools,
@@ -215,6 +216,9 @@ def request_of(
         response_format=body.get("response_format"),
         extra=extra,
     )
+    streams = task or body.get("stream") is True or not request.wants_logprobs
+    # mlx_lm.server tells logprobs only of a reply that comes whole.
+    return request if streams else replace(request, stream=False)
 
 
 def messages_of(body: JsonObject) -> list[Json]:
