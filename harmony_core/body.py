@@ -10,16 +10,24 @@ from .events import AnswerDelta, Event, FurtherThought, ReasoningDelta, ToolCall
 from .header import Header
 from .lexer import MARKER
 from .markers import ANALYSIS, END, TERMINATORS
+from .stripped import TO_CALL
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever.
+
+As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
+"""
 
 
 class Output:
     """The events so far, and what their calls mean for the rest of the reply."""
 
     __slots__ = (
-        "aligned", "call_prefix", "called", "calls", "events", "executable",
-        "incomplete", "over", "rereading", "thought", "tools",
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
+        "tools",
     )  # fmt: skip
 
     def __init__(self, tools: tuple[str, ...]) -> None:
@@ -27,12 +35,14 @@ class Output:
         self.aligned = False
         self.call_prefix = "call"
         self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
         self.calls = 0  # the number of the last call
         self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
         self.incomplete = False  # a call was dropped
         self.over = False  # a call is executable, and no message follows it
         self.thought = False  # a message of thinking was begun
+        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
         self.rereading = False  # rereading what an unclosed string swallowed
 
     def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
@@ -52,6 +62,13 @@ class Output:
             )
             self.executable |= call.executable
             self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
 
     def no_message_follows(self) -> None:
         """Note that what follows is not a further message."""
@@ -97,9 +114,19 @@ class Body:
         elif self.sink:
             self._out.events.append(self.sink(text))
 
+    def emit_words(self, words: str) -> None:
+        """Take words of a stripped header that turned out to be text."""
+        self._out.quoted_calls += 1
+        self.emit(words)
+
     def in_string(self) -> bool:
         """Whether the arguments so far end inside a JSON string."""
         return self._arguments is not None and self._arguments.in_string()
+
+    def ends_at(self, words: str) -> bool:
+        """Whether these words of a stripped header may end the message (rule 7)."""
+        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
+        return not (talks_of_calls or self.in_string())
 
     def quotes(self) -> bool:
         """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""

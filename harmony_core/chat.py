@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .answer_filter import AnswerFilter
+from .answer_filter import AnswerFilter, AnswerLogprobs
 from .dialects import DeltaReader
 from .events import (
     Event,
@@ -19,7 +19,6 @@ from .events import (
     has_executable_call,
 )
 from .jsontext import Json, JsonObject, as_list, as_object, sent_text
-from .logprobs import AnswerLogprobs
 from .native_calls import CallIds
 from .record_template import RecordTemplate
 from .sse import MAX_SSE_EVENT, SseDecoder, SseField
@@ -67,7 +66,7 @@ class ChatStream:
     `tools` are the offered names. `stop` lists words that end the answer; `json_reply`
     asks for bare JSON. With a `call_prefix` the calls get the ids `{call_prefix}_1`,
     `{call_prefix}_2` and so on; a new prefix for each reply makes them unique in a
-    conversation. Without one the server's ids are kept. `logprobs` fills `.logprobs`.
+    conversation. Without one the server's ids are kept.
 
     Once `finished` is true nothing more comes. Close the connection then: after a stop
     word that ends the generation.
@@ -79,10 +78,9 @@ class ChatStream:
         stop: Iterable[str] = (),
         json_reply: bool = False,
         call_prefix: str = "",
-        logprobs: bool = False,
     ) -> None:
         self.finished = False
-        self.logprobs = AnswerLogprobs() if logprobs else None
+        self.logprobs = AnswerLogprobs()
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -236,7 +234,7 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
-        if self.logprobs:
+        if choice.get("logprobs"):
             self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
@@ -283,8 +281,7 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
-        if self.logprobs:
-            self.logprobs.add({}, events)
+        self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:

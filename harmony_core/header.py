@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .lexer import any_of, beginnings
-from .markers import CHANNEL, CHANNELS, FINAL, START
+from .markers import CHANNEL, CHANNELS, CONSTRAIN, FINAL, START
 from .recipients import NAMESPACE, READERS, read_recipient
 
 Audience = Literal["user", "hidden", "tool"]
@@ -45,9 +45,11 @@ _BEHIND_CHANNEL = re.compile(
 _BEHIND_NAME = re.compile(
     rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?![A-Za-z0-9_])|)\s*+", re.IGNORECASE
 )
+_NAMED = re.compile(f"to=|{any_of(CHANNELS)}", re.IGNORECASE)
 _TYPE_AND_VALUE = re.compile(
     r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
 )
+_LONGEST_TARGET = len("to=functions.") + 64  # a tool's name has 64 characters at most
 _VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
 # How a header begins that counts inside an open body: a role and what follows it.
 _ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
@@ -186,6 +188,8 @@ def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
     None where it has neither a known channel nor a recipient.
     """
     read = raw.replace("\ufffd", " ")
+    if not _NAMED.search(read):
+        return None
     at = _last_part(read)
     if (to := _recipient_at(read, at)) >= 0:
         _, length = read_recipient(read[to + 3 :], tools)
@@ -235,15 +239,16 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    if to < 0:
+    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
     if name and _TYPE_AND_VALUE.match(raw, end):
         return True
     if name in READERS:
-        typed = _BEHIND_NAME.match(raw, end)
-        return bool(typed and typed[0].strip())
+        type_word = _BEHIND_NAME.match(raw, end)
+        return bool(type_word and type_word[0].strip())
     known = name in tools or raw.startswith(NAMESPACE, to + 3)
     return known and _VALUE_OR_END.match(raw, end) is not None
 
@@ -254,7 +259,8 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    raw = _DOUBLED_START.sub("", raw)
+    if raw.rfind("<|") > 0:
+        raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
@@ -284,8 +290,12 @@ def implied_header(lead: str) -> str:
 
 
 def is_only_role(raw: str) -> bool:
-    """Whether a header holds no more than a doubled start or role (M2, M3)."""
-    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
+    """Whether a header holds no more than a doubled start or role (M2, M3).
+
+    Only what follows the last start is looked at: this was asked at each start before.
+    """
+    parts = raw[raw.rfind(START) + len(START) :].split(CONSTRAIN)
+    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, parts))
 
 
 def is_assistants(raw: str) -> bool | None:
@@ -300,6 +310,8 @@ def text_of(raw: str) -> str:
     It is text if no part begins like a role, a channel or a recipient, and if it has two
     words or more.
     """
+    if len(raw.split()) < 2:
+        return ""
     parts = _PART.split(raw)[2::2]
     if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):
         return ""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_HEAD: Final = 1024 * 1024
-"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
-
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes that are read of an error; the useful words are in the first few hundred."""
 
@@ -18,6 +15,3 @@ MAX_MODELS: Final = 2000
 
 MAX_ID: Final = 300
 """Characters of a model's id; a longer one is left out."""
-
-MAX_LOGPROBS: Final = 131_072
-"""Tokens of one record whose logprobs are taken: a whole reply may come in one."""

@@ -18,6 +18,7 @@ _GLUED_TO_NAME = re.compile(
 )
 _THREE_WORDS = re.compile(r"[^\s<{\[\"]++(?:[ \t]++[^\s<{\[\"]++){0,2}")
 _ONE_WORD = re.compile(r"[^\s<{\[\"]*+")
+_GLUED_WORDS = ("analysis", "commentary", "final", "json", "code")
 _GLUED_BEHIND = re.compile(
     r"(?:analysis|commentary|final)?(?:json|code)?[^\w]*\Z", re.I
 )
@@ -35,13 +36,15 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         start += len(NAMESPACE)
     for tool in tools:
         name = tool.removeprefix(NAMESPACE)
-        behind = _GLUED_TO_NAME.match(target, start + len(name))
-        if behind and target.startswith(name, start):
+        if not target.startswith(name, start):
+            continue
+        if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
-    for spelling in _spellings(target, start):
-        if tool := _only_tool_like(spelling, tools):
-            return tool, start + len(spelling)
     end = _end_of(_ONE_WORD, target, start)
+    by_key = _tools_by_key(tuple(tools))
+    for spelling in _spellings(target, start, end):
+        if similar := by_key.get(_key(spelling)):
+            return similar, start + len(spelling)
     return target[start:end], end
 
 
@@ -55,28 +58,27 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _spellings(target: str, start: int) -> Iterator[str]:
+def _spellings(target: str, start: int, end: int) -> Iterator[str]:
     """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
         words = words.rpartition(" ")[0].rstrip() or words.partition("\t")[0]
-    word = target[start : _end_of(_ONE_WORD, target, start)]
+    word = target[start:end]
     yield word
-    yield _GLUED_BEHIND.sub("", word, count=1)
+    if not word[-1:].isalnum() or word.lower().endswith(_GLUED_WORDS):
+        yield _GLUED_BEHIND.sub("", word, count=1)
 
 
-def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
-    key = _key(spelling)
-    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
-    return fits[0] if len(fits) == 1 else ""
+@lru_cache(maxsize=32)
+def _tools_by_key(tools: tuple[str, ...]) -> dict[str, str]:
+    """The tools by their keys, without those that share one."""
+    keys = [_key(tool.removeprefix(NAMESPACE)) for tool in tools]
+    pairs = zip(keys, tools, strict=True)
+    return {key: tool for key, tool in pairs if key and keys.count(key) == 1}
 
 
 @lru_cache(maxsize=1024)
-def _key_of_tool(tool: str) -> str:
-    return _key(tool.removeprefix(NAMESPACE))
-
-
 def _key(name: str) -> str:
+    """The name without what a model garbles: case, `-`, `_`, `.` and blanks."""
     return _SIGNS.sub("", name).casefold()

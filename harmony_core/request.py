@@ -189,14 +189,9 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if self.wants_logprobs:
-            body["logprobs"] = True  # mlx-lm before 0.31 refuses False
+        if self.extra.get("logprobs") is True:  # mlx-lm 0.28 refuses False
+            body["logprobs"] = True
         return body
-
-    @property
-    def wants_logprobs(self) -> bool:
-        """Whether the reply shall tell how likely its tokens were, or their alternatives."""
-        return self.extra.get("logprobs") is True or "top_logprobs" in self._numbers()
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
@@ -211,7 +206,6 @@ class ChatRequest:
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
             call_prefix=call_prefix,
-            logprobs=self.wants_logprobs,
         )
 
     def _messages(self) -> list[JsonObject]:
@@ -274,14 +268,8 @@ def _split_effort(
     return None, messages
 
 
-def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
-    ids, _ = listed_models_in(body)
-    return ids
-
-
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
+    """The ids in the answer to `GET /v1/models`, and whether these are all of an uncut list."""
     try:
         answer = load_json(body)
     except ValueError:

@@ -99,8 +99,7 @@ class BetweenMessages:
         return None
 
     def _answer(self) -> Step:
-        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
-        if final:
+        if self._first and (final := FINAL_START.match(self._held[:MAX_HEADER])):
             return BehindLabel(_answer(self._out)), self._held[final.end() :]
         return _answer(self._out), self._held
 
@@ -140,7 +139,8 @@ class InHeader:
     def text(self, text: str) -> Step:
         self._held += text
         size = len(self._implied) + len(self._held)
-        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+        begins_call = "{" in text and "to=" in self._held
+        if (begins_call or size >= self._look_at) and (step := self._bare_message()):
             return step
         return self._give_up() if size > MAX_HEADER else (self, "")
 
@@ -175,12 +175,11 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        if (parts := split_bare(raw, self._out.tools)) is None:
-            return None
-        header, body = parts
         unmarked = self._is_unmarked()
-        plain_call = unmarked and is_plain_call(raw, self._out.tools)
-        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+        if unmarked and not is_plain_call(raw, self._out.tools):
+            return None
+        header, body = split_bare(raw, self._out.tools) or ("", "")
+        if not header or not (unmarked or self._may_be_bare(header)):
             return None
         return self._message(header, unmarked), self._out.as_text(body + text)
 
@@ -288,7 +287,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        self._open.body.emit_words(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -346,7 +345,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if not self.body.in_string():
+            if self.body.ends_at(words[1]):
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)
@@ -393,7 +392,8 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    if header.audience == "tool" and out.called:
+    invented = header.audience == "tool" and out.called
+    if invented or (header.recipient and not out.begin_call()):
         out.no_message_follows()
         return Invented()
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))

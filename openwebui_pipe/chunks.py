@@ -147,12 +147,11 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: JsonObject = {"index": 0, "delta": delta}
-        if self.logprobs[self._told :] and ("content" in delta or finish_reason):
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
             choice["logprobs"] = {"content": self.logprobs[self._told :]}
             self._told = len(self.logprobs)
-        choice["finish_reason"] = finish_reason
         return {**self._head, "choices": [choice]}
 
 

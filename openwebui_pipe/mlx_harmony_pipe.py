@@ -20,62 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      151  harmony_core/gpt_oss.py
-#      197  openwebui_pipe/host_version.py
-#      224  openwebui_pipe/valves.py
+#      150  harmony_core/gpt_oss.py
+#      196  openwebui_pipe/host_version.py
+#      223  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      381  openwebui_pipe/pipe.py
+#      380  openwebui_pipe/pipe.py
 #   JSON
-#      602  harmony_core/jsontext.py
+#      600  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      697  openwebui_pipe/background_tasks.py
-#      881  openwebui_pipe/host_manner.py
-#      931  openwebui_pipe/tag_breaker.py
-#      973  openwebui_pipe/chunks.py
-#     1145  openwebui_pipe/http_replies.py
-#     1211  openwebui_pipe/status.py
-#     1307  openwebui_pipe/model_file.py
-#     1381  openwebui_pipe/known_models.py
-#     1448  openwebui_pipe/servers.py
-#     1541  openwebui_pipe/model_list.py
-#     1627  openwebui_pipe/verdict.py
-#     1730  openwebui_pipe/reply.py
-#     1883  openwebui_pipe/tool_policy.py
+#      695  openwebui_pipe/background_tasks.py
+#      879  openwebui_pipe/host_manner.py
+#      929  openwebui_pipe/tag_breaker.py
+#      971  openwebui_pipe/chunks.py
+#     1142  openwebui_pipe/http_replies.py
+#     1208  openwebui_pipe/status.py
+#     1304  openwebui_pipe/model_file.py
+#     1378  openwebui_pipe/known_models.py
+#     1445  openwebui_pipe/servers.py
+#     1538  openwebui_pipe/model_list.py
+#     1624  openwebui_pipe/verdict.py
+#     1727  openwebui_pipe/reply.py
+#     1879  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2018  harmony_core/response_format.py
-#     2048  harmony_core/request.py
+#     2014  harmony_core/limits.py
+#     2030  harmony_core/response_format.py
+#     2060  harmony_core/request.py
 #     2315  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
 #     2504  harmony_core/events.py
 #     2703  harmony_core/markers.py
 #     2725  harmony_core/lexer.py
 #     2784  harmony_core/recipients.py
-#     2864  harmony_core/header.py
-#     3164  harmony_core/mender.py
-#     3469  harmony_core/arguments.py
-#     3609  harmony_core/native_calls.py
-#     3728  harmony_core/body.py
-#     3860  harmony_core/stripped.py
-#     3936  harmony_core/edge_states.py
-#     4115  harmony_core/states.py
-#     4477  harmony_core/parser.py
-#     4612  harmony_core/dialects.py
-#     4872  harmony_core/answer_filter.py
-#     4958  harmony_core/limits.py
-#     4980  harmony_core/logprobs.py
-#     5010  harmony_core/record_template.py
-#     5147  harmony_core/sse.py
-#     5261  harmony_core/chat.py
+#     2866  harmony_core/header.py
+#     3178  harmony_core/mender.py
+#     3483  harmony_core/arguments.py
+#     3618  harmony_core/native_calls.py
+#     3737  harmony_core/stripped.py
+#     3813  harmony_core/body.py
+#     3971  harmony_core/edge_states.py
+#     4150  harmony_core/states.py
+#     4512  harmony_core/parser.py
+#     4647  harmony_core/dialects.py
+#     4907  harmony_core/answer_filter.py
+#     5018  harmony_core/record_template.py
+#     5155  harmony_core/sse.py
+#     5269  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5568  harmony_core/reply_markup.py
-#     5782  harmony_core/history.py
-#     6043  harmony_core/tools.py
+#     5574  harmony_core/reply_markup.py
+#     5788  harmony_core/history.py
+#     6049  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6165  harmony_core/problems.py
-#     6488  harmony_core/failures.py
-#     6563  harmony_core/server_words.py
-#     6629  harmony_core/diagnosis.py
-#     6907  openwebui_pipe/phrases.py
+#     6171  harmony_core/problems.py
+#     6494  harmony_core/failures.py
+#     6569  harmony_core/server_words.py
+#     6635  harmony_core/diagnosis.py
+#     6913  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -534,7 +533,7 @@ def request_of(
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
     stop = body.get("stop")
-    request = ChatRequest(
+    return ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
         tools=tools,
@@ -546,10 +545,9 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
-    streams = task or body.get("stream") is True or not request.wants_logprobs
-    # mlx_lm.server tells logprobs only of a reply that comes whole.
-    return request if streams else replace(request, stream=False)
 
 
 def messages_of(body: JsonObject) -> list[Json]:
@@ -1098,12 +1096,11 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: JsonObject = {"index": 0, "delta": delta}
-        if self.logprobs[self._told :] and ("content" in delta or finish_reason):
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
             choice["logprobs"] = {"content": self.logprobs[self._told :]}
             self._told = len(self.logprobs)
-        choice["finish_reason"] = finish_reason
         return {**self._head, "choices": [choice]}
 
 
@@ -1848,8 +1845,7 @@ class PipeReply:
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
         events = await self._exchange.read(content)
-        if logprobs := self._exchange.stream.logprobs:
-            self._maker.logprobs = logprobs.found
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):
@@ -2014,6 +2010,22 @@ def name_of(tool: Json) -> str:
             return name
     return ""
 
+
+# ======================================================================================
+# harmony_core/limits.py
+# How much both clients take from a server.
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes that are read of an error; the useful words are in the first few hundred."""
+
+MAX_LIST_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of a list of models; a longer one is not read at all."""
+
+MAX_MODELS: Final = 2000
+"""Models that are offered of one list."""
+
+MAX_ID: Final = 300
+"""Characters of a model's id; a longer one is left out."""
 
 # ======================================================================================
 # harmony_core/response_format.py
@@ -2205,14 +2217,9 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if self.wants_logprobs:
-            body["logprobs"] = True  # mlx-lm before 0.31 refuses False
+        if self.extra.get("logprobs") is True:  # mlx-lm 0.28 refuses False
+            body["logprobs"] = True
         return body
-
-    @property
-    def wants_logprobs(self) -> bool:
-        """Whether the reply shall tell how likely its tokens were, or their alternatives."""
-        return self.extra.get("logprobs") is True or "top_logprobs" in self._numbers()
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
         """A `ChatStream` that knows the tools, the stop words and whether JSON is wanted.
@@ -2227,7 +2234,6 @@ class ChatRequest:
             stop=[word for word in stop if isinstance(word, str)],
             json_reply=response_section(self.response_format) != "",
             call_prefix=call_prefix,
-            logprobs=self.wants_logprobs,
         )
 
     def _messages(self) -> list[JsonObject]:
@@ -2290,14 +2296,8 @@ def _split_effort(
     return None, messages
 
 
-def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
-    ids, _ = listed_models_in(body)
-    return ids
-
-
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
+    """The ids in the answer to `GET /v1/models`, and whether these are all of an uncut list."""
     try:
         answer = load_json(body)
     except ValueError:
@@ -2797,6 +2797,7 @@ _GLUED_TO_NAME = re.compile(
 )
 _THREE_WORDS = re.compile(r"[^\s<{\[\"]++(?:[ \t]++[^\s<{\[\"]++){0,2}")
 _ONE_WORD = re.compile(r"[^\s<{\[\"]*+")
+_GLUED_WORDS = ("analysis", "commentary", "final", "json", "code")
 _GLUED_BEHIND = re.compile(
     r"(?:analysis|commentary|final)?(?:json|code)?[^\w]*\Z", re.I
 )
@@ -2814,13 +2815,15 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         start += len(NAMESPACE)
     for tool in tools:
         name = tool.removeprefix(NAMESPACE)
-        behind = _GLUED_TO_NAME.match(target, start + len(name))
-        if behind and target.startswith(name, start):
+        if not target.startswith(name, start):
+            continue
+        if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
-    for spelling in _spellings(target, start):
-        if tool := _only_tool_like(spelling, tools):
-            return tool, start + len(spelling)
     end = _end_of(_ONE_WORD, target, start)
+    by_key = _tools_by_key(tuple(tools))
+    for spelling in _spellings(target, start, end):
+        if similar := by_key.get(_key(spelling)):
+            return similar, start + len(spelling)
     return target[start:end], end
 
 
@@ -2834,30 +2837,29 @@ def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _spellings(target: str, start: int) -> Iterator[str]:
+def _spellings(target: str, start: int, end: int) -> Iterator[str]:
     """Candidates for the name: up to three words, then one, then one without glued words."""
     words = target[start : _end_of(_THREE_WORDS, target, start)]
     while " " in words or "\t" in words:
         yield words
         words = words.rpartition(" ")[0].rstrip() or words.partition("\t")[0]
-    word = target[start : _end_of(_ONE_WORD, target, start)]
+    word = target[start:end]
     yield word
-    yield _GLUED_BEHIND.sub("", word, count=1)
+    if not word[-1:].isalnum() or word.lower().endswith(_GLUED_WORDS):
+        yield _GLUED_BEHIND.sub("", word, count=1)
 
 
-def _only_tool_like(spelling: str, tools: Collection[str]) -> str:
-    """The only tool that differs just in case, `-`, `_`, `.` or blanks; else ""."""
-    key = _key(spelling)
-    fits = [tool for tool in tools if key and _key_of_tool(tool) == key]
-    return fits[0] if len(fits) == 1 else ""
+@lru_cache(maxsize=32)
+def _tools_by_key(tools: tuple[str, ...]) -> dict[str, str]:
+    """The tools by their keys, without those that share one."""
+    keys = [_key(tool.removeprefix(NAMESPACE)) for tool in tools]
+    pairs = zip(keys, tools, strict=True)
+    return {key: tool for key, tool in pairs if key and keys.count(key) == 1}
 
 
 @lru_cache(maxsize=1024)
-def _key_of_tool(tool: str) -> str:
-    return _key(tool.removeprefix(NAMESPACE))
-
-
 def _key(name: str) -> str:
+    """The name without what a model garbles: case, `-`, `_`, `.` and blanks."""
     return _SIGNS.sub("", name).casefold()
 
 
@@ -2899,9 +2901,11 @@ _BEHIND_CHANNEL = re.compile(
 _BEHIND_NAME = re.compile(
     rf"\s*+(?:{_CONSTRAIN}|(?:json|code)(?![A-Za-z0-9_])|)\s*+", re.IGNORECASE
 )
+_NAMED = re.compile(f"to=|{any_of(CHANNELS)}", re.IGNORECASE)
 _TYPE_AND_VALUE = re.compile(
     r"\s*+(?:<\|constrain\|>\s*+)?+(?:json|code)\s*+(?:[{\[\"]|\Z)", re.IGNORECASE
 )
+_LONGEST_TARGET = len("to=functions.") + 64  # a tool's name has 64 characters at most
 _VALUE_OR_END = re.compile(r"\s*+(?:\{|\Z)")
 # How a header begins that counts inside an open body: a role and what follows it.
 _ROLES = ("assistant", *_HIDDEN_ROLES, *_TOOL_ROLES)
@@ -3040,6 +3044,8 @@ def split_bare(raw: str, tools: Collection[str]) -> tuple[str, str] | None:
     None where it has neither a known channel nor a recipient.
     """
     read = raw.replace("\ufffd", " ")
+    if not _NAMED.search(read):
+        return None
     at = _last_part(read)
     if (to := _recipient_at(read, at)) >= 0:
         _, length = read_recipient(read[to + 3 :], tools)
@@ -3089,15 +3095,16 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    if to < 0:
+    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
     if name and _TYPE_AND_VALUE.match(raw, end):
         return True
     if name in READERS:
-        typed = _BEHIND_NAME.match(raw, end)
-        return bool(typed and typed[0].strip())
+        type_word = _BEHIND_NAME.match(raw, end)
+        return bool(type_word and type_word[0].strip())
     known = name in tools or raw.startswith(NAMESPACE, to + 3)
     return known and _VALUE_OR_END.match(raw, end) is not None
 
@@ -3108,7 +3115,8 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    raw = _DOUBLED_START.sub("", raw)
+    if raw.rfind("<|") > 0:
+        raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
@@ -3138,8 +3146,12 @@ def implied_header(lead: str) -> str:
 
 
 def is_only_role(raw: str) -> bool:
-    """Whether a header holds no more than a doubled start or role (M2, M3)."""
-    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, _PART.split(raw)[2::2]))
+    """Whether a header holds no more than a doubled start or role (M2, M3).
+
+    Only what follows the last start is looked at: this was asked at each start before.
+    """
+    parts = raw[raw.rfind(START) + len(START) :].split(CONSTRAIN)
+    return CHANNEL not in raw and all(map(_ASSISTANT.fullmatch, parts))
 
 
 def is_assistants(raw: str) -> bool | None:
@@ -3154,6 +3166,8 @@ def text_of(raw: str) -> str:
     It is text if no part begins like a role, a channel or a recipient, and if it has two
     words or more.
     """
+    if len(raw.split()) < 2:
+        return ""
     parts = _PART.split(raw)[2::2]
     if any(_KNOWN_PART.match(part) or _CHANNEL.match(part) for part in parts):
         return ""
@@ -3601,11 +3615,6 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
     return SettledCall(name, mended.text, valid=True)
 
 
-def argument_fault(call: ToolCall) -> str:
-    """Why the arguments of a call are not a JSON object, in a few words; "" if they are."""
-    return "" if call.valid else mend_object(call.arguments, closed=True).reason
-
-
 # ======================================================================================
 # harmony_core/native_calls.py
 # Tool calls that a server sends as fields, in pieces.
@@ -3726,138 +3735,6 @@ def _written(arguments: Json) -> str:
 
 
 # ======================================================================================
-# harmony_core/body.py
-# What the parser's states write to: the events, and the body of the open message.
-#
-# The rules are those of harmony.md.
-# A rule that is named by its number alone is one of harmony.md.
-
-Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-
-
-class Output:
-    """The events so far, and what their calls mean for the rest of the reply."""
-
-    __slots__ = (
-        "aligned", "call_prefix", "called", "calls", "events", "executable",
-        "incomplete", "over", "rereading", "thought", "tools",
-    )  # fmt: skip
-
-    def __init__(self, tools: tuple[str, ...]) -> None:
-        self.tools = tools  # longest first, as header.py wants them
-        self.aligned = False
-        self.call_prefix = "call"
-        self.events: list[Event] = []
-        self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, those of dropped calls too
-        self.executable = False  # a call was made that the host will execute
-        self.incomplete = False  # a call was dropped
-        self.over = False  # a call is executable, and no message follows it
-        self.thought = False  # a message of thinking was begun
-        self.rereading = False  # rereading what an unclosed string swallowed
-
-    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Emit the calls that a message to a tool makes, mostly one."""
-        self.called.add(name)
-        settled = arguments.settle(name, self.tools, closed)
-        self.incomplete |= not settled
-        for call_name, text, valid in settled:
-            self.calls += 1
-            self.called.add(call_name)
-            call = ToolCall(
-                f"{self.call_prefix}_{self.calls}",
-                call_name,
-                text,
-                valid and not self.rereading,
-                declared=call_name in self.tools,
-            )
-            self.executable |= call.executable
-            self.events.append(call)
-
-    def no_message_follows(self) -> None:
-        """Note that what follows is not a further message."""
-        self.over = self.executable
-
-    def as_text(self, text: str) -> str:
-        """Text with markers, as a reader sees it: real control tokens are hidden."""
-        return MARKER.sub("", text) if self.aligned else text
-
-
-class Body:
-    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
-
-    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
-
-    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
-        self._out = out
-        self.sink = sink
-        self._call = call
-        self._arguments = Arguments() if call else None
-        self.is_further_thought = sink is ReasoningDelta and out.thought
-        out.thought |= sink is ReasoningDelta
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether a reader sees its text, which may be about markers."""
-        return self.sink is AnswerDelta
-
-    @property
-    def is_call(self) -> bool:
-        """Whether it holds the arguments of a call."""
-        return self._arguments is not None
-
-    def emit(self, text: str) -> None:
-        """Take text that certainly belongs to this message."""
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self.is_further_thought:
-            self.is_further_thought = False
-            self._out.events.append(FurtherThought(text))
-        elif self.sink:
-            self._out.events.append(self.sink(text))
-
-    def in_string(self) -> bool:
-        """Whether the arguments so far end inside a JSON string."""
-        return self._arguments is not None and self._arguments.in_string()
-
-    def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
-        return not (self._out.aligned or self._out.rereading) and self.in_string()
-
-    def may_go_on(self, marker: str) -> bool:
-        """Whether text after this terminator still belongs to the message (rule 9)."""
-        if self._out.aligned:
-            return False
-        if self.is_answer or marker not in TERMINATORS:
-            return True
-        return self.sink is ReasoningDelta and marker != END
-
-    def end(self, closed: Closed) -> str:
-        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
-        if self._arguments is None:
-            return ""
-        tools = self._out.tools
-        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
-        if rest and not self._arguments.settle(self._call, tools, closed):
-            self._out.called.add(self._call)
-            self._out.incomplete = True
-            return rest
-        self._out.end_call(self._call, self._arguments, closed)
-        return ""
-
-
-def body_of(header: Header, out: Output) -> Body:
-    """The body of the message that a header begins."""
-    if header.audience != "user":
-        return Body(out)
-    if header.recipient:
-        return Body(out, call=header.recipient)
-    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
-
-
-# ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
 #
@@ -3931,6 +3808,164 @@ def behind_label(text: str) -> str:
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
     return text[len(blanks) :] if belongs else text
+
+
+# ======================================================================================
+# harmony_core/body.py
+# What the parser's states write to: the events, and the body of the open message.
+#
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+MAX_CALLS = 256
+"""Messages to tools in one reply; a model that makes more repeats itself for ever.
+
+As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
+"""
+
+
+class Output:
+    """The events so far, and what their calls mean for the rest of the reply."""
+
+    __slots__ = (
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
+        "tools",
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, as header.py wants them
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, those of dropped calls too
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped
+        self.over = False  # a call is executable, and no message follows it
+        self.thought = False  # a message of thinking was begun
+        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
+        self.rereading = False  # rereading what an unclosed string swallowed
+
+    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+        """Emit the calls that a message to a tool makes, mostly one."""
+        self.called.add(name)
+        settled = arguments.settle(name, self.tools, closed)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        too_many = self.call_messages > MAX_CALLS
+        self.incomplete |= too_many
+        return not too_many
+
+    def no_message_follows(self) -> None:
+        """Note that what follows is not a further message."""
+        self.over = self.executable
+
+    def as_text(self, text: str) -> str:
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
+        return MARKER.sub("", text) if self.aligned else text
+
+
+class Body:
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
+
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
+
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a reader sees its text, which may be about markers."""
+        return self.sink is AnswerDelta
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
+
+    def emit(self, text: str) -> None:
+        """Take text that certainly belongs to this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
+
+    def emit_words(self, words: str) -> None:
+        """Take words of a stripped header that turned out to be text."""
+        self._out.quoted_calls += 1
+        self.emit(words)
+
+    def in_string(self) -> bool:
+        """Whether the arguments so far end inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
+
+    def ends_at(self, words: str) -> bool:
+        """Whether these words of a stripped header may end the message (rule 7)."""
+        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
+        return not (talks_of_calls or self.in_string())
+
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
+
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text after this terminator still belongs to the message (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
+
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
+        if rest and not self._arguments.settle(self._call, tools, closed):
+            self._out.called.add(self._call)
+            self._out.incomplete = True
+            return rest
+        self._out.end_call(self._call, self._arguments, closed)
+        return ""
+
+
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
 
 
 # ======================================================================================
@@ -4170,8 +4205,7 @@ class BetweenMessages:
         return None
 
     def _answer(self) -> Step:
-        final = self._first and FINAL_START.match(self._held[:MAX_HEADER])
-        if final:
+        if self._first and (final := FINAL_START.match(self._held[:MAX_HEADER])):
             return BehindLabel(_answer(self._out)), self._held[final.end() :]
         return _answer(self._out), self._held
 
@@ -4211,7 +4245,8 @@ class InHeader:
     def text(self, text: str) -> Step:
         self._held += text
         size = len(self._implied) + len(self._held)
-        if ("{" in text or size >= self._look_at) and (step := self._bare_message()):
+        begins_call = "{" in text and "to=" in self._held
+        if (begins_call or size >= self._look_at) and (step := self._bare_message()):
             return step
         return self._give_up() if size > MAX_HEADER else (self, "")
 
@@ -4246,12 +4281,11 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        if (parts := split_bare(raw, self._out.tools)) is None:
-            return None
-        header, body = parts
         unmarked = self._is_unmarked()
-        plain_call = unmarked and is_plain_call(raw, self._out.tools)
-        if not (plain_call or (self._may_be_bare(header) and not unmarked)):
+        if unmarked and not is_plain_call(raw, self._out.tools):
+            return None
+        header, body = split_bare(raw, self._out.tools) or ("", "")
+        if not header or not (unmarked or self._may_be_bare(header)):
             return None
         return self._message(header, unmarked), self._out.as_text(body + text)
 
@@ -4359,7 +4393,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit(self._lead + "to=")  # a separator, not searched again
+        self._open.body.emit_words(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -4417,7 +4451,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if not self.body.in_string():
+            if self.body.ends_at(words[1]):
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)
@@ -4467,7 +4501,8 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    if header.audience == "tool" and out.called:
+    invented = header.audience == "tool" and out.called
+    if invented or (header.recipient and not out.begin_call()):
         out.no_message_follows()
         return Invented()
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
@@ -4871,7 +4906,7 @@ def _reasoning_in(delta: JsonObject) -> str:
 
 # ======================================================================================
 # harmony_core/answer_filter.py
-# What callers ask of the answer: to end at a stop word, or to be bare JSON.
+# What callers ask of the answer: a stop word as its end, bare JSON, or logprobs.
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
 """The model sometimes calls one of these instead of writing the JSON it was asked for."""
@@ -4942,6 +4977,31 @@ class AnswerFilter:
         return []
 
 
+class AnswerLogprobs:
+    """Collects what a server tells of the tokens that the answer is made of.
+
+    The tokens of a record go with the answer that it brings. They wait if its text is
+    held back, and are dropped if it was thinking, a call or markup.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Json] = []
+        self._waiting: list[Json] = []
+
+    def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
+        """Take the tokens of a choice that brought these events; of a whole reply, all."""
+        delta = as_object(choice.get("delta"))
+        told = None if delta.get("tool_calls") else choice.get("logprobs")
+        sent = as_list(as_object(told).get("content"))
+        fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
+        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        if any(isinstance(event, AnswerDelta) for event in events):
+            self.found += self._waiting
+            self._waiting = []
+        elif delta and (events or "|>" in str(delta.get("content"))):
+            self._waiting = []
+
+
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
     """The JSON in an answer, mended unless it was cut; and whether it is valid."""
     answer = answer.strip()
@@ -4953,58 +5013,6 @@ def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
     except ValueError:
         return answer, False
     return answer, True
-
-
-# ======================================================================================
-# harmony_core/limits.py
-# How much both clients take from a server.
-
-MAX_HEAD: Final = 1024 * 1024
-"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
-
-MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes that are read of an error; the useful words are in the first few hundred."""
-
-MAX_LIST_BYTES: Final = 2 * 1024 * 1024
-"""Bytes of a list of models; a longer one is not read at all."""
-
-MAX_MODELS: Final = 2000
-"""Models that are offered of one list."""
-
-MAX_ID: Final = 300
-"""Characters of a model's id; a longer one is left out."""
-
-MAX_LOGPROBS: Final = 131_072
-"""Tokens of one record whose logprobs are taken: a whole reply may come in one."""
-
-# ======================================================================================
-# harmony_core/logprobs.py
-# How likely the tokens of an answer were, as servers tell it in `choices[0].logprobs`.
-
-
-class AnswerLogprobs:
-    """Finds the tokens that an answer was made of; what a server says of each is kept.
-
-    Those of a record go with the answer that it brings. They wait if its text is held
-    back, and are dropped if it was thinking, a call or markup. A whole reply keeps all.
-    """
-
-    def __init__(self) -> None:
-        self.found: list[Json] = []
-        self._waiting: list[Json] = []
-
-    def add(self, choice: JsonObject, events: list[Event]) -> None:
-        """Take the tokens of a choice, which brought these events."""
-        delta = as_object(choice.get("delta"))
-        told = None if delta.get("tool_calls") else choice.get("logprobs")
-        sent = as_list(as_object(told).get("content"))
-        fitting = fitting_json(sent[: MAX_LOGPROBS - len(self._waiting)])
-        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
-        if any(isinstance(event, AnswerDelta) for event in events):
-            self.found += self._waiting
-            self._waiting = []
-        elif delta and (events or "|>" in str(delta.get("content"))):
-            self._waiting = []
 
 
 # ======================================================================================
@@ -5305,7 +5313,7 @@ class ChatStream:
     `tools` are the offered names. `stop` lists words that end the answer; `json_reply`
     asks for bare JSON. With a `call_prefix` the calls get the ids `{call_prefix}_1`,
     `{call_prefix}_2` and so on; a new prefix for each reply makes them unique in a
-    conversation. Without one the server's ids are kept. `logprobs` fills `.logprobs`.
+    conversation. Without one the server's ids are kept.
 
     Once `finished` is true nothing more comes. Close the connection then: after a stop
     word that ends the generation.
@@ -5317,10 +5325,9 @@ class ChatStream:
         stop: Iterable[str] = (),
         json_reply: bool = False,
         call_prefix: str = "",
-        logprobs: bool = False,
     ) -> None:
         self.finished = False
-        self.logprobs = AnswerLogprobs() if logprobs else None
+        self.logprobs = AnswerLogprobs()
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -5474,7 +5481,7 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
-        if self.logprobs:
+        if choice.get("logprobs"):
             self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
@@ -5521,8 +5528,7 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
-        if self.logprobs:
-            self.logprobs.add({}, events)
+        self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:

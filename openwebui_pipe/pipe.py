@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Final
 
 from harmony_core.failures import Timeouts
@@ -203,7 +202,7 @@ def request_of(
         name: value for name, value in body.items() if name not in BODY_FIELDS.split()
     }
     stop = body.get("stop")
-    request = ChatRequest(
+    return ChatRequest(
         messages=messages_of(body),
         model=model.removeprefix(DEFAULT_MODEL),
         tools=tools,
@@ -215,10 +214,9 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
-    streams = task or body.get("stream") is True or not request.wants_logprobs
-    # mlx_lm.server tells logprobs only of a reply that comes whole.
-    return request if streams else replace(request, stream=False)
 
 
 def messages_of(body: JsonObject) -> list[Json]:

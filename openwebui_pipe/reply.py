@@ -142,8 +142,7 @@ class PipeReply:
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """What has arrived, as chunks, with the status line kept up to date."""
         events = await self._exchange.read(content)
-        if logprobs := self._exchange.stream.logprobs:
-            self._maker.logprobs = logprobs.found
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from harmony_core import logprobs
+from harmony_core import answer_filter
 from harmony_core.chat import ChatStream
 from harmony_core.events import Reply, collect
 from harmony_core.jsontext import Json, JsonObject, objects_in
@@ -39,10 +39,9 @@ def said(*tokens: str) -> list[bytes]:
 def asked(
     pieces: Iterable[bytes], stop: tuple[str, ...] = ()
 ) -> tuple[Reply, list[Json]]:
-    """A reply to a request with logprobs, and these."""
-    stream = ChatStream(["f"], stop, logprobs=True)
+    """A reply, and what was told of its tokens."""
+    stream = ChatStream(["f"], stop)
     got = collect(read(pieces, stream))
-    assert stream.logprobs
     return got, stream.logprobs.found
 
 
@@ -139,24 +138,15 @@ def test_an_odd_or_older_form_is_passed_over(sent: object) -> None:
 def test_the_tokens_of_text_that_is_held_back_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logprobs, "MAX_LOGPROBS", 3)
+    monkeypatch.setattr(answer_filter, "CONTEXT_SIZE", 3)
     flood = [record({"content": " "}, *"abc")] * 5
     assert tokens_of(THOUGHT, *flood, *said("Hi")) == ["a", "b", "c"]
-
-
-def test_they_are_told_only_if_they_are_asked_for() -> None:
-    stream = ChatRequest([], extra={"logprobs": True}).chat_stream()
-    read([*said("Hi"), DONE], stream)
-    assert stream.logprobs
-    assert stream.logprobs.found == [entry("Hi")]
-    assert ChatRequest([]).chat_stream().logprobs is None
 
 
 @pytest.mark.parametrize(
     ("extra", "sent"),
     [
         ({"logprobs": True}, {"logprobs": True}),
-        ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
         (
             {"logprobs": True, "top_logprobs": 99},
             {"logprobs": True, "top_logprobs": 10},

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
+from harmony_core.body import MAX_CALLS
 from harmony_core.edge_states import MAX_HEADER
 from harmony_core.events import (
     AnswerDelta,
@@ -401,14 +402,46 @@ def deltas_in(events: Iterable[Event]) -> list[ReasoningDelta | AnswerDelta]:
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_any_number_of_stripped_messages_follow_one_another(size: int) -> None:
     """A model that loops in the stripped spelling must not exhaust the stack."""
-    text = "commentary to=functions.f json{}assistant" * 20_000 + "final"
+    text = "assistantanalysisWe think.commentaryanalysisOn." * 20_000 + "final"
     parser = HarmonyParser()
     events = [
         event
         for start in range(0, len(text), size)
         for event in parser.feed(text[start : start + size])
     ]
-    assert len(collect(events + parser.close()).tool_calls) == 20_000
+    assert collect(events + parser.close()).reasoning.count("We think.") == 20_000
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_reply_that_calls_without_end_is_cut(size: int) -> None:
+    """Each call costs the host time, so a loop of calls would hold its event loop."""
+    text = "commentary to=functions.f json{}assistant" * 2 * MAX_CALLS + "final The end"
+    parser = HarmonyParser(["f"])
+    events = [
+        event
+        for start in range(0, len(text), size)
+        for event in parser.feed(text[start : start + size])
+    ]
+    assert parser.over
+    reply = collect(events + parser.close())
+    assert len(reply.tool_calls) == MAX_CALLS
+    assert (reply.answer, reply.truncated) == ("", True)
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_reply_that_talks_of_calls_without_end_loses_nothing(size: int) -> None:
+    text = "to=functions.f is how one calls. " * 2 * MAX_CALLS
+    parser = HarmonyParser(["f"])
+    events = parser.feed("analysisWe explain it. ")
+    for start in range(0, len(text), size):
+        events += parser.feed(text[start : start + size])
+    assert collect(events + parser.close()).reasoning == "We explain it. " + text
+
+
+def test_broken_calls_count_towards_the_bound_too() -> None:
+    broken = "<|return|><|channel|>to=/*{ "
+    reply = parse(broken * 2 * MAX_CALLS + FINAL + "The end", ["f"])
+    assert (reply.answer, reply.truncated) == ("", True)
 
 
 @pytest.mark.parametrize(

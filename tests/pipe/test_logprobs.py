@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.pipe.fake_host import Host, joined
-from tests.server import DONE, ScriptedServer, chunk, harmony, head, json_page, sse
+from tests.server import (
+    DONE,
+    ScriptedServer,
+    chunk,
+    harmony,
+    head,
+    json_page,
+    reply,
+    sse,
+)
 
 PROGRAM: dict[str, Any] = {"__metadata__": {"session_id": None, "chat_id": None}}
 PAGE: dict[str, Any] = {}
@@ -61,10 +70,16 @@ def test_many_tokens_that_arrive_together_still_leave_together(
     assert len(chunks) < 100
 
 
-def test_nobody_who_does_not_ask_gets_any(host: Host, server: ScriptedServer) -> None:
-    server.chat(stream("Four", "."))
-    assert tokens_in(host.chat()) == []
-    assert "logprobs" not in host.complete()["choices"][0]
+@pytest.mark.parametrize("body", [{}, {"logprobs": False}, {"logprobs": 5}], ids=str)
+def test_nobody_who_does_not_ask_gets_any(
+    host: Host, server: ScriptedServer, body: dict[str, Any]
+) -> None:
+    server.chat(reply("Four", "."))
+    assert tokens_in(host.chat(**body)) == []
+    assert "logprobs" not in host.complete(**body)["choices"][0]
+    for request in server.requests:
+        assert "logprobs" not in request.json
+        assert request.json["stream"] is True
 
 
 def test_a_program_that_does_not_stream_gets_what_the_server_tells_of_a_whole_reply(
@@ -88,7 +103,7 @@ def test_a_server_that_streams_all_the_same_is_understood(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(stream(*harmony("Easy.", "Four"), "."))
-    choice = host.complete(top_logprobs=1, **PROGRAM)["choices"][0]
+    choice = host.complete(logprobs=True, **PROGRAM)["choices"][0]
     tokens = [told["token"] for told in choice["logprobs"]["content"]]
     assert "".join(tokens) == choice["message"]["content"]
 
