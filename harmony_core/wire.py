@@ -90,10 +90,8 @@ class Wire:
     def connect(self, connection: HTTPConnection) -> socket.socket:
         """Connect to one of the addresses of a name; all of them share one limit."""
         failure: OSError = OSError("the name has no address")
-        for *_, address in socket.getaddrinfo(
-            connection.host, connection.port, type=socket.SOCK_STREAM
-        ):
-            host, port = str(address[0]), int(address[1])
+        lookup = _Lookup(connection.host, connection.port or 0)
+        for host, port in lookup.addresses(self.left()):
             try:
                 connected = create_connection(
                     (host, port), self.left(), socket_options=connection.socket_options
@@ -155,6 +153,32 @@ class WireAdapter(HTTPAdapter):
         ):
             pool.ConnectionCls = _http_over(self._wire)
         return pool
+
+
+class _Lookup(threading.Thread):
+    """Looks a name up, beside the caller: the system may search longer than the caller waits."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(daemon=True)
+        self._asked = host, port
+        self._found: list[tuple[str, int]] = []
+        self._failure: Exception = TimeoutError("the name was not found in time")
+
+    def addresses(self, within: float) -> list[tuple[str, int]]:
+        """The addresses of the name; raises OSError, or UnicodeError if no host can have this name."""
+        self.start()
+        self.join(within)
+        if not self._found:
+            raise self._failure
+        return self._found
+
+    def run(self) -> None:
+        try:
+            infos = socket.getaddrinfo(*self._asked, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            self._failure = error
+        else:
+            self._found = [(str(at[0]), int(at[1])) for *_, at in infos]
 
 
 class _Watch:

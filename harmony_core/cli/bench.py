@@ -63,7 +63,7 @@ STATES = (
     State(
         "headers, one after another",
         "",
-        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|><|start|>assistant",
+        "<|channel|>commentary to=user <|constrain|>json<|message|>{}<|end|><|start|>assistant",
         2,
     ),
     State("a header without end", "<|channel|>", "analysis ", 2),

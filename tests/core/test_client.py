@@ -284,19 +284,24 @@ def test_greenlets_share_one_thread_while_a_stream_waits(
 ) -> None:
     pytest.importorskip("gevent")
     server.chat([*open_final("Hello"), Hang()])
+    words = run_under_gevent("gevent_client.py", server.base_url)
+    assert words == ["Hello", "others-run", "closed", "ended"]
+    assert server.requests[0].was_closed_by_client()
+
+
+def run_under_gevent(script: str, *arguments: str) -> list[str]:
+    """The words that a script of this folder prints; its process is patched by gevent."""
     root = Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, root / "tests" / "core" / "gevent_client.py", server.base_url],
+        [sys.executable, root / "tests" / "core" / script, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         env=os.environ | {"PYTHONPATH": str(root)},
     )
-    assert result.stdout.split() == ["Hello", "others-run", "closed", "ended"], (
-        result.stderr
-    )
-    assert server.requests[0].was_closed_by_client()
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
 
 
 # Silence
@@ -445,6 +450,29 @@ def test_all_addresses_of_a_name_share_one_limit(
         for one in waiting:
             one.close()
     assert caught.value.problem.kind == "connect_timeout"
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def search(*_: object, **__: object) -> list[object]:
+        answered.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", search)
+    there = Client("http://mac.test", timeouts=Timeouts(connect=0.3))
+    with pytest.raises(ServerError) as caught:
+        there.models()
+    assert not answered.is_set()
+    answered.set()
+    assert caught.value.problem.kind == "connect_timeout"
+
+
+def test_under_gevent_a_name_that_is_looked_up_for_ever_is_given_up() -> None:
+    pytest.importorskip("gevent")
+    assert run_under_gevent("gevent_lookup.py") == ["connect_timeout"]
 
 
 SLOW_CHECKS: dict[str, tuple[Script, Script]] = {

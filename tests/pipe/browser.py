@@ -243,6 +243,45 @@ class Visit:
         self.page.locator("input[type=file]").first.set_input_files(file)
         expect(self.page.get_by_text(file.name).first).to_be_visible()
 
+    def attach_knowledge(self, name: str) -> None:
+        """Add a collection to the next message, as `#` and the start of its name do."""
+        self.page.locator("#chat-input").click()
+        self.page.keyboard.type(f"#{name[:3]}")
+        self.page.get_by_role("button", name=name).click()
+
+    def fill_knowledge(self, collection: str, files: list[Path]) -> None:
+        """Add files to a collection, by its id. A file shows its size once it can be searched."""
+        self.open(f"/workspace/knowledge/{collection}")
+        for number, file in enumerate(files, 1):
+            self.page.locator("input[type=file]").first.set_input_files(file)
+            sizes = self.page.get_by_text(re.compile(r"^\d+\.\d B$"))
+            expect(sizes).to_have_count(number)
+
+    def open_personalization(self) -> None:
+        """The settings in which memories are listed."""
+        self.page.get_by_role("button", name="User menu").click()
+        self.page.get_by_role("menuitem", name="Settings").click()
+        self.page.get_by_role("tab", name="Personalization").click()
+
+    def choose_memory(self) -> None:
+        """Switch memory off and on again: it is on for everybody, and only this says that it is wanted."""
+        self.open_personalization()
+        switch = self.page.get_by_role("switch", name="Memory")
+        for checked in ("false", "true"):
+            switch.click()
+            expect(switch).to_have_attribute("aria-checked", checked)
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        self.page.keyboard.press("Escape")
+
+    @property
+    def note(self) -> Locator:
+        """The text of the note that is open."""
+        return self.page.get_by_role("textbox", name="Write something...")
+
+    def open_note_chat(self) -> None:
+        """Open the chat beside a note."""
+        self.page.get_by_role("button", name="Chat", exact=True).click()
+
     def paste_over(self, function: str, content: str) -> None:
         """Admin Panel, Functions, Edit: replace the text of a function and save it."""
         self.open(f"/admin/functions/edit?id={function}")

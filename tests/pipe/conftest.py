@@ -13,8 +13,9 @@ from playwright.sync_api import Browser
 
 import openwebui_pipe.pipe
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.browser import chromium
+from tests.pipe.browser import Visit, chromium
 from tests.pipe.fake_host import Host, load_as_in_0_6_20, load_as_in_0_12_4
+from tests.pipe.openwebui import SHOTS, OpenWebUi
 from tests.server import ScriptedServer
 
 
@@ -71,3 +72,11 @@ def browser() -> Iterator[Browser]:
     """A real Chromium."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
+    """The admin's tab on the Open WebUI of the module."""
+    someone = Visit(browser, webui.base_url, SHOTS)
+    yield someone
+    someone.close()

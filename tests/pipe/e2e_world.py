@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ class Mac:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._running = ExitStack()
+        self._log = Path()
 
     def switch_on(self) -> ToyServer:
         command = [
@@ -31,10 +33,21 @@ class Mac:
             "-m",
             "mlx_lm.server",
         ]
-        return self._running.enter_context(toy_server(command, port=self.port))
+        server = self._running.enter_context(
+            toy_server(command, port=self.port, arguments=["--log-level", "DEBUG"])
+        )
+        self._log = server.log
+        return server
 
     def switch_off(self) -> None:
         self._running.close()
+
+    def chat_requests(self) -> list[Any]:
+        """What it was asked since it was switched on, but for titles and the like; from its own log."""
+        log = self._log.read_text("utf-8", "replace")
+        bodies = log.split("Incoming Request Body: ")[1:]
+        requests = [json.JSONDecoder().raw_decode(body)[0] for body in bodies]
+        return [r for r in requests if not texts_of(r)[-1].startswith("### Task")]
 
     def connections(self) -> int:
         """How many clients the server is connected to at the moment (Linux)."""
@@ -43,6 +56,16 @@ class Mac:
             line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         ]
         return sum(row[1].endswith(local) and row[3] == established for row in rows)
+
+
+def texts_of(request: Any) -> list[str]:
+    """The texts of the messages of a chat request."""
+    return [str(message.get("content")) for message in request["messages"]]
+
+
+def tool_names(request: Any) -> set[str]:
+    """The tools that a chat request offers."""
+    return {tool["function"]["name"] for tool in request.get("tools", [])}
 
 
 def prompt(name: str) -> str:

@@ -1,0 +1,25 @@
+"""What the search of Open WebUI 0.12.4 needs: a PostgreSQL with pgvector, and a server of embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tests.pipe.openwebui import install
+from tests.server.embeddings import EmbeddingServer
+from tests.support.postgres import postgres
+
+
+@contextlib.contextmanager
+def knowledge_store() -> Iterator[dict[str, str]]:
+    """Yields the settings for `OpenWebUi` that lead to both."""
+    (home,) = install("0.12.4").glob("lib/*/site-packages/*pgserver/pginstall18")
+    with EmbeddingServer() as embeddings, postgres(home, "webui") as port:
+        yield {
+            "BYPASS_EMBEDDING_AND_RETRIEVAL": "False",
+            "VECTOR_DB": "pgvector",
+            "PGVECTOR_DB_URL": f"postgresql://webui@127.0.0.1:{port}/postgres",
+            "RAG_OPENAI_API_BASE_URL": embeddings.base_url,
+            "RAG_OPENAI_API_KEY": "none",
+            "RAG_TOP_K": "1",  # only the nearest text, so that finding is seen
+        }
