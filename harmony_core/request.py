@@ -255,9 +255,7 @@ def sendable_number(name: str, value: Json) -> float | None:
     return int(number) if isinstance(least, int) else float(number)
 
 
-def _split_effort(
-    messages: list[JsonObject],
-) -> tuple[Effort | None, list[JsonObject]]:
+def _split_effort(messages: list[JsonObject]) -> tuple[Effort | None, list[JsonObject]]:
     """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:

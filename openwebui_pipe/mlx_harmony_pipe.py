@@ -24,57 +24,57 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #      196  openwebui_pipe/host_version.py
 #      223  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      380  openwebui_pipe/pipe.py
+#      377  openwebui_pipe/pipe.py
 #   JSON
-#      600  harmony_core/jsontext.py
+#      597  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      695  openwebui_pipe/background_tasks.py
-#      879  openwebui_pipe/host_manner.py
-#      929  openwebui_pipe/tag_breaker.py
-#      971  openwebui_pipe/chunks.py
-#     1142  openwebui_pipe/http_replies.py
-#     1208  openwebui_pipe/status.py
-#     1304  openwebui_pipe/model_file.py
-#     1378  openwebui_pipe/known_models.py
-#     1445  openwebui_pipe/servers.py
-#     1538  openwebui_pipe/model_list.py
-#     1624  openwebui_pipe/verdict.py
-#     1727  openwebui_pipe/reply.py
-#     1879  openwebui_pipe/tool_policy.py
+#      692  openwebui_pipe/background_tasks.py
+#      876  openwebui_pipe/host_manner.py
+#      926  openwebui_pipe/tag_breaker.py
+#      968  openwebui_pipe/chunks.py
+#     1139  openwebui_pipe/http_replies.py
+#     1205  openwebui_pipe/status.py
+#     1301  openwebui_pipe/model_file.py
+#     1375  openwebui_pipe/known_models.py
+#     1442  openwebui_pipe/servers.py
+#     1535  openwebui_pipe/model_list.py
+#     1621  openwebui_pipe/verdict.py
+#     1724  openwebui_pipe/reply.py
+#     1876  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2014  harmony_core/limits.py
-#     2030  harmony_core/response_format.py
-#     2060  harmony_core/request.py
-#     2315  openwebui_pipe/transport.py
+#     2011  harmony_core/limits.py
+#     2027  harmony_core/response_format.py
+#     2057  harmony_core/request.py
+#     2310  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2504  harmony_core/events.py
-#     2703  harmony_core/markers.py
-#     2725  harmony_core/lexer.py
-#     2784  harmony_core/recipients.py
-#     2866  harmony_core/header.py
-#     3178  harmony_core/mender.py
-#     3483  harmony_core/arguments.py
-#     3618  harmony_core/native_calls.py
-#     3737  harmony_core/stripped.py
-#     3813  harmony_core/body.py
-#     3971  harmony_core/edge_states.py
-#     4150  harmony_core/states.py
-#     4512  harmony_core/parser.py
-#     4647  harmony_core/dialects.py
-#     4907  harmony_core/answer_filter.py
-#     5018  harmony_core/record_template.py
-#     5155  harmony_core/sse.py
-#     5269  harmony_core/chat.py
+#     2499  harmony_core/events.py
+#     2698  harmony_core/markers.py
+#     2720  harmony_core/lexer.py
+#     2779  harmony_core/recipients.py
+#     2861  harmony_core/header.py
+#     3173  harmony_core/mender.py
+#     3478  harmony_core/arguments.py
+#     3613  harmony_core/native_calls.py
+#     3732  harmony_core/stripped.py
+#     3808  harmony_core/body.py
+#     3966  harmony_core/edge_states.py
+#     4145  harmony_core/states.py
+#     4507  harmony_core/parser.py
+#     4642  harmony_core/dialects.py
+#     4902  harmony_core/answer_filter.py
+#     5013  harmony_core/record_template.py
+#     5150  harmony_core/sse.py
+#     5264  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5574  harmony_core/reply_markup.py
-#     5788  harmony_core/history.py
-#     6049  harmony_core/tools.py
+#     5569  harmony_core/reply_markup.py
+#     5783  harmony_core/history.py
+#     6044  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6171  harmony_core/problems.py
-#     6494  harmony_core/failures.py
-#     6569  harmony_core/server_words.py
-#     6635  harmony_core/diagnosis.py
-#     6913  openwebui_pipe/phrases.py
+#     6166  harmony_core/problems.py
+#     6489  harmony_core/failures.py
+#     6564  harmony_core/server_words.py
+#     6630  harmony_core/diagnosis.py
+#     6908  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -308,10 +308,7 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",
@@ -2283,9 +2280,7 @@ def sendable_number(name: str, value: Json) -> float | None:
     return int(number) if isinstance(least, int) else float(number)
 
 
-def _split_effort(
-    messages: list[JsonObject],
-) -> tuple[Effort | None, list[JsonObject]]:
+def _split_effort(messages: list[JsonObject]) -> tuple[Effort | None, list[JsonObject]]:
     """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:

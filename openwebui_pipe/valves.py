@@ -105,10 +105,7 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",

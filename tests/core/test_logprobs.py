@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmony_core import answer_filter
 from harmony_core.chat import ChatStream
@@ -133,6 +135,22 @@ def test_an_odd_or_older_form_is_passed_over(sent: object) -> None:
     choice = {"delta": {"content": "Hi"}, "logprobs": sent}
     got, told = asked([sse({"choices": [choice]}), DONE])
     assert (got.answer, told) == ("Hi", [])
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["content", "token", "x"]), inner)
+    ),
+)
+
+
+@given(ANY_JSON, ANY_JSON)
+def test_whatever_is_told_nothing_raises(told: object, delta: object) -> None:
+    choice = {"delta": delta, "logprobs": told}
+    _, found = asked([sse({"choices": [choice]}), *said("Hi"), DONE])
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
 
 
 def test_the_tokens_of_text_that_is_held_back_are_bounded(
