@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.pipe.openwebui import install
 from tests.server.embeddings import EmbeddingServer
@@ -11,10 +14,25 @@ from tests.support.postgres import postgres
 
 
 @contextlib.contextmanager
+def installed_postgres() -> Iterator[Path]:
+    """A copy of the PostgreSQL from Open WebUI's environment, which any user of the system can read.
+
+    PostgreSQL does not run as root, and its user may not see into the folder of a checkout.
+    """
+    (home,) = install("0.12.4").glob("lib/*/site-packages/*pgserver/pginstall18")
+    with tempfile.TemporaryDirectory(prefix="pgvector-") as folder:
+        Path(folder).chmod(0o755)
+        yield shutil.copytree(home, Path(folder) / "installed", symlinks=True)
+
+
+@contextlib.contextmanager
 def knowledge_store() -> Iterator[dict[str, str]]:
     """Yields the settings for `OpenWebUi` that lead to both."""
-    (home,) = install("0.12.4").glob("lib/*/site-packages/*pgserver/pginstall18")
-    with EmbeddingServer() as embeddings, postgres(home, "webui") as port:
+    with (
+        installed_postgres() as home,
+        EmbeddingServer() as embeddings,
+        postgres(home, "webui") as port,
+    ):
         yield {
             "BYPASS_EMBEDDING_AND_RETRIEVAL": "False",
             "VECTOR_DB": "pgvector",

@@ -1,4 +1,4 @@
-"""A server of embeddings as OpenAI has it: texts that share words are near each other."""
+"""A server with OpenAI's API for embeddings. Texts that share words get similar vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTH = 256
 
 
 class EmbeddingServer:
-    """Answers POST /embeddings; a context manager. `base_url` is where it is."""
+    """Answers POST /embeddings at `base_url`; a context manager."""
 
     def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def vector(text: str) -> list[float]:
-    """How often each word occurs, at the place that its checksum says."""
+    """Count the words of a text. A word's checksum decides its place in the vector."""
     counts = [0.0] * LENGTH
     for word in re.findall(r"\w+", text.lower()):
         counts[crc32(word.encode()) % LENGTH] += 1

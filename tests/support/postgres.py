@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for a test, on a free port."""
+"""Starts a PostgreSQL server for one test, on a free port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 
 
 def system_postgres() -> Path:
-    """The newest PostgreSQL of this Debian: the folder that holds its `bin`."""
+    """Return the folder that holds the `bin` of Debian's newest PostgreSQL; raises ValueError without one."""
     return max(
         Path("/usr/lib/postgresql").glob("*/bin"),
         key=lambda path: float(path.parent.name),
@@ -23,7 +23,7 @@ def system_postgres() -> Path:
 
 @contextlib.contextmanager
 def postgres(home: Path, role: str) -> Iterator[int]:
-    """A PostgreSQL whose role may create databases; yields its port. `home` holds its `bin`."""
+    """Run the PostgreSQL of `home` with a role that may create databases; yields its port."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         as_owner: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
