@@ -189,8 +189,8 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if isinstance(logprobs := self.extra.get("logprobs"), bool):
-            body["logprobs"] = logprobs
+        if self.extra.get("logprobs") is True:  # mlx-lm 0.28 refuses False
+            body["logprobs"] = True
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -255,9 +255,7 @@ def sendable_number(name: str, value: Json) -> float | None:
     return int(number) if isinstance(least, int) else float(number)
 
 
-def _split_effort(
-    messages: list[JsonObject],
-) -> tuple[Effort | None, list[JsonObject]]:
+def _split_effort(messages: list[JsonObject]) -> tuple[Effort | None, list[JsonObject]]:
     """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:

@@ -65,6 +65,8 @@ class ChunkMaker:
         self._show_thinking = show_thinking
         self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
         self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self.logprobs: list[Json] = []  # those of the answer so far
+        self._told = 0  # how many of them were in chunks
         self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -126,7 +128,9 @@ class ChunkMaker:
             message["tool_calls"] = native_calls(calls)
         known = reply.finish_reason in OPENAI_FINISH_REASONS
         reason = finish_of(reply, calls) if known else "stop"
-        choice: Json = {"index": 0, "message": message, "finish_reason": reason}
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
         figures = usage_of(reply.usage, pace) if reply.usage else {}
         return self._head | {"object": "chat.completion", "choices": [choice]} | figures
 
@@ -143,8 +147,11 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
+            choice["logprobs"] = {"content": self.logprobs[self._told :]}
+            self._told = len(self.logprobs)
         return {**self._head, "choices": [choice]}
 
 

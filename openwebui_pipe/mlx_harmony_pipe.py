@@ -26,55 +26,55 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #   Pipe: what Open WebUI calls
 #      371  openwebui_pipe/pipe.py
 #   JSON
-#      589  harmony_core/jsontext.py
+#      591  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      684  openwebui_pipe/background_tasks.py
-#      870  openwebui_pipe/host_manner.py
-#      910  openwebui_pipe/tag_breaker.py
-#      952  openwebui_pipe/chunks.py
-#     1116  openwebui_pipe/http_replies.py
-#     1182  openwebui_pipe/status.py
-#     1278  openwebui_pipe/model_file.py
-#     1344  openwebui_pipe/known_models.py
-#     1411  openwebui_pipe/servers.py
-#     1504  openwebui_pipe/model_list.py
-#     1590  openwebui_pipe/verdict.py
-#     1698  openwebui_pipe/reply.py
-#     1849  openwebui_pipe/tool_policy.py
+#      686  openwebui_pipe/background_tasks.py
+#      872  openwebui_pipe/host_manner.py
+#      912  openwebui_pipe/tag_breaker.py
+#      954  openwebui_pipe/chunks.py
+#     1125  openwebui_pipe/http_replies.py
+#     1191  openwebui_pipe/status.py
+#     1287  openwebui_pipe/model_file.py
+#     1353  openwebui_pipe/known_models.py
+#     1420  openwebui_pipe/servers.py
+#     1513  openwebui_pipe/model_list.py
+#     1599  openwebui_pipe/verdict.py
+#     1707  openwebui_pipe/reply.py
+#     1859  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1974  harmony_core/limits.py
-#     1990  harmony_core/response_format.py
-#     2020  harmony_core/request.py
-#     2275  openwebui_pipe/transport.py
+#     1984  harmony_core/limits.py
+#     2000  harmony_core/response_format.py
+#     2030  harmony_core/request.py
+#     2283  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2464  harmony_core/events.py
-#     2663  harmony_core/markers.py
-#     2685  harmony_core/lexer.py
-#     2744  harmony_core/recipients.py
-#     2826  harmony_core/header.py
-#     3138  harmony_core/mender.py
-#     3443  harmony_core/arguments.py
-#     3578  harmony_core/native_calls.py
-#     3697  harmony_core/stripped.py
-#     3773  harmony_core/body.py
-#     3931  harmony_core/edge_states.py
-#     4110  harmony_core/states.py
-#     4472  harmony_core/parser.py
-#     4607  harmony_core/dialects.py
-#     4867  harmony_core/answer_filter.py
-#     4953  harmony_core/record_template.py
-#     5089  harmony_core/sse.py
-#     5203  harmony_core/chat.py
+#     2472  harmony_core/events.py
+#     2671  harmony_core/markers.py
+#     2693  harmony_core/lexer.py
+#     2752  harmony_core/recipients.py
+#     2834  harmony_core/header.py
+#     3146  harmony_core/mender.py
+#     3451  harmony_core/arguments.py
+#     3586  harmony_core/native_calls.py
+#     3705  harmony_core/stripped.py
+#     3781  harmony_core/body.py
+#     3939  harmony_core/edge_states.py
+#     4118  harmony_core/states.py
+#     4480  harmony_core/parser.py
+#     4615  harmony_core/dialects.py
+#     4875  harmony_core/answer_filter.py
+#     4986  harmony_core/record_template.py
+#     5123  harmony_core/sse.py
+#     5237  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5504  harmony_core/reply_markup.py
-#     5718  harmony_core/history.py
-#     5979  harmony_core/tools.py
+#     5542  harmony_core/reply_markup.py
+#     5756  harmony_core/history.py
+#     6017  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6101  harmony_core/problems.py
-#     6424  harmony_core/failures.py
-#     6499  harmony_core/server_words.py
-#     6565  harmony_core/diagnosis.py
-#     6843  openwebui_pipe/phrases.py
+#     6139  harmony_core/problems.py
+#     6462  harmony_core/failures.py
+#     6537  harmony_core/server_words.py
+#     6603  harmony_core/diagnosis.py
+#     6881  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -536,6 +536,8 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
 
 
@@ -995,6 +997,8 @@ class ChunkMaker:
         self._show_thinking = show_thinking
         self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
         self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self.logprobs: list[Json] = []  # those of the answer so far
+        self._told = 0  # how many of them were in chunks
         self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -1056,7 +1060,9 @@ class ChunkMaker:
             message["tool_calls"] = native_calls(calls)
         known = reply.finish_reason in OPENAI_FINISH_REASONS
         reason = finish_of(reply, calls) if known else "stop"
-        choice: Json = {"index": 0, "message": message, "finish_reason": reason}
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
         figures = usage_of(reply.usage, pace) if reply.usage else {}
         return self._head | {"object": "chat.completion", "choices": [choice]} | figures
 
@@ -1073,8 +1079,11 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
+            choice["logprobs"] = {"content": self.logprobs[self._told :]}
+            self._told = len(self.logprobs)
         return {**self._head, "choices": [choice]}
 
 
@@ -1816,6 +1825,7 @@ class PipeReply:
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """Wait for events, update the status line, and return the chunks."""
         events = await self._exchange.read(content)
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):
@@ -2177,8 +2187,8 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if isinstance(logprobs := self.extra.get("logprobs"), bool):
-            body["logprobs"] = logprobs
+        if self.extra.get("logprobs") is True:  # mlx-lm 0.28 refuses False
+            body["logprobs"] = True
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -2243,9 +2253,7 @@ def sendable_number(name: str, value: Json) -> float | None:
     return int(number) if isinstance(least, int) else float(number)
 
 
-def _split_effort(
-    messages: list[JsonObject],
-) -> tuple[Effort | None, list[JsonObject]]:
+def _split_effort(messages: list[JsonObject]) -> tuple[Effort | None, list[JsonObject]]:
     """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:
@@ -4866,7 +4874,7 @@ def _reasoning_in(delta: JsonObject) -> str:
 
 # ======================================================================================
 # harmony_core/answer_filter.py
-# What callers ask of the answer: to end at a stop word, or to be bare JSON.
+# What callers ask of the answer: a stop word as its end, bare JSON, or logprobs.
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
 """The model sometimes calls one of these instead of writing the JSON it was asked for."""
@@ -4935,6 +4943,31 @@ class AnswerFilter:
             return [AnswerDelta(text)] if text else []
         self._json.append(text)
         return []
+
+
+class AnswerLogprobs:
+    """Collects what a server tells of the tokens that the answer is made of.
+
+    The tokens of a record go with the answer that it brings. They wait if its text is
+    held back, and are dropped if it was thinking, a call or markup.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Json] = []
+        self._waiting: list[Json] = []
+
+    def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
+        """Take the tokens of a choice that brought these events; of a whole reply, all."""
+        delta = as_object(choice.get("delta"))
+        told = None if delta.get("tool_calls") else choice.get("logprobs")
+        sent = as_list(as_object(told).get("content"))
+        fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
+        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        if any(isinstance(event, AnswerDelta) for event in events):
+            self.found += self._waiting
+            self._waiting = []
+        elif delta and (events or "|>" in str(delta.get("content"))):
+            self._waiting = []
 
 
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
@@ -5062,7 +5095,8 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
     """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
-    if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
+    more = chunk.get("usage") or chunk.get("error") or choice.get("logprobs")
+    if more or choice.get("finish_reason"):
         return "", ""
     delta = as_object(choice.get("delta"))
     sent = [(key, value) for key, value in delta.items() if value and key != "role"]
@@ -5261,6 +5295,7 @@ class ChatStream:
         call_prefix: str = "",
     ) -> None:
         self.finished = False
+        self.logprobs = AnswerLogprobs()
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -5414,6 +5449,8 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
+        if choice.get("logprobs"):
+            self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
             self._reason = _REASONS.get(reason, "stop")
@@ -5459,6 +5496,7 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:

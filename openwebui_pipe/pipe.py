@@ -214,6 +214,8 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
 
 

@@ -142,6 +142,7 @@ class PipeReply:
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
         """Wait for events, update the status line, and return the chunks."""
         events = await self._exchange.read(content)
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):

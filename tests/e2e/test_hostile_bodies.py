@@ -44,6 +44,7 @@ HOSTILE: list[JsonObject] = [
     {"max_completion_tokens": 10**30},
     {"num_draft_tokens": HUGE},
     {"top_logprobs": HUGE, "logprobs": True},
+    {"logprobs": False},
     dict.fromkeys(NUMBERS, HUGE),
 ]
 

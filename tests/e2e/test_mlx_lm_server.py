@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+from typing import Any
 
 import pytest
 import requests
 
 from harmony_core import ChatRequest, Client, clean_history
-from harmony_core.cli.toy_server import toy_server
+from harmony_core.cli.toy_server import ToyServer, toy_server
 from harmony_core.client import ServerError
 from harmony_core.events import AnswerDelta, Progress, ReasoningDelta, Reply
 from harmony_core.jsontext import Json, JsonObject, load_json
 from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.native_calls import openai_call
+from openwebui_pipe.bundle import TARGET
 from tests.e2e.conftest import LOSSY, NEWEST, python_of
+from tests.pipe.fake_host import Host, joined, load_as_in_0_12_4
 from tests.support.weather import WEATHER_TOOL
 from toy.check_prompts import UnseenPrompts
 from toy.transcripts import Transcript, load_transcripts
@@ -223,6 +227,30 @@ def test_a_reply_without_streaming_gives_the_same_result(client: Client) -> None
     transcript = TRANSCRIPTS["greeting_ja"]
     reply = ask_for(client, transcript, stream=False)
     assert (reply.reasoning, reply.answer) == (transcript.thinking, transcript.answer)
+
+
+def test_a_whole_reply_tells_its_logprobs_and_a_stream_does_not(
+    client: Client, server: ToyServer, version: str
+) -> None:
+    transcript = TRANSCRIPTS["greeting_ja"]
+    body = {
+        "messages": list(transcript.messages),
+        "logprobs": True,
+        "top_logprobs": 2,
+        "temperature": 0,
+    }
+    given: dict[str, Any] = {"__metadata__": {"session_id": None}}
+    host = Host(load_as_in_0_12_4(TARGET.read_text("utf-8")), BASE_URL=server.base_url)
+    whole = asyncio.run(host.call(body | {"stream": False}, **given))["choices"][0]
+    chunks = asyncio.run(host.call(body | {"stream": True}, **given))
+    assert whole["message"]["content"] == joined(chunks) == transcript.answer
+    assert "logprobs" not in str(chunks)
+    if version.startswith("0.2"):  # it tells them in another form
+        assert "logprobs" not in whole
+        return
+    tokens = whole["logprobs"]["content"]
+    assert len(tokens) > len(transcript.answer)  # the thinking, and markup
+    assert all(len(token["top_logprobs"]) == 2 for token in tokens)
 
 
 def test_tokens_arrive_one_by_one_after_the_prompts_progress(client: Client) -> None:

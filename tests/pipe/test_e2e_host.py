@@ -21,9 +21,11 @@ from tests.server import (
     chunk,
     harmony_call,
     head,
+    json_page,
     models,
     page,
     reply,
+    sse,
     text,
 )
 
@@ -148,6 +150,24 @@ def test_a_program_that_streams_a_tool_call_gets_one_finish_reason(
     assert answer.text.count("tool_calls") >= 2
     assert '"finish_reason":"stop"' not in answer.text.replace(": ", ":")
     assert answer.text.rstrip().endswith("data: [DONE]")
+
+
+def test_a_program_gets_the_logprobs_that_it_asks_for(
+    webui: OpenWebUi, machine: ScriptedServer
+) -> None:
+    told = {"content": [{"token": "Yes", "logprob": -0.5, "top_logprobs": []}]}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": told}
+    streamed = sse({"choices": [choice | {"delta": {"content": "Yes"}}]})
+    whole = json_page({"choices": [choice | {"message": {"content": "Yes"}}]})
+    machine.chat([head(), streamed, DONE], whole)
+    asked = {"logprobs": True, "top_logprobs": 2}
+    events = ask(webui, stream=True, **asked).text.split("\n\n")
+    first = json.loads(events[0].removeprefix("data: "))
+    completion = ask(webui, stream=False, **asked).json()
+    for answer in (first, completion):
+        assert answer["choices"][0]["logprobs"] == told
+    for request, streams in zip(asked_of(machine), (True, False), strict=True):
+        assert request.json | asked | {"stream": streams} == request.json
 
 
 def test_an_error_in_a_channel_is_the_message(
