@@ -1,1 +1,1 @@
-"""Our parser and stream reader beside those of other projects: `make bench`."""
+"""`make bench`: compares our parser and stream reader with those of other projects."""

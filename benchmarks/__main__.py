@@ -1,4 +1,4 @@
-"""`make bench`: measure, print the tables, and with `--write` put them into README.md."""
+"""`make bench`: measures everything and prints the tables; `--write` also puts them into README.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who is measured: our parser and those of other projects, each fed as its own server feeds it.
+"""The parsers that are measured: ours and those of other projects, each driven as its server drives it.
 
-A contestant cuts a text into the pieces that it takes (chunks of four characters, or tokens). It makes a
-fresh function that takes one piece and returns what a server would send on.
+A contestant cuts a text into the pieces that it reads: chunks of four characters, or tokens. Each run starts
+a new parser.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOOLS = ("f",)
 
 @dataclass(frozen=True)
 class Contestant(Generic[Piece]):
-    """A parser as its own server drives it; `project` is the package on PyPI, empty for ours."""
+    """A parser and how its server drives it; `project` is its package on PyPI, "" for ours."""
 
     name: str
     project: str
@@ -30,18 +30,18 @@ class Contestant(Generic[Piece]):
 
     @property
     def installed(self) -> bool:
-        """Whether it can be measured here."""
+        """Whether the package is installed, so that the parser can be measured."""
         return not self.project or peers.version_of(self.project) != ""
 
     @property
     def label(self) -> str:
-        """The name with the version of the package in it."""
+        """The name, with the version of the package."""
         return self.name.replace(
             self.project, f"{self.project} {peers.version_of(self.project)}"
         )
 
     def prepare(self, text: str) -> tuple[int, Callable[[int, int], None]]:
-        """Return the number of pieces, and a function that feeds the pieces in a range."""
+        """Start a parser; returns the number of pieces and a function that feeds a range of them."""
         pieces, feed = self.pieces(text), self.start()
 
         def run(begin: int, end: int) -> None:
@@ -59,7 +59,7 @@ def ours() -> Callable[[str], object]:
 
 
 def oss_harmony() -> Callable[[int], object]:
-    """Read the delta of each token, its channel and its recipient, as mlx-openai-server does."""
+    """Read the delta, the channel and the recipient after each token, as mlx-openai-server does."""
     parser = peers.oss_harmony_parser()
 
     def feed(token: int) -> None:
@@ -74,7 +74,7 @@ def oss_harmony() -> Callable[[int], object]:
 
 
 def oss_harmony_messages() -> Callable[[int], object]:
-    """Read the messages after each token: how a finished message is noticed."""
+    """Read the messages after each token, which shows when a message is finished."""
     parser = peers.oss_harmony_parser()
 
     def feed(token: int) -> None:
@@ -89,7 +89,7 @@ def sglang() -> Callable[[str], object]:
 
 
 def vllm_mlx() -> Callable[[str], object]:
-    """Keep the text so far; its server does so around `_extract_streaming_reasoning_delta`."""
+    """Keep the text so far, as its server does around `_extract_streaming_reasoning_delta`."""
     parser = peers.vllm_mlx_thinking()
     accumulated = ""
 

@@ -1,4 +1,4 @@
-"""How many spellings of the corpus each contestant reads right: whole, token by token, by characters."""
+"""How many cases of the corpus each contestant reads right: at once, by tokens, and by characters."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ CORPUS = Path(__file__).parent.parent / "tests" / "corpus" / "harmony.json"
 
 @dataclass(frozen=True)
 class Reader:
-    """A contestant's ways to read a reply: all of it at once, and piece by piece."""
+    """How a contestant reads a reply at once (`whole`) and piece by piece (`deltas`)."""
 
     name: str
     project: str
     whole: Read
     deltas: Read
-    takes_text: bool = True  # otherwise it takes tokens only, not characters
+    takes_text: bool = True  # False: it reads tokens, not characters
 
 
 @dataclass(frozen=True)
 class Score:
-    """Cases read right in each way (None: it cannot be fed that way), and cases that showed a marker."""
+    """The number of cases read right in each way (None: not possible), and of cases that showed a marker."""
 
     name: str
     whole: int
@@ -58,13 +58,13 @@ READERS = (
 
 
 def cases() -> list[Case]:
-    """The corpus that our own tests use."""
+    """Load the corpus, which our tests use too."""
     rows: list[Case] = json.loads(CORPUS.read_text("utf-8"))
     return rows
 
 
 def scores() -> list[Score]:
-    """Let every reader that is installed read every case in every way."""
+    """Let every installed reader read every case in every way."""
     return [
         _score(reader)
         for reader in READERS
@@ -88,7 +88,7 @@ def _score(reader: Reader) -> Score:
 
 
 class _Tally:
-    """How one reader reads all cases, cut in one way."""
+    """The results of one reader for all cases, cut in one way."""
 
     def __init__(self, read: Read, cut: Callable[[str], list[str]]) -> None:
         self.right = 0
@@ -105,12 +105,12 @@ class _Tally:
 def _reading(read: Read, pieces: list[str], case: Case) -> Reading | None:
     try:
         return read(pieces, case)
-    except Exception:  # noqa: BLE001 - whatever another project raises, the reply is lost
+    except Exception:  # noqa: BLE001 - the reply is lost, whatever another project raises
         return None
 
 
 def endings(case: Case) -> list[str]:
-    """The text as mlx_lm.server sends it, and with the end token that other servers pass on as text."""
+    """Return the text as mlx_lm.server sends it, and with each end token that other servers send as text."""
     text = case["text"]
     ended = case["finish_reason"] != "stop" or text.endswith(TERMINATORS)
     return [text] if ended else [text, *(text + token for token in TERMINATORS)]
@@ -143,7 +143,7 @@ def _without_blanks(text: str) -> str:
 def _executable(
     calls: Sequence[tuple[str, str]], tools: Sequence[str]
 ) -> list[tuple[str, object]]:
-    """The calls of offered tools with JSON arguments; an array around a single object is taken off."""
+    """Return the calls of offered tools with JSON arguments; an array around one object is removed."""
     found: list[tuple[str, object]] = []
     for name, arguments in calls:
         try:
@@ -158,14 +158,14 @@ def _executable(
 
 
 def token_texts(text: str) -> list[str]:
-    """The text as the server's deltas: one token each; unfinished characters are held back."""
+    """Cut the text into the server's deltas: a token each, but never a part of a character."""
     texts: list[str] = []
     held: list[int] = []
     for token in tokens_of(text):
         held.append(token)
         try:
             texts.append(encoding().decode_utf8(held))
-        except Exception:  # noqa: BLE001 - it has no named error for half a character
+        except Exception:  # noqa: BLE001 - the library has no specific error for half a character
             continue
         held = []
     return texts

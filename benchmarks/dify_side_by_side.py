@@ -1,8 +1,9 @@
-"""The same requests to the same server through Dify's OpenAI-compatible provider and through ours.
+"""Sends the same requests to one server through Dify's OpenAI-compatible provider and through ours.
 
     .venv/bin/python -m benchmarks.dify_side_by_side [PYTHON_WITH_MLX_LM]
 
-Starts mlx_lm.server with the toy model and prints the table of docs/dify.md. Needs the SDK (Python 3.12).
+It starts mlx_lm.server with the toy model, and prints the table of docs/dify.md. It needs Dify's SDK, and so
+Python 3.12.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ WEATHER = PromptMessageTool.model_validate(WEATHER_FUNCTION)
 
 @dataclass
 class Provider:
-    """One of the two, ready to be invoked."""
+    """One of the two providers, ready to be invoked."""
 
     name: str
     kind: type[LargeLanguageModel]
@@ -54,7 +55,7 @@ class Provider:
         tools: Sequence[PromptMessageTool],
         **wishes: object,
     ) -> Reply:
-        """One reply, with the times at which its text arrived."""
+        """Request a reply, and measure when its text arrives. Errors are kept in the reply."""
         provider = ModelProviderConfiguration(
             **yaml.safe_load(Path("dify_plugin_mlx/provider/mlx.yaml").read_text())
         )
@@ -78,14 +79,14 @@ class Provider:
                 reply.calls += chunk.delta.message.tool_calls
                 if chunk.delta.usage:
                     reply.tokens = chunk.delta.usage.completion_tokens
-        except Exception as error:  # noqa: BLE001 (whatever it is, a Dify user would see it)
+        except Exception as error:  # noqa: BLE001 (a Dify user would see any error)
             reply.error = f"{type(error).__name__}: {error}"
         return reply
 
 
 @dataclass
 class Reply:
-    """What a user of Dify gets."""
+    """What a user of Dify gets; times are seconds after the request."""
 
     text: str = ""
     calls: list[AssistantPromptMessage.ToolCall] = field(default_factory=list)
@@ -109,7 +110,7 @@ class Reply:
 
 
 def second_turn(provider: Provider) -> Reply:
-    """Dify replays the first answer as it was shown."""
+    """Ask a second question. Dify sends the first answer back as it was shown."""
     first = provider.invoke([UserPromptMessage(content=LINES["greeting"].prompt)], [])
     return provider.invoke(
         [
@@ -122,7 +123,7 @@ def second_turn(provider: Provider) -> Reply:
 
 
 def agent(provider: Provider) -> Reply:
-    """The end of a loop with one tool call; if there was no call, what came instead."""
+    """Return the answer to a tool's result, or the first reply if it has no call."""
     question = UserPromptMessage(content=LINES["tool_call"].prompt)
     first = provider.invoke([question], [WEATHER])
     if not first.calls:
@@ -161,7 +162,7 @@ CASES: dict[str, Callable[[Provider], Reply]] = {
 
 
 def table(providers: Sequence[Provider]) -> Iterator[str]:
-    """The Markdown lines: what each case shows, then counts and speeds."""
+    """Yield the lines of the table: what each case shows, then counts and speeds."""
     yield _row("", (provider.name for provider in providers))
     yield _row("---", ("---" for _ in providers))
     for title, case in CASES.items():
@@ -175,9 +176,9 @@ def table(providers: Sequence[Provider]) -> Iterator[str]:
         [ask(provider, "long_story", max_tokens=4000) for provider in providers]
         for _ in range(RUNS)
     ]
-    # The replies are the same token by token, so the server's count of one of them holds for all.
+    # All replies have the same tokens, so the server's count for one of them holds for all.
     tokens = max(reply.tokens for replies in rounds for reply in replies)
-    # By turns, so that a busy machine slows both.
+    # The providers took turns above, so a busy machine slows both.
     runs = list(zip(*rounds, strict=True))
     firsts = [statistics.median(reply.first_text for reply in run) for run in runs]
     speeds = [

@@ -1,7 +1,7 @@
-"""The longest single call over hostile pieces of 64 KiB: `python -m benchmarks.longest_feed`.
+"""`python -m benchmarks.longest_feed`: finds the longest single call over hostile pieces of 64 KiB.
 
-No call may hold an event loop longer than LIMIT. Counted are seconds of the processor, so that a
-busy machine counts less; what is over the limit is tried again.
+No call may block an event loop longer than LIMIT. CPU seconds are counted, because a busy machine changes
+them less. A call over the limit is tried again.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ BODIES: Final = {
 }
 
 
-def of_size(unit: str) -> str:
+def fill(unit: str) -> str:
     return (unit * (SIZE // len(unit) + 1))[:SIZE]
 
 
@@ -108,7 +108,7 @@ def parser_rows() -> Iterator[tuple[str, Callable[[], float]]]:
         for where, lead in LEADS.items():
             yield (
                 f"parser: {name} {where}",
-                partial(parse, lead, of_size(unit)),
+                partial(parse, lead, fill(unit)),
             )
 
 
@@ -118,12 +118,12 @@ def chat_rows() -> Iterator[tuple[str, Callable[[], float]]]:
         yield f"chat: {name}", partial(read, body)
         yield f"chat: {name} in a stream", partial(read, body, KEEPALIVE)
     for name, text in TEXTS.items():
-        record = chunk({"content": of_size(text)[: SIZE // 2]})
+        record = chunk({"content": fill(text)[: SIZE // 2]})
         yield f"chat: {name} in a record", partial(read, record)
 
 
 def parse(lead: str, text: str) -> float:
-    """The longest of the calls: the piece at once, and the end of the reply."""
+    """Return the seconds of the longer call: the feed of the whole piece, or the close of the reply."""
     parser = HarmonyParser(["f"])
     parser.feed(lead)
     return max(timed(parser.feed, text), timed(parser.close))
@@ -136,7 +136,7 @@ def read(body: bytes, lead: bytes = b"") -> float:
 
 
 def best_of(play: Callable[[], float]) -> float:
-    """The time of one try, of more where it is over the limit."""
+    """Return the seconds of one try, or of the best of TRIES if it is over the limit."""
     seconds = play()
     for _ in range(TRIES - 1):
         seconds = min(seconds, play()) if LIMIT < seconds < 10 * LIMIT else seconds

@@ -1,11 +1,12 @@
-"""How Open WebUI copes with many chats at once: our pipe beside its built-in OpenAI connection.
+"""Measures Open WebUI with many chats at once: our pipe beside the built-in OpenAI connection.
 
     python -m benchmarks.openwebui_load [--chats 50] [--tokens 300] [--rate 40] [--rounds 3]
 
-It starts a real Open WebUI 0.12.4 and, in another process, a server that sends mlx_lm.server's chunks at a
-steady rate to every chat. The chats read their streams to the end, and `/health` is asked twenty times a
-second. Idle, built-in and pipe take turns in each round, so that a busy machine slows all of them. CPU is
-that of the Open WebUI process alone, without its answers to `/health`: their cost is measured while idle.
+It starts a real Open WebUI 0.12.4 and, in another process, a server that sends mlx_lm.server's chunks to
+every chat at a steady rate. The chats read their streams to the end, while `/health` is asked twenty times a
+second. Idle, built-in and pipe take turns in each round, so that a busy machine slows all of them. CPU time
+is that of the Open WebUI process alone. The cost of its answers to `/health` is measured while idle, and
+subtracted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ARRIVAL = 2.0  # seconds within which the chats begin
 
 @dataclass
 class Load:
-    """What was measured under one kind of load, over all rounds."""
+    """The measurements of one kind of load over all rounds. Times are in seconds."""
 
     health: list[float] = field(default_factory=list)
     first_text: list[float] = field(default_factory=list)
@@ -43,13 +44,13 @@ class Load:
     tokens: int = 0
 
     def cpu_per_token(self, idle: Load) -> float:
-        """Seconds for a token alone: what /health costs is known from the idle host."""
+        """Seconds for a token; the cost of /health is known from the idle host."""
         question = idle.cpu / len(idle.health)
         return (self.cpu - question * len(self.health)) / self.tokens
 
 
 async def serve(port: int, tokens: int, rate: float) -> None:
-    """Answer every chat with so many tokens at this rate."""
+    """Answer every chat with `tokens` tokens at `rate` tokens per second."""
     words = " ".join(["word"] * (tokens - 20))
     chunks = [text(token) for token in harmony("I think for a moment about it.", words)]
     end = chunk({}, "stop") + usage(68, len(chunks)) + DONE
@@ -63,9 +64,9 @@ async def serve(port: int, tokens: int, rate: float) -> None:
             writer.write(listing)
         else:
             writer.write(head())
-            begun = time.monotonic()
+            started = time.monotonic()
             for number, piece in enumerate(chunks):
-                await asyncio.sleep(begun + number / rate - time.monotonic())
+                await asyncio.sleep(started + number / rate - time.monotonic())
                 writer.write(piece)
                 await writer.drain()
             writer.write(end)
@@ -78,25 +79,25 @@ async def serve(port: int, tokens: int, rate: float) -> None:
 async def chat(
     session: aiohttp.ClientSession, url: str, model: str, delay: float, load: Load
 ) -> None:
-    """One chat, read to its end."""
+    """Run one chat after `delay` seconds, and read its stream to the end."""
     await asyncio.sleep(delay)
     body = {
         "model": model,
         "stream": True,
         "messages": [{"role": "user", "content": "Hello"}],
     }
-    begun = time.perf_counter()
+    started = time.perf_counter()
     async with session.post(f"{url}/api/chat/completions", json=body) as response:
         response.raise_for_status()
         waiting = True
         async for line in response.content:
             if waiting and has_text(line):
-                load.first_text.append(time.perf_counter() - begun)
+                load.first_text.append(time.perf_counter() - started)
                 waiting = False
 
 
 def has_text(line: bytes) -> bool:
-    """Whether a line of the stream has text for a reader; the header in front does not count."""
+    """Whether a line of the stream has text for a reader; the tokens of a header do not count."""
     if not line.startswith(b"data: {"):
         return False
     choices = json.loads(line[6:]).get("choices") or [{}]
@@ -110,17 +111,17 @@ async def poll(
 ) -> None:
     """Ask /health until the load is over."""
     while not over.is_set():
-        begun = time.perf_counter()
+        started = time.perf_counter()
         async with session.get(f"{url}/health") as response:
             await response.read()
-        load.health.append(time.perf_counter() - begun)
+        load.health.append(time.perf_counter() - started)
         await asyncio.sleep(POLL)
 
 
 async def measure(
     webui: OpenWebUi, key: str, model: str, chats: int, seconds: float, load: Load
 ) -> None:
-    """Measure one load and poll /health meanwhile; without a model the host is idle."""
+    """Measure one load, and poll /health meanwhile. Without a model the host stays idle for `seconds`."""
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
@@ -140,18 +141,18 @@ async def measure(
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process (Linux)."""
+    """Return the user and system time of a process in seconds; works on Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: list[float], part: float) -> float:
-    """A percentile in milliseconds."""
+    """Return a percentile in milliseconds; `part` is between 0 and 1."""
     return 1000 * sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
 def table(loads: dict[str, Load]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     rows = [
         "| | /health p50 | p99 | first text p50 | p99 | CPU per token |",
         "|---|---:|---:|---:|---:|---:|",
@@ -173,7 +174,7 @@ def table(loads: dict[str, Load]) -> str:
 
 
 def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
-    """Start everything and take the measures in turn."""
+    """Start the server and Open WebUI, and measure the loads in turn."""
     port = free_port()
     upstream = f"http://127.0.0.1:{port}"
     arguments = ["--serve", str(port), "--tokens", str(tokens), "--rate", str(rate)]
@@ -209,7 +210,7 @@ def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print, or serve in the subprocess."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
-"""Other projects' parsers: how they are loaded, and which parts of them are used.
+"""The parsers of other projects: how they are loaded, and which of their methods are used.
 
-The parsers stand alone, but an ordinary import runs `__init__` files that ask for torch, transformers or
-huggingface_hub. So single modules are loaded, without the packages around them.
+The parsers need no other package. But an ordinary import also runs `__init__` files, which import torch,
+transformers or huggingface_hub. So only the single modules are loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Message(Protocol):
 
 
 class StreamableParser(Protocol):
-    """oss-harmony's parser, which takes tokens."""
+    """The parser of oss-harmony, which reads tokens."""
 
     last_content_delta: str | None
     current_channel: str | None
@@ -49,7 +49,7 @@ class StreamableParser(Protocol):
 
 
 class Encoding(Protocol):
-    """The vocabulary of gpt-oss, which oss-harmony brings with it (openai-harmony wants a download)."""
+    """The vocabulary of gpt-oss. oss-harmony ships it; openai-harmony downloads it."""
 
     def encode(self, text: str, *, allowed_special: str) -> list[int]: ...
     def decode_utf8(self, tokens: Sequence[int]) -> str: ...
@@ -109,7 +109,7 @@ class VllmMlxCalls(Protocol):
 
 
 class Result(TypedDict):
-    """What mlx-openai-server's parser gives."""
+    """What the parser of mlx-openai-server returns."""
 
     reasoning_content: str | None
     tool_calls: list[Call] | None
@@ -123,7 +123,7 @@ class MlxOpenaiServerParser(Protocol):
 
 
 def version_of(project: str) -> str:
-    """The installed version, or "": not every project has a wheel for every platform."""
+    """Return the installed version, or "": not every project has a wheel for every platform."""
     try:
         return version(project)
     except PackageNotFoundError:
@@ -132,7 +132,7 @@ def version_of(project: str) -> str:
 
 @cache
 def encoding() -> Encoding:
-    """Load the vocabulary once, which takes a second."""
+    """Load the vocabulary, which takes a second and is done only once."""
     harmony = importlib.import_module("openai_harmony")
     loaded: Encoding = harmony.load_harmony_encoding(
         harmony.HarmonyEncodingName.HARMONY_GPT_OSS
@@ -141,12 +141,12 @@ def encoding() -> Encoding:
 
 
 def tokens_of(text: str) -> list[int]:
-    """The text as tokens of gpt-oss, control tokens included."""
+    """Return the text as tokens of gpt-oss, control tokens included."""
     return encoding().encode(text, allowed_special="all")
 
 
 def messages_of(tokens: Sequence[int]) -> list[Message]:
-    """A whole reply as oss-harmony reads it; raises its HarmonyError."""
+    """Return the messages of a complete reply as oss-harmony reads it; raises its HarmonyError."""
     role = importlib.import_module("openai_harmony").Role.ASSISTANT
     return encoding().parse_messages_from_completion_tokens(tokens, role, strict=False)
 
@@ -173,7 +173,7 @@ def vllm_mlx_thinking() -> VllmMlxThinking:
 
 
 def vllm_mlx_calls() -> VllmMlxCalls:
-    # Imported only for the name of a type.
+    # The module imports transformers only for the name of a type.
     transformers = ModuleType("transformers")
     vars(transformers)["PreTrainedTokenizerBase"] = object
     sys.modules.setdefault("transformers", transformers)
@@ -184,14 +184,14 @@ def vllm_mlx_calls() -> VllmMlxCalls:
 
 def mlx_openai_server_parser() -> MlxOpenaiServerParser:
     module = _stand_alone("mlx-openai-server", "app.parsers.harmony")
-    # It would load it again each time.
+    # The parser would load the vocabulary again each time.
     vars(module)["load_harmony_encoding"] = lambda name: encoding()
     parser: MlxOpenaiServerParser = module.HarmonyParser()
     return parser
 
 
 def _stand_alone(project: str, module: str) -> ModuleType:
-    """Import `a.b.module` of a project with its relative imports, but without any `__init__`."""
+    """Import `a.b.module` of a project with its relative imports, but without running any `__init__`."""
     package, _, name = module.rpartition(".")
     folder = distribution(project).locate_file(package.replace(".", "/"))
     alias = f"{project}:{package}".replace(".", "/")

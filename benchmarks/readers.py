@@ -1,7 +1,7 @@
-"""How each contestant reads a whole reply, in one shape: thinking, answer, calls.
+"""How each contestant reads a reply. All return the same type: thinking, answer and calls.
 
-If a project splits the work over several parts, they are joined in the way that is kindest to it. Anything
-that a reader raises counts as a wrong reading.
+If a project has several parsers for this, they are joined in the way that is kindest to it. A reader that
+raises an error counts as wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harmony_core.events import FinishReason
 
 @dataclass(frozen=True)
 class Reading:
-    """A reply as a contestant understood it; `calls` are names and arguments."""
+    """A reply as a contestant read it; `calls` are pairs of a name and arguments."""
 
     reasoning: str
     answer: str
@@ -26,7 +26,7 @@ class Reading:
 
 
 class Case(TypedDict):
-    """One row of the corpus, as far as it is compared."""
+    """The compared fields of a row of the corpus."""
 
     name: str
     text: str
@@ -38,7 +38,7 @@ class Case(TypedDict):
 
 
 Read = Callable[[Sequence[str], Case], Reading]
-"""Reads the pieces of a case's text, and may use the case's tools and finish reason."""
+"""Reads the pieces of a case's text. It may use the case's tools and finish reason."""
 
 
 def ours(pieces: Sequence[str], case: Case) -> Reading:
@@ -50,24 +50,24 @@ def ours(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def oss_harmony_whole(pieces: Sequence[str], case: Case) -> Reading:
-    return _from_messages(peers.messages_of(_tokens_behind_role(pieces)), case)
+    return _from_messages(peers.messages_of(_tokens_after_role(pieces)), case)
 
 
 def oss_harmony_tokens(pieces: Sequence[str], case: Case) -> Reading:
     parser = peers.oss_harmony_parser()
-    for token in _tokens_behind_role(pieces):
+    for token in _tokens_after_role(pieces):
         parser.process(token)
     parser.process_eos()
     return _from_messages(parser.messages, case)
 
 
-def _tokens_behind_role(pieces: Sequence[str]) -> list[int]:
-    """Leave out a leading `<|start|>assistant`: the parser knows it from the role."""
+def _tokens_after_role(pieces: Sequence[str]) -> list[int]:
+    """Remove a leading `<|start|>assistant`, which the parser knows from the role."""
     return peers.tokens_of("".join(pieces).removeprefix("<|start|>assistant"))
 
 
 def _from_messages(messages: Sequence[peers.Message], case: Case) -> Reading:
-    """Tell messages apart by recipient and channel; a name without `functions.` is often a misread type."""
+    """Sort messages by recipient and channel. A recipient without `functions.` is often a misread type."""
     reasoning, answer = "", ""
     calls: list[tuple[str, str]] = []
     for message in messages:
@@ -92,10 +92,10 @@ _SGLANG_CALL = re.compile(
 
 def sglang(pieces: Sequence[str], case: Case) -> Reading:
     parser = peers.sglang_parser()
-    # "" as its detectors flush.
+    # sglang's detectors flush the parser with "".
     events = [event for piece in [*pieces, ""] for event in parser.parse(piece)]
     if not events and "<|" not in (text := "".join(pieces)):
-        return Reading("", text, ())  # as its GptOssDetector does
+        return Reading("", text, ())  # its GptOssDetector does so, too
     texts = {
         kind: "".join(event.content for event in events if event.event_type == kind)
         for kind in ("reasoning", "normal")
@@ -118,7 +118,7 @@ _VLLM_MLX_THINKING = re.compile(
 
 
 def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
-    """Take the thinking out, then look for calls and, if there is no answer yet, for the answer."""
+    """Remove the thinking, then look for calls, and for the answer if the first parser found none."""
     text = "".join(pieces)
     reasoning, content = peers.vllm_mlx_thinking().extract_reasoning(text)
     found = peers.vllm_mlx_calls().extract_tool_calls(_VLLM_MLX_THINKING.sub("", text))
@@ -127,7 +127,7 @@ def vllm_mlx_whole(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
-    """Give both of its parsers every delta; its server gives the second only what the first lets through."""
+    """Give every delta to both parsers. Its server gives the second one only what the first lets through."""
     thinker, caller = peers.vllm_mlx_thinking(), peers.vllm_mlx_calls()
     reasoning, answer, text = "", "", ""
     calls: list[peers.Call] = []
@@ -141,7 +141,7 @@ def vllm_mlx_deltas(pieces: Sequence[str], case: Case) -> Reading:
             )
         found = caller.extract_tool_calls_streaming(previous, text, piece)
         calls += [call["function"] for call in (found or {}).get("tool_calls", ())]
-    if not calls:  # as its server does at the end of a stream
+    if not calls:  # its server does so at the end of a stream
         calls = caller.extract_tool_calls(text).tool_calls
     return Reading(reasoning, answer, _calls(calls))
 
@@ -162,10 +162,10 @@ def mlx_openai_server_deltas(pieces: Sequence[str], case: Case) -> Reading:
 
 
 def _from_results(results: Sequence[peers.Result | None]) -> Reading:
-    came = [result for result in results if result]
-    calls = [call for result in came for call in result["tool_calls"] or ()]
+    given = [result for result in results if result]
+    calls = [call for result in given for call in result["tool_calls"] or ()]
     return Reading(
-        "".join(result["reasoning_content"] or "" for result in came),
-        "".join(result["content"] or "" for result in came),
+        "".join(result["reasoning_content"] or "" for result in given),
+        "".join(result["content"] or "" for result in given),
         _calls(calls),
     )

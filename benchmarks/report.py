@@ -1,4 +1,4 @@
-"""The figures as tables, and their place in README.md."""
+"""Formats the figures as tables, and writes them into README.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(figures: str) -> None:
 
 
 def about() -> str:
-    """When and where: what a reader needs to judge the figures."""
+    """Return the date, the machine and its load, which a reader needs to judge the figures."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     prose = STATES[0].text(SIZES[0])
     return (
@@ -41,7 +41,7 @@ def about() -> str:
 
 
 def speed_tables(rows: Sequence[Row]) -> str:
-    """Ours against the goal; then each peer in multiples of ours; then the costs behind those."""
+    """Return three tables: our costs and goals, each peer in multiples of ours, and the peers' costs."""
     labels = {peer.name: peer.label for peer in PEERS if peer.installed}
     sizes = [f"{size >> 10}K" for size in SIZES]
     ours = (_own_row(row) for row in rows)
@@ -63,7 +63,7 @@ def speed_tables(rows: Sequence[Row]) -> str:
 
 
 def stream_table(costs: Iterable[StreamCost]) -> str:
-    """`ChatStream` against the bare loop."""
+    """Return the table of `ChatStream` and the bare loop."""
     rows = (
         [cost.name, f"{cost.ratio:.2f}", f"{cost.ours:.2f}", f"{cost.bare:.2f}"]
         for cost in costs
@@ -77,7 +77,7 @@ def stream_table(costs: Iterable[StreamCost]) -> str:
 
 
 def score_table(scores: Iterable[Score], count: int) -> str:
-    """Cases read right."""
+    """Return the table of cases read right."""
     rows = (
         [
             score.name,
@@ -137,7 +137,7 @@ def _cost(run: Run) -> str:
 
 
 def _growth(runs: tuple[Run, Run]) -> str:
-    """How many times more a chunk of the long text costs; unknown if the short text was not finished."""
+    """Return the cost for the long text in multiples of that for the short one; "?" if that was stopped."""
     if runs[0].stopped:
         return "?"
     growth = runs[1].cost / runs[0].cost

@@ -1,4 +1,4 @@
-"""How long each contestant takes for the same text in each state of the parser."""
+"""Measures how long each contestant takes for the same text, in each state of the parser."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchmarks.contestants import OURS, PEERS, AnyContestant
 from harmony_core.cli.bench import CHUNK, REPEATS, SIZES, STATES, State
 
 LIMIT = 4.0
-"""Seconds after which a run is stopped, and reported as stopped."""
+"""CPU seconds after which a run is stopped and reported as stopped."""
 WARM_UP = 0.05
-"""Seconds for which a short text is read again and again."""
+"""CPU seconds for which a short text is read repeatedly."""
 
-_LOOK = 256  # pieces between two looks at the clock
+_PIECES_PER_CHECK = 256  # pieces between two readings of the clock
 
 
 @dataclass(frozen=True)
 class Run:
-    """One text, or as much of it as was read before the limit; `failure` names the error that ended it."""
+    """The reading of one text, up to the limit of time; `failure` names the error that ended it."""
 
     seconds: float
     read: float  # characters of the text that were read
@@ -29,13 +29,13 @@ class Run:
 
     @property
     def cost(self) -> float:
-        """µs per four characters of text: the same unit for parsers of chunks and of tokens."""
+        """µs per four characters of text, a unit for parsers of chunks and of tokens alike."""
         return self.seconds / (self.read / CHUNK) * 1e6
 
 
 @dataclass(frozen=True)
 class Row:
-    """All that was measured in one state: our runs and the peers', by size."""
+    """The runs in one state, ours and the peers', each for the short and the long text."""
 
     state: State
     ours: tuple[Run, Run]
@@ -57,11 +57,12 @@ def measure() -> Iterator[Row]:
 
 
 def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]:
-    """Take turns, so that a disturbance hits all; keep the best of each. A stopped run is not repeated."""
+    """Keep the best run of each contestant. They take turns, so that a disturbance slows all of them."""
     best: dict[str, Run] = {}
     for _ in range(REPEATS):
         for contestant in contestants:
             before = best.get(contestant.name)
+            # A run that was stopped, failed or took long is not repeated.
             if before and (
                 before.stopped or before.failure or before.seconds > LIMIT / REPEATS
             ):
@@ -73,7 +74,7 @@ def _measure_size(contestants: list[AnyContestant], text: str) -> dict[str, Run]
 
 
 def _run(contestant: AnyContestant, text: str) -> Run:
-    """Read the text once, or a short one again and again: its first reading would measure cold caches."""
+    """Read the text once, or a short one repeatedly, because its first reading would measure cold caches."""
     gc.collect()
     runs = [_read(contestant, text)]
     while (
@@ -86,12 +87,14 @@ def _run(contestant: AnyContestant, text: str) -> Run:
 def _read(contestant: AnyContestant, text: str) -> Run:
     count, feed = contestant.prepare(text)
     started, seconds = time.process_time(), 0.0
-    for at in range(0, count, _LOOK):
+    for at in range(0, count, _PIECES_PER_CHECK):
         try:
-            feed(at, at + _LOOK)
+            feed(at, at + _PIECES_PER_CHECK)
         except Exception as error:  # noqa: BLE001 - the report names what another project raises
             return Run(seconds, len(text), failure=type(error).__name__)
         seconds = time.process_time() - started
-        if seconds > LIMIT and at + _LOOK < count:
-            return Run(seconds, len(text) * (at + _LOOK) / count, stopped=True)
+        if seconds > LIMIT and at + _PIECES_PER_CHECK < count:
+            return Run(
+                seconds, len(text) * (at + _PIECES_PER_CHECK) / count, stopped=True
+            )
     return Run(seconds, len(text))

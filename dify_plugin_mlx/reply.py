@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator
 from dify_plugin.entities.model.llm import LLMResultChunk, LLMResultChunkDelta, LLMUsage
 from dify_plugin.entities.model.message import AssistantPromptMessage
 
-from harmony_core.arguments import argument_fault
 from harmony_core.client import Client, ServerError
 from harmony_core.events import (
     AnswerDelta,
@@ -19,6 +18,7 @@ from harmony_core.events import (
     ToolCall,
     Usage,
 )
+from harmony_core.mender import mend_object
 from harmony_core.problems import Language, Problem
 from harmony_core.render import Renderer
 
@@ -188,7 +188,7 @@ class _Reply:
             return None
         lost = self._calls[0]
         if lost.declared:
-            reason = argument_fault(lost)
+            reason = mend_object(lost.arguments, closed=True).reason
             return plugin_problem("call_broken", name=lost.name[:100], reason=reason)
         return plugin_problem("call_lost", name=lost.name[:100])
 

@@ -1,4 +1,4 @@
-"""What callers ask of the answer: to end at a stop word, or to be bare JSON."""
+"""What callers ask of the answer: a stop word as its end, bare JSON, or logprobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from .events import (
     ToolCall,
     has_executable_call,
 )
-from .jsontext import load_json
+from .gpt_oss import CONTEXT_SIZE
+from .jsontext import (
+    Json,
+    JsonObject,
+    as_list,
+    as_object,
+    dump_json,
+    fitting_json,
+    load_json,
+    objects_in,
+    sent_text,
+)
 from .mender import mend_json
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
@@ -83,6 +94,31 @@ class AnswerFilter:
             return [AnswerDelta(text)] if text else []
         self._json.append(text)
         return []
+
+
+class AnswerLogprobs:
+    """Collects what a server tells of the tokens that the answer is made of.
+
+    The tokens of a record go with the answer that it brings. They wait if its text is
+    held back, and are dropped if it was thinking, a call or markup.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Json] = []
+        self._waiting: list[Json] = []
+
+    def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
+        """Take the tokens of a choice that brought these events; of a whole reply, all."""
+        delta = as_object(choice.get("delta"))
+        told = None if delta.get("tool_calls") else choice.get("logprobs")
+        sent = as_list(as_object(told).get("content"))
+        fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
+        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        if any(isinstance(event, AnswerDelta) for event in events):
+            self.found += self._waiting
+            self._waiting = []
+        elif delta and (events or "|>" in str(delta.get("content"))):
+            self._waiting = []
 
 
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:

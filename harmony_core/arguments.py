@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection
 from typing import Literal, NamedTuple
 
-from .events import ToolCall
 from .header import begins_in_body
 from .jsontext import JsonObject, as_object, dump_json, load_json, objects_in
 from .lexer import MARKER
@@ -141,8 +140,3 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
     if name not in tools or mended.reason:
         return None
     return SettledCall(name, mended.text, valid=True)
-
-
-def argument_fault(call: ToolCall) -> str:
-    """Why the arguments of a call are not a JSON object, in a few words; "" if they are."""
-    return "" if call.valid else mend_object(call.arguments, closed=True).reason

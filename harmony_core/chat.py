@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .answer_filter import AnswerFilter
+from .answer_filter import AnswerFilter, AnswerLogprobs
 from .dialects import DeltaReader
 from .events import (
     Event,
@@ -80,6 +80,7 @@ class ChatStream:
         call_prefix: str = "",
     ) -> None:
         self.finished = False
+        self.logprobs = AnswerLogprobs()
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -233,6 +234,8 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
+        if choice.get("logprobs"):
+            self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
             self._reason = _REASONS.get(reason, "stop")
@@ -278,6 +281,7 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_HEAD: Final = 1024 * 1024
-"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
-
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes that are read of an error; the useful words are in the first few hundred."""
 

@@ -117,7 +117,8 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
     """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
-    if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
+    more = chunk.get("usage") or chunk.get("error") or choice.get("logprobs")
+    if more or choice.get("finish_reason"):
         return "", ""
     delta = as_object(choice.get("delta"))
     sent = [(key, value) for key, value in delta.items() if value and key != "role"]

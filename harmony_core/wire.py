@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -26,11 +26,11 @@ from urllib3.connectionpool import (
 )
 from urllib3.util.connection import create_connection
 
-from .limits import MAX_HEAD
-
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
+MAX_HEAD: Final = 1024 * 1024
+"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
 
 _LONGEST_WAIT = 1e6  # seconds; a socket does not take infinity
 

@@ -1,4 +1,4 @@
-"""One Mac has one GPU: background tasks wait while an answer streams from it."""
+"""Background tasks wait while an answer streams, because one Mac has one GPU."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ POLL: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TaskWaits:
     """How long a kind of task waits, in seconds.
 
-    `settle` is for how long the server must be quiet: Open WebUI starts the title a moment
-    before the answer, and a tool round is several answers with short breaks. `own` is the
-    longest wait for the answer of the task's own chat, which could wait for the task in
-    turn (a filter that asks the model); `others` that for the answers of other chats, and
-    `longest` that for other tasks. Then the task is dropped if it is `droppable`.
+    `settle`: for how long no answer may have streamed. Open WebUI starts the title a moment
+    before the answer, and a tool round is several answers with short breaks. `own`: the
+    longest wait for an answer of its own chat, which may itself wait for the task (a filter
+    that asks the model). `others`: the longest wait for the answers of other chats.
+    `longest`: the longest wait for other tasks. Then it is dropped if it is `droppable`,
+    else it runs beside them.
     """
 
     settle: float = 0.5
@@ -35,17 +36,17 @@ class Patience:
     droppable: bool = True
 
 
-# A chat keeps its Stop button until its follow-ups and tags are there.
-ORDINARY: Final = Patience()
-# An answer waits for these.
-HASTY: Final = Patience(settle=0.0, longest=5.0, droppable=False, own=0.0)
-# The text that it would complete has changed by then.
-AUTOCOMPLETING: Final = Patience(settle=0.0, others=math.inf, longest=1.0, own=0.0)
-PATIENCE: Final = {
+# Not for long, because a chat keeps its Stop button until its follow-ups and tags are there.
+ORDINARY: Final = TaskWaits()
+# An answer waits for these tasks.
+URGENT: Final = TaskWaits(settle=0.0, longest=5.0, droppable=False, own=0.0)
+# A second later the user has typed on.
+AUTOCOMPLETING: Final = TaskWaits(settle=0.0, others=math.inf, longest=1.0, own=0.0)
+WAITS: Final = {
     "autocomplete_generation": AUTOCOMPLETING,
-    "query_generation": HASTY,
-    "function_calling": HASTY,
-    "image_prompt_generation": HASTY,
+    "query_generation": URGENT,
+    "function_calling": URGENT,
+    "image_prompt_generation": URGENT,
 }
 
 
@@ -61,20 +62,21 @@ class HttpRequest(Protocol):
 
 
 async def never_gone() -> bool:
-    """The answer where nobody can be asked."""
+    """The answer for a task whose client cannot be asked."""
     return False
 
 
 def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
-    """What tells whether the page that wants a task still waits for it.
+    """A function that tells whether the page that asked for a task has gone.
 
-    The host's own tasks carry the request of a chat, which was answered long ago.
+    The tasks behind an answer carry the request of the chat, which is over. They always
+    count as wanted.
     """
     if not (isinstance(request, HttpRequest) and "/tasks/" in str(request.url)):
         return never_gone
 
     async def gone() -> bool:
-        # Until it is asked, the web server does not listen for a hang-up.
+        # The web server listens for a hang-up from the first question on.
         if await request.is_disconnected():
             return True
         await asyncio.sleep(POLL)
@@ -83,10 +85,10 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
     return gone
 
 
-async def done_unless(
+async def result_unless_gone(
     gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
 ) -> JsonObject | None:
-    """What the work brings; None where nobody waits for it any longer: it is cancelled."""
+    """The result of the work; None if the client goes first, which cancels the work."""
     running = asyncio.create_task(work)
     try:
         while not (await asyncio.wait([running], timeout=POLL))[0]:
@@ -99,7 +101,7 @@ async def done_unless(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackgroundTask:
-    """A task of a chat; `gone` tells whether nobody waits for it any longer."""
+    """A task of a chat; `gone` tells whether its client has gone."""
 
     kind: str
     chat: str = ""
@@ -108,18 +110,18 @@ class BackgroundTask:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a newer task must share to replace this one."""
+        """A newer task with the same key replaces this one while it waits."""
         return self.kind, self.chat or self.user
 
     @property
-    def patience(self) -> Patience:
+    def waits(self) -> TaskWaits:
         """How long it waits."""
-        return PATIENCE.get(self.kind, ORDINARY)
+        return WAITS.get(self.kind, ORDINARY)
 
 
 @dataclass(slots=True)
-class Lane:
-    """What one server is busy with, and the newest task of each chat and kind."""
+class ServerLoad:
+    """What one server does: answers by chat, running tasks, and the newest waiting ones."""
 
     answers: Counter[str] = field(default_factory=Counter)
     running: int = 0
@@ -130,64 +132,64 @@ class AnswersFirst:
     """Answers never wait; tasks wait for answers and run one after another."""
 
     def __init__(self) -> None:
-        self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
+        self._loads: defaultdict[str, ServerLoad] = defaultdict(ServerLoad)
 
     @contextlib.contextmanager
     def answering(self, server: str, chat: str = "") -> Iterator[None]:
-        """Hold tasks for this server back."""
-        answers = self._lanes[server].answers
+        """Hold the tasks of a server back while an answer streams."""
+        answers = self._loads[server].answers
         answers[chat] += 1
         try:
             yield
         finally:
             answers[chat] -= 1
-            answers += Counter()  # forget the chats that have none
+            answers += Counter()  # drops the chats that have no answer now
 
     def answers_on(self, server: str) -> int:
         """How many answers stream from a server at the moment."""
-        lane = self._lanes.get(server)
-        return lane.answers.total() if lane else 0
+        load = self._loads.get(server)
+        return load.answers.total() if load else 0
 
     def live_answers(self) -> int:
         """How many answers stream from all servers at the moment."""
-        return sum(map(self.answers_on, self._lanes))
+        return sum(map(self.answers_on, self._loads))
 
     @contextlib.asynccontextmanager
     async def turn(self, server: str, task: BackgroundTask) -> AsyncIterator[bool]:
-        """Wait until the task may run; false where it is to be dropped instead."""
-        lane = self._lanes[server]
-        # Two answers that wait for the same kind of task both need it.
-        if task.patience.droppable and task.key[1]:
-            lane.newest[task.key] = task
+        """Wait until the task may run; yields False if it is dropped instead."""
+        load = self._loads[server]
+        # Tasks that answers wait for are not replaced: each of two answers needs its own.
+        if task.waits.droppable and task.key[1]:
+            load.newest[task.key] = task
         try:
-            granted = await self._granted(lane, task)
-            lane.running += granted
+            granted = await self._granted(load, task)
+            load.running += granted
             try:
                 yield granted
             finally:
-                lane.running -= granted
+                load.running -= granted
         finally:
-            if lane.newest.get(task.key) is task:
-                del lane.newest[task.key]
+            if load.newest.get(task.key) is task:
+                del load.newest[task.key]
 
-    async def _granted(self, lane: Lane, task: BackgroundTask) -> bool:
-        patience, began = task.patience, time.monotonic()
-        busy = waits_since = began
-        pause = min(POLL, patience.settle)
+    async def _granted(self, load: ServerLoad, task: BackgroundTask) -> bool:
+        waits, began = task.waits, time.monotonic()
+        last_answer = waits_since = began
+        pause = min(POLL, waits.settle)
         while True:
             await asyncio.sleep(pause)
             pause, now = POLL, time.monotonic()
-            if lane.newest.get(task.key, task) is not task or await task.gone():
+            if load.newest.get(task.key, task) is not task or await task.gone():
                 return False
-            if lane.answers:
-                busy = now
-            own = task.chat and lane.answers[task.chat]
-            if own and now - began < patience.own:
+            if load.answers:
+                last_answer = now
+            own = task.chat and load.answers[task.chat]
+            if own and now - began < waits.own:
                 waits_since = now
                 continue
             waited = now - waits_since
-            quiet = not lane.answers and now - busy >= patience.settle
-            if not lane.running and (quiet or waited >= patience.others):
+            quiet = not load.answers and now - last_answer >= waits.settle
+            if not load.running and (quiet or waited >= waits.others):
                 return True
-            if waited >= patience.longest:
-                return not patience.droppable
+            if waited >= waits.longest:
+                return not waits.droppable

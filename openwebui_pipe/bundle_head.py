@@ -21,7 +21,7 @@ The reply is raw Harmony text. This file turns it into folded thinking, an answe
 It shortens the thinking of titles and tags, and lets them wait while an answer streams.
 When something fails, it says in the chat what happened and what to do next.
 It talks to the servers in the setting BASE_URL and to nobody else. It installs nothing.
-It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of their models."""
+It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of the models."""
 
 
 def project_url(root: Path) -> str:
@@ -34,7 +34,7 @@ def project_url(root: Path) -> str:
 
 
 def frontmatter_of(entry: Source, url: str) -> str:
-    """The docstring that Open WebUI reads: the entry module's, with the project's address."""
+    """The docstring that Open WebUI reads: the one of `pipe.py`, with the project's address."""
     return f'"""\n{entry.docstring}\nauthor_url: {url}\ngit_url: {url}\n"""'
 
 
@@ -89,7 +89,7 @@ def number_contents(text: str) -> str:
 
 
 class Pages(NamedTuple):
-    """The pages that a module names, and the one whose rules it names by number alone."""
+    """The pages that a module names, and the page whose rules it names by number alone."""
 
     named: set[str]
     of_bare_rules: set[str]

@@ -1,7 +1,7 @@
 """The order of the pasted file: first what an admin looks for, then the parts that it uses.
 
-A function may use what stands below it, because it runs later. Code that runs while the file is loaded may
-not: base classes, decorators, defaults, values of the top level, and everything that these call.
+A function may use names that are defined below it, because it runs later. Code that runs while the file is
+loaded may not: base classes, decorators, defaults, values of the top level, and everything that these call.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def names_in(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 
 def run_at_load(node: ast.AST, in_model: bool = False) -> Iterator[ast.AST]:
-    """The parts of a statement that run where it stands.
+    """The parts of a statement that run while the file is loaded.
 
     Annotations are postponed, but pydantic reads those of a model, a class with a base, at once.
     """

@@ -1,4 +1,4 @@
-"""The modules that go into the pasted file, and what a flat file cannot express of them."""
+"""The modules that go into the pasted file, and checks that one flat file can hold them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def merged_imports(sources: Iterable[Source]) -> list[str]:
         for node in source.imports:
             if project_module(node, source.name):
                 continue
-            refuse_strangers(source, node)
+            refuse_foreign_package(source, node)
             if isinstance(node, ast.Import):
                 plain.update(ast.unparse(alias) for alias in node.names)
             else:
@@ -135,8 +135,8 @@ def merged_imports(sources: Iterable[Source]) -> list[str]:
     return lines
 
 
-def refuse_strangers(source: Source, node: Import) -> None:
-    """Refuse an import from outside the standard library and what Open WebUI ships."""
+def refuse_foreign_package(source: Source, node: Import) -> None:
+    """Refuse an import that neither the standard library nor Open WebUI provides."""
     modules = (
         [a.name for a in node.names]
         if isinstance(node, ast.Import)
@@ -145,7 +145,7 @@ def refuse_strangers(source: Source, node: Import) -> None:
     for module in modules:
         top = module.split(".")[0]
         if top not in sys.stdlib_module_names and top not in HOST_PACKAGES:
-            raise source.refuse(node, f"Open WebUI need not have {top}")
+            raise source.refuse(node, f"Open WebUI may not have {top}")
 
 
 def bound_names(node: ast.stmt) -> Iterator[str]:

@@ -23,8 +23,8 @@ from harmony_core.native_calls import openai_call
 from openwebui_pipe.host_manner import HostManner
 from openwebui_pipe.tag_breaker import FOLD_TAGS, THINKING_TAGS, TagBreaker
 
-# What OpenAI's clients know; how else a reply ended is told in an error.
-HONEST_FINISHES = ("stop", "length", "tool_calls", "content_filter")
+# The finish reasons that OpenAI's clients know. An error tells of any other.
+OPENAI_FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter")
 
 
 def merge_deltas(events: Iterable[Event]) -> list[Event]:
@@ -47,7 +47,7 @@ class Pace:
     last: float
 
     def of(self, usage: Usage) -> JsonObject:
-        """What people look at beside the token counts."""
+        """The speed of a reply, which Open WebUI shows beside its token counts."""
         figures: JsonObject = {"time_to_first_token": round(self.first, 2)}
         if self.last > self.first:
             rate = (usage.completion_tokens - 1) / (self.last - self.first)
@@ -65,6 +65,8 @@ class ChunkMaker:
         self._show_thinking = show_thinking
         self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
         self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self.logprobs: list[Json] = []  # those of the answer so far
+        self._told = 0  # how many of them were in chunks
         self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -80,7 +82,7 @@ class ChunkMaker:
         return [*self._rest_of_thinking(), *self._said(text)]
 
     def thinking(self, event: ReasoningDelta) -> list[JsonObject]:
-        """A piece of the thinking; nothing where it is hidden."""
+        """A piece of the thinking; no chunks if it is hidden."""
         if not self._show_thinking:
             return []
         apart = isinstance(event, FurtherThought) and self._thought_last
@@ -97,9 +99,9 @@ class ChunkMaker:
     ) -> list[JsonObject]:
         """Tool calls, the true finish reason where there is one, and token counts.
 
-        Open WebUI from 0.10 on gives `reasoning_details` back with a tool's result;
-        older versions give back what they show. It shows them too, so hidden thinking
-        is not handed over.
+        From 0.10 on, Open WebUI sends `reasoning_details` back with a tool's result; older
+        versions send back the thinking that they show. It also shows these details, so
+        hidden thinking is not sent.
         """
         chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
         if calls:
@@ -107,7 +109,7 @@ class ChunkMaker:
                 thought: Json = {"type": "reasoning.text", "text": reply.reasoning}
                 chunks.append(self._chunk({"reasoning_details": [thought]}))
             chunks.append(self._chunk({"tool_calls": native_calls(calls)}))
-        if reply.finish_reason in HONEST_FINISHES:
+        if reply.finish_reason in OPENAI_FINISH_REASONS:
             chunks.append(self._chunk({}, finish_of(reply, calls)))
         if reply.usage:
             figures = usage_of(reply.usage, pace)
@@ -124,9 +126,11 @@ class ChunkMaker:
                 message |= part
         if calls:
             message["tool_calls"] = native_calls(calls)
-        honest = reply.finish_reason in HONEST_FINISHES
-        reason = finish_of(reply, calls) if honest else "stop"
-        choice: Json = {"index": 0, "message": message, "finish_reason": reason}
+        known = reply.finish_reason in OPENAI_FINISH_REASONS
+        reason = finish_of(reply, calls) if known else "stop"
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
         figures = usage_of(reply.usage, pace) if reply.usage else {}
         return self._head | {"object": "chat.completion", "choices": [choice]} | figures
 
@@ -143,13 +147,16 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
+            choice["logprobs"] = {"content": self.logprobs[self._told :]}
+            self._told = len(self.logprobs)
         return {**self._head, "choices": [choice]}
 
 
 def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
-    """The finish reason: calls that only the host can answer are calls, too."""
+    """The finish reason. Calls that only the host can answer count as tool calls, too."""
     called = calls and reply.finish_reason == "stop"
     return "tool_calls" if called else reply.finish_reason
 
@@ -157,8 +164,8 @@ def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
 def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
     """Tool calls in OpenAI's form.
 
-    Arguments that are not JSON become a JSON text. The host tells the model then that they
-    must be an object.
+    Arguments that are not JSON become a JSON string. The host then tells the model that
+    they must be an object.
     """
     sent: list[Json] = []
     for index, call in enumerate(calls):

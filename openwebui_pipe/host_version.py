@@ -1,4 +1,4 @@
-"""Which Open WebUI this is: some of its versions need what others do not bear."""
+"""Which Open WebUI this is, because its versions differ in what they accept."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ def host_version() -> tuple[int, int] | None:
     except (ImportError, AttributeError, ValueError):
         return None
     return major, minor
-
-
-def older_than(major: int, minor: int) -> bool:
-    """Whether the host is known to be older than that version."""
-    version = host_version()
-    return version is not None and version < (major, minor)
 
 
 def at_least(major: int, minor: int) -> bool:

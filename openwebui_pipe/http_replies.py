@@ -1,6 +1,6 @@
-"""Replies to programs, which Open WebUI passes on as they are.
+"""HTTP responses to programs, which Open WebUI passes on unchanged.
 
-From a dict it would make status 200 for an error, from a generator a second finish reason.
+It would send an error in a dict with status 200, and add a finish reason to a generator's.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from openwebui_pipe.background_tasks import HttpRequest
 
 
 class HttpReply(Protocol):
-    """Starlette's response, of which the host wants the class `StreamingResponse`."""
+    """Starlette's `StreamingResponse`, as far as the pipe uses it."""
 
     status_code: int
     body: bytes
 
 
 def is_anthropic(request: object) -> bool:
-    """Whether the host turns the reply into one of the Messages API, errors included."""
+    """Whether the request came by Anthropic's Messages API: the host converts its reply."""
     return isinstance(request, HttpRequest) and "/message" in str(request.url)
 
 
@@ -36,7 +36,7 @@ def response_class() -> Callable[..., HttpReply] | None:
 
 
 def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
-    """A completion that failed, as an HTTP error: OpenAI's clients raise it."""
+    """A failed completion as an HTTP error, which OpenAI's clients raise."""
     make = response_class()
     if make is None:
         return completion
@@ -46,7 +46,7 @@ def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
         yield body
 
     reply = make(content(), status_code=status, media_type="application/json")
-    reply.body = body  # where the host looks for words
+    reply.body = body  # the host reads the message here
     return reply
 
 

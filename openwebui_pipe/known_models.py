@@ -1,4 +1,4 @@
-"""What each server listed last: asked for often, with short waits, and never forgotten."""
+"""The models that each server listed last, also while it does not answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from openwebui_pipe.model_file import ModelFile
 from openwebui_pipe.transport import http_session, listed_models
 
 MODELS_FRESH: Final = 10.0
-"""Seconds for which a list stays good: every page load wants it."""
-SILENT_PATIENCE: Final = 0.5
+"""Seconds for which a list is not asked for again; every page load needs it."""
+SILENT_SERVER_WAIT: Final = 0.5
 """Seconds that a page waits for a server that gave no list the last time."""
 
 
@@ -36,14 +36,14 @@ class KnownModels:
         self._asking: set[asyncio.Task[None]] = set()
 
     def of(self, endpoint: Endpoint) -> ModelList:
-        """What is known of a server."""
+        """The list of a server; an empty one if it never gave any."""
         return self._lists.get(endpoint) or ModelList(())
 
     async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
         """Ask the servers again, all at the same time.
 
-        A server that is down delays a page once. After that its answer may come too late
-        for the page that asked, and then the next page has it.
+        A server that is down delays one page only. If a later answer of it comes too late
+        for the page that asked, the next page has it.
         """
         known = self._lists
         self._lists = {each: known[each] for each in endpoints if each in known}
@@ -60,9 +60,9 @@ class KnownModels:
         asking = asyncio.create_task(self._ask(endpoint, connect))
         self._asking.add(asking)  # the loop does not keep tasks alive
         asking.add_done_callback(self._asking.discard)
-        # The question itself is limited by LIST_TIMEOUT.
-        patience = None if known.answers else SILENT_PATIENCE
-        await asyncio.wait([asking], timeout=patience)
+        # Without this limit the request still has LIST_TIMEOUT.
+        limit = None if known.answers else SILENT_SERVER_WAIT
+        await asyncio.wait([asking], timeout=limit)
 
     async def _ask(self, endpoint: Endpoint, connect: float) -> None:
         async with http_session(connect) as session:

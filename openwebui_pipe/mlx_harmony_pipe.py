@@ -16,65 +16,65 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 # It shortens the thinking of titles and tags, and lets them wait while an answer streams.
 # When something fails, it says in the chat what happened and what to do next.
 # It talks to the servers in the setting BASE_URL and to nobody else. It installs nothing.
-# It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of their models.
+# It writes one file, mlx_harmony_models.json in Open WebUI's data folder: the ids of the models.
 #
 # Contents, with line numbers:
 #   Settings (Valves)
 #      150  harmony_core/gpt_oss.py
 #      196  openwebui_pipe/host_version.py
-#      223  openwebui_pipe/valves.py
+#      217  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      380  openwebui_pipe/pipe.py
+#      371  openwebui_pipe/pipe.py
 #   JSON
-#      598  harmony_core/jsontext.py
+#      591  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      693  openwebui_pipe/background_tasks.py
-#      877  openwebui_pipe/host_manner.py
-#      927  openwebui_pipe/tag_breaker.py
-#      969  openwebui_pipe/chunks.py
-#     1133  openwebui_pipe/http_replies.py
-#     1199  openwebui_pipe/status.py
-#     1295  openwebui_pipe/model_file.py
-#     1369  openwebui_pipe/known_models.py
-#     1436  openwebui_pipe/servers.py
-#     1529  openwebui_pipe/model_list.py
-#     1615  openwebui_pipe/verdict.py
-#     1718  openwebui_pipe/reply.py
-#     1869  openwebui_pipe/tool_policy.py
+#      686  openwebui_pipe/background_tasks.py
+#      872  openwebui_pipe/host_manner.py
+#      912  openwebui_pipe/tag_breaker.py
+#      954  openwebui_pipe/chunks.py
+#     1125  openwebui_pipe/http_replies.py
+#     1191  openwebui_pipe/status.py
+#     1287  openwebui_pipe/model_file.py
+#     1353  openwebui_pipe/known_models.py
+#     1420  openwebui_pipe/servers.py
+#     1513  openwebui_pipe/model_list.py
+#     1599  openwebui_pipe/verdict.py
+#     1707  openwebui_pipe/reply.py
+#     1859  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     2004  harmony_core/limits.py
-#     2023  harmony_core/response_format.py
-#     2053  harmony_core/request.py
-#     2314  openwebui_pipe/transport.py
+#     1984  harmony_core/limits.py
+#     2000  harmony_core/response_format.py
+#     2030  harmony_core/request.py
+#     2283  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2520  harmony_core/events.py
-#     2719  harmony_core/markers.py
-#     2741  harmony_core/lexer.py
-#     2800  harmony_core/recipients.py
-#     2882  harmony_core/header.py
-#     3194  harmony_core/mender.py
-#     3499  harmony_core/arguments.py
-#     3639  harmony_core/native_calls.py
-#     3758  harmony_core/stripped.py
-#     3834  harmony_core/body.py
-#     3992  harmony_core/edge_states.py
-#     4171  harmony_core/states.py
-#     4533  harmony_core/parser.py
-#     4668  harmony_core/dialects.py
-#     4928  harmony_core/answer_filter.py
-#     5014  harmony_core/record_template.py
-#     5150  harmony_core/sse.py
-#     5264  harmony_core/chat.py
+#     2489  harmony_core/events.py
+#     2688  harmony_core/markers.py
+#     2710  harmony_core/lexer.py
+#     2769  harmony_core/recipients.py
+#     2851  harmony_core/header.py
+#     3163  harmony_core/mender.py
+#     3468  harmony_core/arguments.py
+#     3603  harmony_core/native_calls.py
+#     3722  harmony_core/stripped.py
+#     3798  harmony_core/body.py
+#     3956  harmony_core/edge_states.py
+#     4135  harmony_core/states.py
+#     4497  harmony_core/parser.py
+#     4632  harmony_core/dialects.py
+#     4892  harmony_core/answer_filter.py
+#     5003  harmony_core/record_template.py
+#     5140  harmony_core/sse.py
+#     5254  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5565  harmony_core/reply_markup.py
-#     5779  harmony_core/history.py
-#     6040  harmony_core/tools.py
+#     5559  harmony_core/reply_markup.py
+#     5773  harmony_core/history.py
+#     6034  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6162  harmony_core/problems.py
-#     6485  harmony_core/failures.py
-#     6560  harmony_core/server_words.py
-#     6626  harmony_core/diagnosis.py
-#     6904  openwebui_pipe/phrases.py
+#     6156  harmony_core/problems.py
+#     6479  harmony_core/failures.py
+#     6554  harmony_core/server_words.py
+#     6620  harmony_core/diagnosis.py
+#     6898  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -195,7 +195,7 @@ def split_effort(instructions: str) -> tuple[Effort | None, str]:
 
 # ======================================================================================
 # openwebui_pipe/host_version.py
-# Which Open WebUI this is: some of its versions need what others do not bear.
+# Which Open WebUI this is, because its versions differ in what they accept.
 
 
 def host_version() -> tuple[int, int] | None:
@@ -206,12 +206,6 @@ def host_version() -> tuple[int, int] | None:
     except (ImportError, AttributeError, ValueError):
         return None
     return major, minor
-
-
-def older_than(major: int, minor: int) -> bool:
-    """Whether the host is known to be older than that version."""
-    version = host_version()
-    return version is not None and version < (major, minor)
 
 
 def at_least(major: int, minor: int) -> bool:
@@ -227,25 +221,30 @@ def at_least(major: int, minor: int) -> bool:
 
 def secret_input() -> JsonDict | None:
     """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
-    version = host_version()
-    if version is None or version < (0, 8):
-        return None
-    return {"input": {"type": "password"}}
+    return {"input": {"type": "password"}} if at_least(0, 8) else None
+
+
+def clamp(least: float, most: float) -> AfterValidator:
+    """Moves a number between two bounds."""
+    return AfterValidator(lambda value: max(least, min(most, value)))
 
 
 SECRET: Final = secret_input()
-Seconds = Annotated[float, AfterValidator(lambda value: max(0.5, min(3600.0, value)))]
+Seconds = Annotated[float, clamp(0.5, 3600.0)]
 
 
 class ForgivingValves(BaseModel):
-    """Settings that replace a wrong value: Open WebUI would not say why it refuses."""
+    """Settings that replace an invalid value by their default.
+
+    Open WebUI would refuse it without saying why.
+    """
 
     @field_validator("*", mode="wrap")
     @classmethod
     def take_or_default(
         cls, value: object, take: ValidatorFunctionWrapHandler, field: ValidationInfo
     ) -> object:
-        """The value, or the default of its field."""
+        """The value if it is valid, else the default of its field."""
         try:
             return take(value)
         except ValidationError:
@@ -253,7 +252,7 @@ class ForgivingValves(BaseModel):
 
     @field_serializer("*")
     def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
-        """The value to store. The form cannot save an empty text, so an empty default is None."""
+        """The value to store: None for an empty default, because the form saves no empty text."""
         default = type(self).model_fields[field.field_name].default
         return None if value == default == "" else value
 
@@ -308,30 +307,22 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",
     )
     REASONING_EFFORT: Effort = Field(
-        default="medium",
+        default=DEFAULT_EFFORT,
         description="How long the model thinks. A user's own setting and the chat's"
         " control win.",
     )
-    MAX_TOKENS: Annotated[int, AfterValidator(lambda n: max(1, min(131_072, n)))] = (
-        Field(
-            default=DEFAULT_MAX_TOKENS,
-            description="Most tokens of one reply, with the thinking.",
-        )
+    MAX_TOKENS: Annotated[int, clamp(1, CONTEXT_SIZE)] = Field(
+        default=DEFAULT_MAX_TOKENS,
+        description="Most tokens of one reply, with the thinking.",
     )
-    TEMPERATURE: Annotated[float, AfterValidator(lambda t: max(0.0, min(2.0, t)))] = (
-        Field(
-            default=DEFAULT_TEMPERATURE,
-            description="OpenAI recommends 1.0 for gpt-oss.",
-        )
+    TEMPERATURE: Annotated[float, clamp(0.0, 2.0)] = Field(
+        default=DEFAULT_TEMPERATURE, description="OpenAI recommends 1.0 for gpt-oss."
     )
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",
@@ -381,14 +372,14 @@ def user_valves_of(user: object) -> PipeUserValves:
 # openwebui_pipe/pipe.py
 
 TASK_MAX_TOKENS: Final = 2048
-"""At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
+"""Least budget of a task: of Open WebUI's 1000 for a title the thinking may take all."""
 AUTOCOMPLETION: Final = "autocomplete_generation"
 AUTOCOMPLETION_TOKENS: Final = 64
-"""Most tokens of an autocompletion, behind at most four times as many of thinking."""
+"""Most tokens of a completed text. The thinking before it may take four times as many."""
 PROMPTED_TOOLS: Final = "function_calling"
-"""Tool calling by prompt: a task by name alone, without which no tool is ever called."""
+"""Tool calling by prompt. Open WebUI calls it a task, but without it no tool would run."""
 
-# `ChatRequest` has parameters for these. Of all other fields it takes those that the server bears.
+# `ChatRequest` has parameters for these fields. From all others it sends what the server knows.
 BODY_FIELDS: Final = (
     "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
     " max_tokens max_completion_tokens temperature response_format"
@@ -396,7 +387,7 @@ BODY_FIELDS: Final = (
 
 
 class Pipe:
-    """What Open WebUI loads: one for the whole process, so nothing of a call stays on it."""
+    """What Open WebUI loads: one object for all chats, so it keeps nothing of a request."""
 
     Valves = PipeValves
     UserValves = PipeUserValves
@@ -424,18 +415,18 @@ class Pipe:
         return [{"id": model, "name": name} for model, name in entries.items()]
 
     def _server_for(self, chosen: str, valves: PipeValves) -> tuple[ModelServer, str]:
-        """The server that answers for the model that was chosen, and its name there."""
+        """The server for a chosen model, and the model's name on that server."""
         servers = servers_from(endpoint_of(valves))
         server, model = server_of(chosen, servers)
         if valves.SAME_MODEL == "per-server":
             return server, model
 
-        def burden(home: ModelServer) -> tuple[bool, int]:
-            down = not self._models.of(home.endpoint).answers
-            return down, self._background.answers_on(home.endpoint.base_url)
+        def load(candidate: ModelServer) -> tuple[bool, int]:
+            down = not self._models.of(candidate.endpoint).answers
+            return down, self._background.answers_on(candidate.endpoint.base_url)
 
-        homes = [s for s in servers if model in self._models.of(s.endpoint).ids]
-        return min(homes or [server], key=burden), model
+        having = [s for s in servers if model in self._models.of(s.endpoint).ids]
+        return min(having or [server], key=load), model
 
     async def pipe(
         self,
@@ -449,21 +440,21 @@ class Pipe:
     ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
         """Answer a request: with a generator of chunks if it streams, else with one dict.
 
-        A program gets a reply that Open WebUI passes on as it is.
+        A program gets an HTTP response instead where Open WebUI would change the reply.
         """
         valves, own = self.valves, user_valves_of(__user__)
         metadata, language = as_object(__metadata__), language_of(__metadata__)
         streams = body.get("stream") is True
-        # A task that streams is an answer: the one that merges several models' answers.
+        # The only task that streams merges the answers of several models: it is an answer.
         task = "" if streams or not __task__ else str(__task__)
         if task != PROMPTED_TOOLS and task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
         chosen = str(body.get("model", "")).partition(".")[2]
-        home, model = self._server_for(chosen, valves)
+        server, model = self._server_for(chosen, valves)
         offer = offer_of(body, __tools__, valves.TOOLS, metadata, __user__)
         exchange = Exchange(
             request_of(body, model, valves, own, offer.sent, task),
-            home.endpoint,
+            server.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -480,13 +471,13 @@ class Pipe:
             AUTOCOMPLETION_TOKENS if task == AUTOCOMPLETION else 0,
             self._background.live_answers,
         )
-        server, chat = home.endpoint.base_url, str(metadata.get("chat_id") or "")
-        hold = nullcontext() if task else self._background.answering(server, chat)
+        url, chat = server.endpoint.base_url, str(metadata.get("chat_id") or "")
+        hold = nullcontext() if task else self._background.answering(url, chat)
         reply = PipeReply(exchange, maker, status, rules, hold)
         if task:
             user = str(as_object(__user__).get("id", ""))
-            wanted = BackgroundTask(task, chat, user, client_gone(__request__))
-            return await self._done_task(reply, server, wanted, language)
+            waiting = BackgroundTask(task, chat, user, client_gone(__request__))
+            return await self._task_result(reply, url, waiting, language)
         if has_new_image(messages_of(body)):
             await status.notify(phrase("images", language))
         if streams:
@@ -497,14 +488,14 @@ class Pipe:
             return error_reply(completion, reply.complaint.status)
         return completion
 
-    async def _done_task(
+    async def _task_result(
         self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
     ) -> JsonObject:
-        """What a task brought, once it was its turn."""
+        """Wait until the task may run, and run it; an error if it does not or has no answer."""
         completion = None
         async with self._background.turn(server, task) as granted:
             if granted:
-                completion = await done_unless(task.gone, reply.completion())
+                completion = await result_unless_gone(task.gone, reply.completion())
         if completion is None:
             return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):
@@ -513,7 +504,7 @@ class Pipe:
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
-    """The server, or the servers, as the admin describes them."""
+    """The admin's settings for the servers; the URL and the key may list several."""
     return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
 
 
@@ -525,7 +516,7 @@ def request_of(
     tools: list[Json],
     task: str,
 ) -> ChatRequest:
-    """Put together what the body, the user and the admin say, in this order of strength."""
+    """The request to the server: the body wins over the user's settings, these over the admin's."""
     effort, default_effort = effort_of(body), default_effort_of(valves, own)
     if task and valves.TASKS != "normal":
         effort = "low"
@@ -545,6 +536,8 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
 
 
@@ -554,7 +547,7 @@ def messages_of(body: JsonObject) -> list[Json]:
 
 
 def effort_of(body: JsonObject) -> str | None:
-    """The reasoning effort that the chat asks for, if it does."""
+    """The reasoning effort that the chat asks for; None if it does not."""
     options = as_object(body.get("chat_template_kwargs"))
     return effort_named(body.get("reasoning_effort")) or effort_named(
         options.get("reasoning_effort")
@@ -562,18 +555,18 @@ def effort_of(body: JsonObject) -> str | None:
 
 
 def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
-    """The effort where neither the chat nor its system prompt has one: the user's, else the admin's."""
+    """The effort if neither the chat nor its system prompt sets one: the user's, else the admin's."""
     return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, task: str) -> int:
-    """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
+    """The budget of a reply: the request's (tasks of 0.6 use the second name), else the admin's."""
     if task == AUTOCOMPLETION:
         return 5 * AUTOCOMPLETION_TOKENS
     least = TASK_MAX_TOKENS if task else 1
     for name in ("max_tokens", "max_completion_tokens"):
-        if wish := sendable_number(name, body.get(name)):
-            return max(int(wish), least)
+        if given := sendable_number(name, body.get(name)):
+            return max(int(given), least)
     return max(valves.MAX_TOKENS, least)
 
 
@@ -588,7 +581,7 @@ def has_new_image(messages: list[Json]) -> bool:
 
 
 def has_answer(reply: JsonObject) -> bool:
-    """Whether a chat completion has text, or an error that tells why not."""
+    """Whether a chat completion has an answer, or an error that says why it has none."""
     match reply:
         case {"choices": [{"message": {"content": str(content)}}]}:
             return content.strip() != ""
@@ -692,21 +685,22 @@ def _fits(value: Json, depth: int) -> bool:
 
 # ======================================================================================
 # openwebui_pipe/background_tasks.py
-# One Mac has one GPU: background tasks wait while an answer streams from it.
+# Background tasks wait while an answer streams, because one Mac has one GPU.
 
 POLL: Final = 0.05
 """Seconds between two looks at whether a task may run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TaskWaits:
     """How long a kind of task waits, in seconds.
 
-    `settle` is for how long the server must be quiet: Open WebUI starts the title a moment
-    before the answer, and a tool round is several answers with short breaks. `own` is the
-    longest wait for the answer of the task's own chat, which could wait for the task in
-    turn (a filter that asks the model); `others` that for the answers of other chats, and
-    `longest` that for other tasks. Then the task is dropped if it is `droppable`.
+    `settle`: for how long no answer may have streamed. Open WebUI starts the title a moment
+    before the answer, and a tool round is several answers with short breaks. `own`: the
+    longest wait for an answer of its own chat, which may itself wait for the task (a filter
+    that asks the model). `others`: the longest wait for the answers of other chats.
+    `longest`: the longest wait for other tasks. Then it is dropped if it is `droppable`,
+    else it runs beside them.
     """
 
     settle: float = 0.5
@@ -716,17 +710,17 @@ class Patience:
     droppable: bool = True
 
 
-# A chat keeps its Stop button until its follow-ups and tags are there.
-ORDINARY: Final = Patience()
-# An answer waits for these.
-HASTY: Final = Patience(settle=0.0, longest=5.0, droppable=False, own=0.0)
-# The text that it would complete has changed by then.
-AUTOCOMPLETING: Final = Patience(settle=0.0, others=math.inf, longest=1.0, own=0.0)
-PATIENCE: Final = {
+# Not for long, because a chat keeps its Stop button until its follow-ups and tags are there.
+ORDINARY: Final = TaskWaits()
+# An answer waits for these tasks.
+URGENT: Final = TaskWaits(settle=0.0, longest=5.0, droppable=False, own=0.0)
+# A second later the user has typed on.
+AUTOCOMPLETING: Final = TaskWaits(settle=0.0, others=math.inf, longest=1.0, own=0.0)
+WAITS: Final = {
     "autocomplete_generation": AUTOCOMPLETING,
-    "query_generation": HASTY,
-    "function_calling": HASTY,
-    "image_prompt_generation": HASTY,
+    "query_generation": URGENT,
+    "function_calling": URGENT,
+    "image_prompt_generation": URGENT,
 }
 
 
@@ -742,20 +736,21 @@ class HttpRequest(Protocol):
 
 
 async def never_gone() -> bool:
-    """The answer where nobody can be asked."""
+    """The answer for a task whose client cannot be asked."""
     return False
 
 
 def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
-    """What tells whether the page that wants a task still waits for it.
+    """A function that tells whether the page that asked for a task has gone.
 
-    The host's own tasks carry the request of a chat, which was answered long ago.
+    The tasks behind an answer carry the request of the chat, which is over. They always
+    count as wanted.
     """
     if not (isinstance(request, HttpRequest) and "/tasks/" in str(request.url)):
         return never_gone
 
     async def gone() -> bool:
-        # Until it is asked, the web server does not listen for a hang-up.
+        # The web server listens for a hang-up from the first question on.
         if await request.is_disconnected():
             return True
         await asyncio.sleep(POLL)
@@ -764,10 +759,10 @@ def client_gone(request: object) -> Callable[[], Awaitable[bool]]:
     return gone
 
 
-async def done_unless(
+async def result_unless_gone(
     gone: Callable[[], Awaitable[bool]], work: Coroutine[object, object, JsonObject]
 ) -> JsonObject | None:
-    """What the work brings; None where nobody waits for it any longer: it is cancelled."""
+    """The result of the work; None if the client goes first, which cancels the work."""
     running = asyncio.create_task(work)
     try:
         while not (await asyncio.wait([running], timeout=POLL))[0]:
@@ -780,7 +775,7 @@ async def done_unless(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackgroundTask:
-    """A task of a chat; `gone` tells whether nobody waits for it any longer."""
+    """A task of a chat; `gone` tells whether its client has gone."""
 
     kind: str
     chat: str = ""
@@ -789,18 +784,18 @@ class BackgroundTask:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a newer task must share to replace this one."""
+        """A newer task with the same key replaces this one while it waits."""
         return self.kind, self.chat or self.user
 
     @property
-    def patience(self) -> Patience:
+    def waits(self) -> TaskWaits:
         """How long it waits."""
-        return PATIENCE.get(self.kind, ORDINARY)
+        return WAITS.get(self.kind, ORDINARY)
 
 
 @dataclass(slots=True)
-class Lane:
-    """What one server is busy with, and the newest task of each chat and kind."""
+class ServerLoad:
+    """What one server does: answers by chat, running tasks, and the newest waiting ones."""
 
     answers: Counter[str] = field(default_factory=Counter)
     running: int = 0
@@ -811,72 +806,72 @@ class AnswersFirst:
     """Answers never wait; tasks wait for answers and run one after another."""
 
     def __init__(self) -> None:
-        self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
+        self._loads: defaultdict[str, ServerLoad] = defaultdict(ServerLoad)
 
     @contextlib.contextmanager
     def answering(self, server: str, chat: str = "") -> Iterator[None]:
-        """Hold tasks for this server back."""
-        answers = self._lanes[server].answers
+        """Hold the tasks of a server back while an answer streams."""
+        answers = self._loads[server].answers
         answers[chat] += 1
         try:
             yield
         finally:
             answers[chat] -= 1
-            answers += Counter()  # forget the chats that have none
+            answers += Counter()  # drops the chats that have no answer now
 
     def answers_on(self, server: str) -> int:
         """How many answers stream from a server at the moment."""
-        lane = self._lanes.get(server)
-        return lane.answers.total() if lane else 0
+        load = self._loads.get(server)
+        return load.answers.total() if load else 0
 
     def live_answers(self) -> int:
         """How many answers stream from all servers at the moment."""
-        return sum(map(self.answers_on, self._lanes))
+        return sum(map(self.answers_on, self._loads))
 
     @contextlib.asynccontextmanager
     async def turn(self, server: str, task: BackgroundTask) -> AsyncIterator[bool]:
-        """Wait until the task may run; false where it is to be dropped instead."""
-        lane = self._lanes[server]
-        # Two answers that wait for the same kind of task both need it.
-        if task.patience.droppable and task.key[1]:
-            lane.newest[task.key] = task
+        """Wait until the task may run; yields False if it is dropped instead."""
+        load = self._loads[server]
+        # Tasks that answers wait for are not replaced: each of two answers needs its own.
+        if task.waits.droppable and task.key[1]:
+            load.newest[task.key] = task
         try:
-            granted = await self._granted(lane, task)
-            lane.running += granted
+            granted = await self._granted(load, task)
+            load.running += granted
             try:
                 yield granted
             finally:
-                lane.running -= granted
+                load.running -= granted
         finally:
-            if lane.newest.get(task.key) is task:
-                del lane.newest[task.key]
+            if load.newest.get(task.key) is task:
+                del load.newest[task.key]
 
-    async def _granted(self, lane: Lane, task: BackgroundTask) -> bool:
-        patience, began = task.patience, time.monotonic()
-        busy = waits_since = began
-        pause = min(POLL, patience.settle)
+    async def _granted(self, load: ServerLoad, task: BackgroundTask) -> bool:
+        waits, began = task.waits, time.monotonic()
+        last_answer = waits_since = began
+        pause = min(POLL, waits.settle)
         while True:
             await asyncio.sleep(pause)
             pause, now = POLL, time.monotonic()
-            if lane.newest.get(task.key, task) is not task or await task.gone():
+            if load.newest.get(task.key, task) is not task or await task.gone():
                 return False
-            if lane.answers:
-                busy = now
-            own = task.chat and lane.answers[task.chat]
-            if own and now - began < patience.own:
+            if load.answers:
+                last_answer = now
+            own = task.chat and load.answers[task.chat]
+            if own and now - began < waits.own:
                 waits_since = now
                 continue
             waited = now - waits_since
-            quiet = not lane.answers and now - busy >= patience.settle
-            if not lane.running and (quiet or waited >= patience.others):
+            quiet = not load.answers and now - last_answer >= waits.settle
+            if not load.running and (quiet or waited >= waits.others):
                 return True
-            if waited >= patience.longest:
-                return not patience.droppable
+            if waited >= waits.longest:
+                return not waits.droppable
 
 
 # ======================================================================================
 # openwebui_pipe/host_manner.py
-# How the host takes a reply: its versions, channels and API clients differ.
+# How the host treats a reply, which depends on its version and on who asks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -885,8 +880,9 @@ class HostManner:
 
     `answers_any_call`: it tells the model itself that a tool is unknown or its arguments
     are wrong. `shows_errors`: it has a place for an error beside the answer.
-    `reads_tags`: it takes tags in the answer for thinking until thinking came apart from
-    it. `tags_end_folds`: it does so always, and tags in the thinking end its fold.
+    `reads_tags`: it reads tags in the answer as thinking, until it gets thinking in the
+    separate field. `tags_end_folds`: it always reads them so, and tags in the thinking
+    end its fold.
     """
 
     answers_any_call: bool = False
@@ -894,51 +890,40 @@ class HostManner:
     reads_tags: bool = False
     tags_end_folds: bool = False
 
-    def calls_to_run(self, reply: Reply, left_out: frozenset[str]) -> list[ToolCall]:
-        """The calls of a reply that the host is given.
-
-        It would run a tool that the pipe left out of the request.
-        """
-        others = self.answers_any_call and not reply.truncated
-        return [
-            call
-            for call in reply.tool_calls
-            if call.executable or (others and call.name not in left_out)
-        ]
-
 
 def is_api_call(metadata: JsonObject) -> bool:
-    """Whether a program asks, and not a page of Open WebUI or a channel."""
+    """Whether a program sent the request, and not a page of Open WebUI or a channel."""
     return not metadata.get("session_id")
 
 
 def manner_of(metadata: JsonObject) -> HostManner:
-    """How this host takes the reply to this request."""
+    """How this host treats the reply to this request."""
     if is_api_call(metadata):
         return HostManner()
+    known, new = host_version() is not None, at_least(0, 10)
     return HostManner(
-        answers_any_call=at_least(0, 10),
+        answers_any_call=new,
         shows_errors=not str(metadata.get("chat_id")).startswith("channel:"),
-        reads_tags=host_version() is not None,
-        tags_end_folds=older_than(0, 10),
+        reads_tags=known,
+        tags_end_folds=known and not new,
     )
 
 
 # ======================================================================================
 # openwebui_pipe/tag_breaker.py
-# Tags that a model only talks about, made plain to read but unknown to the host.
+# Changes tags that a model only talks about, so that the host shows them as text.
 
 THINKING_TAGS: Final = (
     *("<think", "</think", "<reason", "</reason", "<thought", "</thought"),
     *("<|begin_of_", "<|end_of_", "◁think", "◁/think"),
 )
-"""How the tags begin that Open WebUI takes for thinking in an answer."""
+"""How the tags begin that Open WebUI reads as thinking in an answer."""
 FOLD_TAGS: Final = (*THINKING_TAGS, "<details", "</details")
-"""How those begin that end the fold in which Open WebUI 0.6 keeps thinking."""
+"""How the tags begin that end the fold of the thinking in Open WebUI 0.6."""
 
 
 class TagBreaker:
-    """Puts an invisible character into tags, however the text is cut."""
+    """Puts an invisible character into each tag, however the text is cut."""
 
     def __init__(self, tags: Iterable[str]) -> None:
         starts = tuple(tags)
@@ -948,7 +933,7 @@ class TagBreaker:
         self._held = ""  # the end of the text, while it may become a tag
 
     def feed(self, text: str) -> str:
-        """The text without tags; what may become one comes with the next."""
+        """The text with its tags broken; an end that may become a tag is held back."""
         text = self._held + text
         self._held = ""
         start = max(text.rfind(sign, -self._longest) for sign in "<◁")
@@ -957,7 +942,7 @@ class TagBreaker:
         return self._tags.sub(_broken, text)
 
     def close(self) -> str:
-        """What was held back."""
+        """The end of the text that was held back."""
         held, self._held = self._held, ""
         return held
 
@@ -970,8 +955,8 @@ def _broken(tag: re.Match[str]) -> str:
 # openwebui_pipe/chunks.py
 # Events of a reply as the dict chunks that Open WebUI takes (openwebui.md, "Talking").
 
-# What OpenAI's clients know; how else a reply ended is told in an error.
-HONEST_FINISHES = ("stop", "length", "tool_calls", "content_filter")
+# The finish reasons that OpenAI's clients know. An error tells of any other.
+OPENAI_FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter")
 
 
 def merge_deltas(events: Iterable[Event]) -> list[Event]:
@@ -994,7 +979,7 @@ class Pace:
     last: float
 
     def of(self, usage: Usage) -> JsonObject:
-        """What people look at beside the token counts."""
+        """The speed of a reply, which Open WebUI shows beside its token counts."""
         figures: JsonObject = {"time_to_first_token": round(self.first, 2)}
         if self.last > self.first:
             rate = (usage.completion_tokens - 1) / (self.last - self.first)
@@ -1012,6 +997,8 @@ class ChunkMaker:
         self._show_thinking = show_thinking
         self._in_answer = TagBreaker(THINKING_TAGS) if manner.reads_tags else None
         self._in_thinking = TagBreaker(FOLD_TAGS) if manner.tags_end_folds else None
+        self.logprobs: list[Json] = []  # those of the answer so far
+        self._told = 0  # how many of them were in chunks
         self._thought_last = False  # whether the last piece was thinking
         self._head: JsonObject = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -1027,7 +1014,7 @@ class ChunkMaker:
         return [*self._rest_of_thinking(), *self._said(text)]
 
     def thinking(self, event: ReasoningDelta) -> list[JsonObject]:
-        """A piece of the thinking; nothing where it is hidden."""
+        """A piece of the thinking; no chunks if it is hidden."""
         if not self._show_thinking:
             return []
         apart = isinstance(event, FurtherThought) and self._thought_last
@@ -1044,9 +1031,9 @@ class ChunkMaker:
     ) -> list[JsonObject]:
         """Tool calls, the true finish reason where there is one, and token counts.
 
-        Open WebUI from 0.10 on gives `reasoning_details` back with a tool's result;
-        older versions give back what they show. It shows them too, so hidden thinking
-        is not handed over.
+        From 0.10 on, Open WebUI sends `reasoning_details` back with a tool's result; older
+        versions send back the thinking that they show. It also shows these details, so
+        hidden thinking is not sent.
         """
         chunks = [*self._rest_of_thinking(), *self._rest_of_answer()]
         if calls:
@@ -1054,7 +1041,7 @@ class ChunkMaker:
                 thought: Json = {"type": "reasoning.text", "text": reply.reasoning}
                 chunks.append(self._chunk({"reasoning_details": [thought]}))
             chunks.append(self._chunk({"tool_calls": native_calls(calls)}))
-        if reply.finish_reason in HONEST_FINISHES:
+        if reply.finish_reason in OPENAI_FINISH_REASONS:
             chunks.append(self._chunk({}, finish_of(reply, calls)))
         if reply.usage:
             figures = usage_of(reply.usage, pace)
@@ -1071,9 +1058,11 @@ class ChunkMaker:
                 message |= part
         if calls:
             message["tool_calls"] = native_calls(calls)
-        honest = reply.finish_reason in HONEST_FINISHES
-        reason = finish_of(reply, calls) if honest else "stop"
-        choice: Json = {"index": 0, "message": message, "finish_reason": reason}
+        known = reply.finish_reason in OPENAI_FINISH_REASONS
+        reason = finish_of(reply, calls) if known else "stop"
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
         figures = usage_of(reply.usage, pace) if reply.usage else {}
         return self._head | {"object": "chat.completion", "choices": [choice]} | figures
 
@@ -1090,13 +1079,16 @@ class ChunkMaker:
         rest = self._in_thinking.close() if self._in_thinking else ""
         return [self._chunk(piece) for piece in self._thought(rest)]
 
-    def _chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice: Json = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    def _chunk(self, delta: JsonObject, reason: str | None = None) -> JsonObject:
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": reason}
+        if self.logprobs[self._told :] and ("content" in delta or reason):
+            choice["logprobs"] = {"content": self.logprobs[self._told :]}
+            self._told = len(self.logprobs)
         return {**self._head, "choices": [choice]}
 
 
 def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
-    """The finish reason: calls that only the host can answer are calls, too."""
+    """The finish reason. Calls that only the host can answer count as tool calls, too."""
     called = calls and reply.finish_reason == "stop"
     return "tool_calls" if called else reply.finish_reason
 
@@ -1104,8 +1096,8 @@ def finish_of(reply: Reply, calls: list[ToolCall]) -> str:
 def native_calls(calls: Iterable[ToolCall]) -> list[Json]:
     """Tool calls in OpenAI's form.
 
-    Arguments that are not JSON become a JSON text. The host tells the model then that they
-    must be an object.
+    Arguments that are not JSON become a JSON string. The host then tells the model that
+    they must be an object.
     """
     sent: list[Json] = []
     for index, call in enumerate(calls):
@@ -1132,20 +1124,20 @@ def error_chunk(text: str) -> JsonObject:
 
 # ======================================================================================
 # openwebui_pipe/http_replies.py
-# Replies to programs, which Open WebUI passes on as they are.
+# HTTP responses to programs, which Open WebUI passes on unchanged.
 #
-# From a dict it would make status 200 for an error, from a generator a second finish reason.
+# It would send an error in a dict with status 200, and add a finish reason to a generator's.
 
 
 class HttpReply(Protocol):
-    """Starlette's response, of which the host wants the class `StreamingResponse`."""
+    """Starlette's `StreamingResponse`, as far as the pipe uses it."""
 
     status_code: int
     body: bytes
 
 
 def is_anthropic(request: object) -> bool:
-    """Whether the host turns the reply into one of the Messages API, errors included."""
+    """Whether the request came by Anthropic's Messages API: the host converts its reply."""
     return isinstance(request, HttpRequest) and "/message" in str(request.url)
 
 
@@ -1160,7 +1152,7 @@ def response_class() -> Callable[..., HttpReply] | None:
 
 
 def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
-    """A completion that failed, as an HTTP error: OpenAI's clients raise it."""
+    """A failed completion as an HTTP error, which OpenAI's clients raise."""
     make = response_class()
     if make is None:
         return completion
@@ -1170,7 +1162,7 @@ def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
         yield body
 
     reply = make(content(), status_code=status, media_type="application/json")
-    reply.body = body  # where the host looks for words
+    reply.body = body  # the host reads the message here
     return reply
 
 
@@ -1198,16 +1190,16 @@ async def event_stream(
 
 # ======================================================================================
 # openwebui_pipe/status.py
-# The line above an answer that tells what is going on.
+# The status line above an answer.
 
 log = logging.getLogger(__name__)
 Emitter = Callable[[JsonObject], Awaitable[None]]
 
-# Open WebUI stores every line, so there are few.
+# Open WebUI stores every line in the chat, so there are few.
 PROGRESS_STEP: Final = 5
 """Per cent of the prompt between two lines."""
 FIRST_WAITS: Final = (5, 10, 20, 30)
-"""Seconds of silence after which they are told; then once a minute."""
+"""Seconds of silence at which the line tells them; then once a minute."""
 
 
 class Status:
@@ -1222,13 +1214,13 @@ class Status:
         self._waiting: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
-        """Show for how long the server is silent, until something else is shown."""
+        """Show for how long the server has been silent, until another line is shown."""
         await self.show("waiting")
         if self._emitter:
             self._waiting = asyncio.create_task(self._count_seconds())
 
     async def show(self, name: str, done: bool = False, **values: object) -> None:
-        """Show one of the pipe's phrases, for good if it is `done`."""
+        """Show one of the pipe's phrases; if it is `done`, `hide` leaves it."""
         self._stop_counting()
         await self._show(phrase(name, self._language, **values), done)
 
@@ -1287,18 +1279,18 @@ class Status:
         try:
             await self._emitter({"type": kind, "data": data})
         except Exception:
-            # The answer matters more than an error of the host here.
+            # The answer is more important than an error of the host here.
             log.exception("Open WebUI did not take an event")
             self._emitter = None
 
 
 # ======================================================================================
 # openwebui_pipe/model_file.py
-# A small file with the models of each server, so that a restart does not forget them.
+# A small file that keeps the models of each server over a restart.
 
 FILE_NAME: Final = "mlx_harmony_models.json"
 MAX_FILE: Final = 4_000_000
-"""Most bytes that are read; the next three bounds keep what is written below it."""
+"""Most bytes that are read; with the next three bounds the file stays smaller."""
 MAX_KEPT_SERVERS: Final = 32
 MAX_KEPT_MODELS: Final = 100
 MAX_KEPT_ID: Final = 256
@@ -1313,7 +1305,7 @@ def data_folder() -> Path | None:
 
 
 class ModelFile:
-    """The file. Without a folder nothing is kept, and no fault of the file stops anything."""
+    """The file; without a folder nothing is kept. A file that cannot be used is no error."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE_NAME if folder else None
@@ -1321,15 +1313,12 @@ class ModelFile:
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
         """The ids kept for a server."""
-        return tuple(
-            name
-            for name in as_list(self._read().get(address_of(endpoint)))
-            if isinstance(name, str)
-        )
+        kept = as_list(self._read().get(visible_url(endpoint.models_url)))
+        return tuple(name for name in kept if isinstance(name, str))
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
-        """Keep the ids of a server; the server that was kept first may have to make room."""
-        address = address_of(endpoint)
+        """Keep the ids of a server. Too many servers push out the one kept longest ago."""
+        address = visible_url(endpoint.models_url)  # without a password or a key
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
         with self._lock:
@@ -1344,7 +1333,7 @@ class ModelFile:
         try:
             with self._path.open("rb") as file:
                 return as_object(load_json(file.read(MAX_FILE)))
-        except (OSError, ValueError):  # it is not there yet, or damaged
+        except (OSError, ValueError):  # it does not exist yet, or is damaged
             return {}
 
     def _write(self, lists: JsonObject) -> None:
@@ -1361,18 +1350,13 @@ class ModelFile:
                 fresh.unlink(missing_ok=True)
 
 
-def address_of(endpoint: Endpoint) -> str:
-    """The address of a server, without a user name, a password or a key."""
-    return visible_url(endpoint.models_url)
-
-
 # ======================================================================================
 # openwebui_pipe/known_models.py
-# What each server listed last: asked for often, with short waits, and never forgotten.
+# The models that each server listed last, also while it does not answer.
 
 MODELS_FRESH: Final = 10.0
-"""Seconds for which a list stays good: every page load wants it."""
-SILENT_PATIENCE: Final = 0.5
+"""Seconds for which a list is not asked for again; every page load needs it."""
+SILENT_SERVER_WAIT: Final = 0.5
 """Seconds that a page waits for a server that gave no list the last time."""
 
 
@@ -1394,14 +1378,14 @@ class KnownModels:
         self._asking: set[asyncio.Task[None]] = set()
 
     def of(self, endpoint: Endpoint) -> ModelList:
-        """What is known of a server."""
+        """The list of a server; an empty one if it never gave any."""
         return self._lists.get(endpoint) or ModelList(())
 
     async def refresh(self, endpoints: Sequence[Endpoint], connect: float) -> None:
         """Ask the servers again, all at the same time.
 
-        A server that is down delays a page once. After that its answer may come too late
-        for the page that asked, and then the next page has it.
+        A server that is down delays one page only. If a later answer of it comes too late
+        for the page that asked, the next page has it.
         """
         known = self._lists
         self._lists = {each: known[each] for each in endpoints if each in known}
@@ -1418,9 +1402,9 @@ class KnownModels:
         asking = asyncio.create_task(self._ask(endpoint, connect))
         self._asking.add(asking)  # the loop does not keep tasks alive
         asking.add_done_callback(self._asking.discard)
-        # The question itself is limited by LIST_TIMEOUT.
-        patience = None if known.answers else SILENT_PATIENCE
-        await asyncio.wait([asking], timeout=patience)
+        # Without this limit the request still has LIST_TIMEOUT.
+        limit = None if known.answers else SILENT_SERVER_WAIT
+        await asyncio.wait([asking], timeout=limit)
 
     async def _ask(self, endpoint: Endpoint, connect: float) -> None:
         async with http_session(connect) as session:
@@ -1438,7 +1422,7 @@ class KnownModels:
 # The servers that the setting Base URL names, and which of them a model is on.
 
 MAX_SERVERS: Final = 20
-"""Most addresses that are read: all are asked for their models at the same time."""
+"""Most addresses that are read, because each page load asks all of them for their models."""
 NO_KEY: Final = "-"
 """Stands for "this server has no key" in a list of keys."""
 
@@ -1468,8 +1452,8 @@ class ModelServer:
 def servers_from(setting: Endpoint) -> list[ModelServer]:
     """The servers that the settings Base URL and API key list; at least one.
 
-    The first has no prefix, so its models keep their ids when a second server is added. A
-    wrong address is a server too: its models cannot be used, and the answer says why.
+    The first has no prefix, so its models keep their ids when a second server is added. An
+    invalid address counts as a server, too: a chat with it says what is wrong.
     """
     named = named_addresses(setting.base_url) or [("", "")]
     keys = keys_for(len(named), setting.api_key)
@@ -1481,12 +1465,12 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
             continue
         prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
         taken.add(prefix)
-        servers[endpoint] = ModelServer(name or place_of(endpoint), endpoint, prefix)
+        servers[endpoint] = ModelServer(name or host_port(endpoint), endpoint, prefix)
     return list(servers.values())
 
 
 def named_addresses(setting: str) -> list[tuple[str, str]]:
-    """Optional names, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    """Each address with its name, or "": `Studio = http://…` or `"Studio" http://…`."""
     return [
         (
             (match["quoted"] or match["plain"] or "").strip(),
@@ -1497,7 +1481,7 @@ def named_addresses(setting: str) -> list[tuple[str, str]]:
 
 
 def keys_for(count: int, keys: str) -> list[str]:
-    """A key for every server: a single one is for all, several are in the servers' order."""
+    """A key for every server: one key is for all, several are in the order of the servers."""
     words = keys.split()
     if count == 1 or len(words) < 2:
         return [keys] * count
@@ -1512,14 +1496,14 @@ def prefix_of(name: str, position: int, taken: set[str]) -> str:
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
-def place_of(endpoint: Endpoint) -> str:
-    """The host and port of an address: the name of a server without one."""
+def host_port(endpoint: Endpoint) -> str:
+    """The host and port of an address: the name of a server that the admin did not name."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 
 
 def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
-    """The server in the id of an offered model, and the server's own name for the model."""
+    """The server that the id of an offered model names, and the model's id on that server."""
     for server in servers[1:]:
         if model.startswith(server.prefix):
             return server, model.removeprefix(server.prefix)
@@ -1531,7 +1515,7 @@ def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, 
 # Which models are offered, under which ids and names.
 
 FALLBACK_NAME: Final = "gpt-oss (MLX)"
-"""For the model that the server was started with; if there is none, using it tells why."""
+"""Name of the model that the server was started with; it is offered if there is no list."""
 
 # Servers also list models that cannot chat.
 _NO_CHAT: Final = re.compile(
@@ -1550,23 +1534,23 @@ def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
 
     `-` and `_` count as the same, and so do capitals and small letters.
     """
-    wishes = [alike(wish) for wish in words_of(patterns)]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    words = [comparable(word) for word in words_of(patterns)]
+    globs = [word if set(word) & set("*?[") else f"*{word}*" for word in words or "*"]
     return [
         name
         for name in ids
-        if any(fnmatchcase(alike(name), glob) for glob in globs)
-        and not _NO_CHAT.search(alike(name))
+        if any(fnmatchcase(comparable(name), glob) for glob in globs)
+        and not _NO_CHAT.search(comparable(name))
     ]
 
 
-def alike(text: str) -> str:
-    """The text in the spelling in which names are compared."""
+def comparable(text: str) -> str:
+    """The spelling in which names are compared."""
     return text.lower().replace("_", "-")
 
 
 def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """The ids, each with its last part as a short name, or with more if two share that."""
+    """Each id with a short name: its last part, or more if two ids share that part."""
     parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
     count = Counter(last for _, _, last in parts.values())
     return {
@@ -1578,7 +1562,7 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
 def with_named_models(
     listed: Mapping[ModelServer, Sequence[str]], named: str
 ) -> dict[ModelServer, list[str]]:
-    """The models of each server, and those that are offered even if it does not list them."""
+    """The models that each server lists, and those that the admin named in addition."""
     models = {server: [*ids] for server, ids in listed.items()}
     for word in words_of(named):
         server, model = server_of(word, [*listed])
@@ -1590,13 +1574,13 @@ def with_named_models(
 def model_entries(
     models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
 ) -> dict[str, str]:
-    """The ids and names that Open WebUI shows: at least one, or the pipe could not be used.
+    """The ids and names that Open WebUI shows: at least one for each server.
 
     Names show the server if there are several. With `shared`, a model that several
     servers have is one entry, with the id of the first.
     """
     lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
-    homes = Counter(model for ids in models.values() for model in ids)
+    copies = Counter(model for ids in models.values() for model in ids)
     entries: dict[str, str] = {}
     joined: set[str] = set()
     for server, ids in models.items():
@@ -1604,7 +1588,7 @@ def model_entries(
         for model, name in names.items():
             if model in joined:
                 continue
-            if shared and homes[model] > 1:
+            if shared and copies[model] > 1:
                 joined.add(model)
             elif len(models) > 1:
                 name = f"{server.name} · {name}"
@@ -1614,7 +1598,7 @@ def model_entries(
 
 # ======================================================================================
 # openwebui_pipe/verdict.py
-# What is to be said about a reply, or about the trouble of getting one.
+# Decides what the user is told about a reply, or about a failure to get one.
 
 FIRST_EFFORT: Final = (0, 30, 6)
 """The first mlx-lm that takes a reasoning effort with each request."""
@@ -1624,10 +1608,11 @@ reply_log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReplyRules:
-    """What holds for one reply.
+    """The settings of one reply.
 
-    `left_out` are the tools that the pipe did not send along, `answer_tokens` the most
-    tokens of the answer itself (0: no limit), `live_answers` how many stream right now.
+    `left_out`: the tools that the pipe did not send. `answer_tokens`: the most tokens of
+    the answer without its thinking (0: no limit). `live_answers`: how many answers stream
+    at the moment.
     """
 
     language: Language
@@ -1646,18 +1631,23 @@ class Complaint:
 
 
 class Verdict:
-    """Judges a reply; `calls` are those of its calls that the host is given."""
+    """Finds what is wrong with a reply; `calls` are those of its calls that the host gets."""
 
     def __init__(self, exchange: Exchange, rules: ReplyRules) -> None:
         self._exchange = exchange
         self._rules = rules
 
     def calls_to_run(self, reply: Reply) -> list[ToolCall]:
-        """The calls of a reply that the host is given."""
-        return self._rules.manner.calls_to_run(reply, self._rules.left_out)
+        """The calls that the host gets; it would also run a tool that the pipe left out."""
+        others = self._rules.manner.answers_any_call and not reply.truncated
+        return [
+            call
+            for call in reply.tool_calls
+            if call.executable or (others and call.name not in self._rules.left_out)
+        ]
 
     def of_reply(self, reply: Reply, calls: list[ToolCall]) -> Complaint | None:
-        """What is wrong with a reply that did arrive, if anything is."""
+        """What is wrong with a reply that arrived; None if nothing is."""
         budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
         problem = explain_reply(
             reply,
@@ -1673,7 +1663,7 @@ class Verdict:
         return Complaint(lost[0], 422) if lost and not calls else None
 
     def of_failure(self, error: Exception) -> Complaint:
-        """Trouble with the server, or a defect of the pipe."""
+        """What to say of an exception: a failure of the server, or a defect of the pipe."""
         if isinstance(error, ServerError):
             return self._complaint(error.problem)
         reply_log.error("The pipe failed", exc_info=error)
@@ -1681,16 +1671,15 @@ class Verdict:
         return Complaint(phrase("failed", self._rules.language, error=kind), 500)
 
     def remarks(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """What deserves a notice although it is not an error."""
+        """The notices beside a reply that has no error."""
         remarks = self._lost_calls(reply, calls)[:1] if calls else []
         if self._ignores_effort():
             remarks.append(phrase("effort_ignored", self._rules.language))
         return remarks
 
     def _lost_calls(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """Why each call that is not run is not."""
-        lost = [call for call in reply.tool_calls if call not in calls]
-        return [self._reason(call) for call in lost]
+        """For each call that the host does not get, the reason."""
+        return [self._reason(call) for call in reply.tool_calls if call not in calls]
 
     def _reason(self, call: ToolCall) -> str:
         name = "bad_call" if call.declared else "tool_off"
@@ -1699,7 +1688,7 @@ class Verdict:
         return phrase(name, self._rules.language, tool=call.name)
 
     def _ignores_effort(self) -> bool:
-        """Whether an old server thinks as always; true only once in a chat."""
+        """Whether the server ignores the effort that was asked for; only said in a first turn."""
         version = server_version(self._exchange.stream.fingerprint)
         if version is None or version >= FIRST_EFFORT:
             return False
@@ -1709,7 +1698,7 @@ class Verdict:
         return effort != "medium" and "assistant" not in roles
 
     def _complaint(self, problem: Problem) -> Complaint:
-        # Clients repeat by themselves what ended in 429 or 5xx.
+        # OpenAI's clients repeat a request by themselves after 429 or 5xx.
         status = 422 if problem.stage == "reply" else 502
         status = 429 if problem.kind == "rate_limited" else status
         return Complaint(problem.text(self._rules.language), status)
@@ -1717,20 +1706,20 @@ class Verdict:
 
 # ======================================================================================
 # openwebui_pipe/reply.py
-# One reply: from the request to the last chunk, with all that can happen between.
+# One reply: from the request to the last chunk, or to the error in its place.
 
 SHORTEST_PAUSE: Final = 0.05
-"""Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
+"""Seconds between two chunks, in which text gathers: many tiny deltas tax the browser."""
 LONGEST_PAUSE: Final = 0.15
 
 
-def pause_among(live_answers: int) -> float:
-    """Seconds between two chunks: nine tenths of the host's work are per chunk."""
+def pause_between_chunks(live_answers: int) -> float:
+    """Longer if many answers stream: a chunk costs the host more than the text in it."""
     return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.02 * max(0, live_answers - 1))
 
 
 class Stopwatch:
-    """Notes when text came."""
+    """Notes when the first and the last text came."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -1750,7 +1739,7 @@ class Stopwatch:
 
 
 class PipeReply:
-    """The state of one call; Stop cancels it at an await, which closes the connection.
+    """One reply in progress. Stop cancels it at an await, which closes the connection.
 
     `hold` keeps background tasks off the server while it is entered.
     """
@@ -1763,7 +1752,7 @@ class PipeReply:
         rules: ReplyRules,
         hold: AbstractContextManager[None],
     ) -> None:
-        self.complaint: Complaint | None = None  # of what `completion` brought
+        self.complaint: Complaint | None = None  # about the reply of `completion`
         self._exchange = exchange
         self._maker = maker
         self._status = status
@@ -1775,7 +1764,7 @@ class PipeReply:
         self._answer_tokens = 0  # one comes with each delta
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
-        """The reply as chunks; a failure is the last, as raising would lose the text."""
+        """The reply as chunks. A failure is the last one, because raising would lose the text."""
         try:
             with self._hold:
                 await self._status.wait()
@@ -1786,13 +1775,13 @@ class PipeReply:
                             yield chunk
                         if chunks and not self._is_over:
                             live = self._rules.live_answers()
-                            await self._exchange.rest(pause_among(live))
+                            await self._exchange.rest(pause_between_chunks(live))
             reply = collect(self._events)
             calls = self._verdict.calls_to_run(reply)
             for chunk in self._maker.ending(reply, calls, self._watch.pace):
                 yield chunk
             if complaint := self._verdict.of_reply(reply, calls):
-                for chunk in self._told(complaint):
+                for chunk in self._error_chunks(complaint):
                     yield chunk
             elif reply.outcome == "cut":
                 budget = self._exchange.request.max_tokens
@@ -1800,13 +1789,13 @@ class PipeReply:
             for remark in self._verdict.remarks(reply, calls):
                 await self._status.notify(remark)
         except Exception as error:  # noqa: BLE001 - the host would wait for ever
-            for chunk in self._told(self._verdict.of_failure(error)):
+            for chunk in self._error_chunks(self._verdict.of_failure(error)):
                 yield chunk
         finally:
             await self._status.hide()
 
     async def completion(self) -> JsonObject:
-        """The reply as one chat completion; one that came with an error has both."""
+        """The reply as one chat completion, with the answer and the error if it has both."""
         try:
             with self._hold:
                 async with self._exchange.open() as content:
@@ -1834,8 +1823,9 @@ class PipeReply:
         return 0 < self._rules.answer_tokens <= self._answer_tokens
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
-        """What has arrived, as chunks, with the status line kept up to date."""
+        """Wait for events, update the status line, and return the chunks."""
         events = await self._exchange.read(content)
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):
@@ -1857,8 +1847,8 @@ class PipeReply:
             self._events.append(Finish("length"))
         return chunks
 
-    def _told(self, complaint: Complaint) -> list[JsonObject]:
-        """An error where the host shows one: in a channel that is the message itself."""
+    def _error_chunks(self, complaint: Complaint) -> list[JsonObject]:
+        """An error. In a channel it is text of the message, because the host shows no other."""
         if self._rules.manner.shows_errors:
             return [error_chunk(complaint.text)]
         text = phrase("error", self._rules.language, text=complaint.text)
@@ -1868,11 +1858,11 @@ class PipeReply:
 
 # ======================================================================================
 # openwebui_pipe/tool_policy.py
-# Which of a request's tools go along to the server.
+# Which tools of a request are sent to the server.
 
-# What Open WebUI adds to every chat unasked, by its own names for the groups (the model's
-# `builtinTools`). Its other built-in tools come only where somebody switched them on, and
-# so does one that is too new for this table: it goes along.
+# The built-in tools that Open WebUI adds to every chat unasked, by its own names for the
+# groups (the model's `builtinTools`). Built-in tools outside of this table are sent:
+# somebody switched them on, or they are newer than the table.
 UNASKED: Final[Mapping[str, str]] = {
     "time": "*_timestamp",
     "user_input": "ask_user",
@@ -1891,7 +1881,7 @@ UNASKED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ToolOffer:
-    """The tools that go along, and the names of those that the pipe leaves out."""
+    """The tools that are sent, and the names of those that the pipe leaves out."""
 
     sent: list[Json]
     left_out: frozenset[str]
@@ -1902,8 +1892,8 @@ def offer_of(
 ) -> ToolOffer:
     """The tools of a request under the policy of the Valve TOOLS.
 
-    `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
-    built-in tools that nobody chose come along, twenty kilobytes with every "hello".
+    `known` is the host's `__tools__`, which tells the built-in tools by name. Since Open
+    WebUI 0.10 those that nobody chose are in every request: 20 kB with each "hello".
     """
     tools, entries = as_list(body.get("tools")), as_object(known)
     if policy == "off":
@@ -1921,30 +1911,26 @@ def offer_of(
 def unasked(
     built_in: Iterable[str], metadata: JsonObject, user: object, prompt: str
 ) -> frozenset[str]:
-    """Those of the built-in tools that ride along though nobody switched them on here.
+    """The built-in tools that nobody asked for in this chat.
 
-    A tool that the prompt names was switched on by whoever wrote it: the host does that in
-    the chat of a note and where a skill is made.
+    A tool that the prompt names was asked for. The host names some in the chat of a note
+    and where a skill is made.
     """
     on = groups_switched_on(metadata, user, prompt)
-    off = {group: names.split() for group, names in UNASKED.items() if group not in on}
-    riding = {
-        name
-        for name in built_in
-        for patterns in off.values()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    off = (names.split() for group, names in UNASKED.items() if group not in on)
+    patterns = [*chain.from_iterable(off)]
+    found = {name for name in built_in if any(fnmatchcase(name, p) for p in patterns)}
     if "note" in attached_kinds(metadata):
-        riding.discard("view_note")
-    # A plain word like `notify` may be anything.
-    return frozenset(n for n in riding if "_" not in n or n not in prompt)
+        found.discard("view_note")
+    # In a prompt, a plain word like `notify` need not mean the tool.
+    return frozenset(n for n in found if "_" not in n or n not in prompt)
 
 
 def groups_switched_on(metadata: JsonObject, user: object, prompt: str) -> set[str]:
     """The groups of built-in tools that somebody wants in this chat.
 
-    The page of 0.12 asks for memory in every chat of every account. One that uses it has
-    memories, which stand in the prompt, or has touched the switch in its settings.
+    The page of 0.12 switches memory on in every chat. An account that uses it has memories,
+    which are in the prompt, or has switched it on in its settings.
     """
     groups = as_object(model_meta(metadata).get("builtinTools"))
     on = {group for group, wanted in groups.items() if wanted is True}
@@ -1958,21 +1944,15 @@ def groups_switched_on(metadata: JsonObject, user: object, prompt: str) -> set[s
 
 
 def attached_kinds(metadata: JsonObject) -> set[str]:
-    """What knowledge the model, the folder or the chat has, to be read through tools.
+    """The kinds of knowledge of the model, the folder and the chat that only tools can read.
 
-    What is attached to a chat is in the prompt already, unless the model's File Context is
-    off.
+    Files of a chat are in the prompt already, unless the model's File Context is off.
     """
     meta = model_meta(metadata)
-    items = objects_in(meta.get("knowledge")) + objects_in(
-        metadata.get("folder_knowledge")
-    )
+    folder, files = metadata.get("folder_knowledge"), objects_in(metadata.get("files"))
+    items = objects_in(meta.get("knowledge")) + objects_in(folder)
     if as_object(meta.get("capabilities")).get("file_context") is False:
-        items += [
-            item
-            for item in objects_in(metadata.get("files"))
-            if item.get("type") in ("collection", "note")
-        ]
+        items += [file for file in files if file.get("type") in ("collection", "note")]
     return {str(item.get("type")) for item in items}
 
 
@@ -1983,7 +1963,7 @@ def model_meta(metadata: JsonObject) -> JsonObject:
 
 
 def prompt_of(body: JsonObject) -> str:
-    """What the user and the host say to the model, in one text."""
+    """The text of all system and user messages."""
     texts: list[str] = []
     for message in objects_in(body.get("messages")):
         if message.get("role") in ("system", "user"):
@@ -2004,9 +1984,6 @@ def name_of(tool: Json) -> str:
 # ======================================================================================
 # harmony_core/limits.py
 # How much both clients take from a server.
-
-MAX_HEAD: Final = 1024 * 1024
-"""Bytes before a body: the status line, headers, and any number of `100 Continue`."""
 
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes that are read of an error; the useful words are in the first few hundred."""
@@ -2210,8 +2187,8 @@ class ChatRequest:
             options["reasoning_effort"] = effort
         if options:
             body["chat_template_kwargs"] = options
-        if isinstance(logprobs := self.extra.get("logprobs"), bool):
-            body["logprobs"] = logprobs
+        if self.extra.get("logprobs") is True:  # mlx-lm 0.28 refuses False
+            body["logprobs"] = True
         return body
 
     def chat_stream(self, call_prefix: str = "") -> ChatStream:
@@ -2276,9 +2253,7 @@ def sendable_number(name: str, value: Json) -> float | None:
     return int(number) if isinstance(least, int) else float(number)
 
 
-def _split_effort(
-    messages: list[JsonObject],
-) -> tuple[Effort | None, list[JsonObject]]:
+def _split_effort(messages: list[JsonObject]) -> tuple[Effort | None, list[JsonObject]]:
     """Take the effort out of the system prompt; drop the prompt if nothing else is in it."""
     match messages:
         case [{"role": "system", "content": str(text)}, *rest]:
@@ -2289,14 +2264,8 @@ def _split_effort(
     return None, messages
 
 
-def models_from(body: str | bytes) -> tuple[str, ...]:
-    """The ids in the answer to `GET /v1/models`, each once; empty for anything else."""
-    ids, _ = listed_models_in(body)
-    return ids
-
-
 def listed_models_in(body: str | bytes) -> tuple[tuple[str, ...], bool]:
-    """The same, and whether these are all: False if the list is cut or longer than `MAX_MODELS`."""
+    """The ids in the answer to `GET /v1/models`, and whether these are all of an uncut list."""
     try:
         answer = load_json(body)
     except ValueError:
@@ -2320,7 +2289,7 @@ READ_SIZE: Final = 8192
 LONGEST_BATCH: Final = 0.04
 """Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
-"""Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
+"""Seconds for GET /v1/models, which page loads wait for, and for the body of an error."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -2330,7 +2299,7 @@ NO_CONNECTION: Final = (
 
 
 class Exchange:
-    """One call: its request, its settings, and its reply as it comes."""
+    """One request to the server, and its reply as it arrives."""
 
     def __init__(
         self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
@@ -2367,9 +2336,9 @@ class Exchange:
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes and return their events; call it until `stream.finished`.
 
-        A broken connection is the end of the bytes, and so is a silence after a finish
-        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` if the
-        server falls silent before that.
+        A broken connection ends the bytes, and so does a silence after a finish reason.
+        `ChatStream` then tells whether the reply was whole. Raises `ServerError` for a
+        silence before that.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -2386,7 +2355,7 @@ class Exchange:
     async def rest(self, seconds: float) -> None:
         """Let text gather in the system's own buffer.
 
-        A token that comes meanwhile wakes nobody: the bytes of the whole rest are one read.
+        A token that comes meanwhile does not wake the host: the next read takes them all.
         """
         connection = self._response.connection if self._response else None
         transport = connection.transport if connection else None
@@ -2442,7 +2411,7 @@ class Exchange:
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
-        """What a status other than 200 means; the model list shows whether the model is unknown."""
+        """The error for a status other than 200; the model list shows if the model is unknown."""
         body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
@@ -2471,7 +2440,7 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 
 
 def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
-    """How https is checked: with these certificates, in the usual way, or not at all.
+    """How https is checked: with the admin's certificates, in the usual way, or not at all.
 
     Raises OSError if the certificates are missing.
     """
@@ -2484,7 +2453,7 @@ def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
 
 
 async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """The part of a short body that comes within its time and a limit; and whether it is all."""
+    """What arrives of a body within LIST_TIMEOUT and a limit of bytes, and whether it is all."""
     body = bytearray()
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
@@ -2501,7 +2470,7 @@ async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, 
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, () for an empty answer; None if no whole list came in time."""
+    """The ids of GET /v1/models; () for an empty body, None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     body, whole = b"no list", True
     try:
@@ -3629,11 +3598,6 @@ def _wrapped(value: JsonObject, tools: Collection[str]) -> SettledCall | None:
     if name not in tools or mended.reason:
         return None
     return SettledCall(name, mended.text, valid=True)
-
-
-def argument_fault(call: ToolCall) -> str:
-    """Why the arguments of a call are not a JSON object, in a few words; "" if they are."""
-    return "" if call.valid else mend_object(call.arguments, closed=True).reason
 
 
 # ======================================================================================
@@ -4927,7 +4891,7 @@ def _reasoning_in(delta: JsonObject) -> str:
 
 # ======================================================================================
 # harmony_core/answer_filter.py
-# What callers ask of the answer: to end at a stop word, or to be bare JSON.
+# What callers ask of the answer: a stop word as its end, bare JSON, or logprobs.
 
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
 """The model sometimes calls one of these instead of writing the JSON it was asked for."""
@@ -4996,6 +4960,31 @@ class AnswerFilter:
             return [AnswerDelta(text)] if text else []
         self._json.append(text)
         return []
+
+
+class AnswerLogprobs:
+    """Collects what a server tells of the tokens that the answer is made of.
+
+    The tokens of a record go with the answer that it brings. They wait if its text is
+    held back, and are dropped if it was thinking, a call or markup.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Json] = []
+        self._waiting: list[Json] = []
+
+    def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
+        """Take the tokens of a choice that brought these events; of a whole reply, all."""
+        delta = as_object(choice.get("delta"))
+        told = None if delta.get("tool_calls") else choice.get("logprobs")
+        sent = as_list(as_object(told).get("content"))
+        fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
+        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        if any(isinstance(event, AnswerDelta) for event in events):
+            self.found += self._waiting
+            self._waiting = []
+        elif delta and (events or "|>" in str(delta.get("content"))):
+            self._waiting = []
 
 
 def _json_in(answer: str, cut: bool) -> tuple[str, bool]:
@@ -5123,7 +5112,8 @@ def _strings_in(bodies: list[bytes]) -> list[str] | None:
 def _only_text(chunk: JsonObject) -> tuple[str, str]:
     """The field and the text of a chunk that carries nothing else; otherwise both empty."""
     choice = as_object([*as_list(chunk.get("choices")), None][0])
-    if chunk.get("usage") or chunk.get("error") or choice.get("finish_reason"):
+    more = chunk.get("usage") or chunk.get("error") or choice.get("logprobs")
+    if more or choice.get("finish_reason"):
         return "", ""
     delta = as_object(choice.get("delta"))
     sent = [(key, value) for key, value in delta.items() if value and key != "role"]
@@ -5322,6 +5312,7 @@ class ChatStream:
         call_prefix: str = "",
     ) -> None:
         self.finished = False
+        self.logprobs = AnswerLogprobs()
         self.fingerprint = ""
         self.server_model = ""
         words = [word for word in stop if word]
@@ -5475,6 +5466,8 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         deltas = self.deltas
         events = self._content.feed(delta) if isinstance(delta, dict) else []
+        if choice.get("logprobs"):
+            self.logprobs.add(choice, events)
         reason = sent_text(choice.get("finish_reason"))
         if reason:
             self._reason = _REASONS.get(reason, "stop")
@@ -5520,6 +5513,7 @@ class ChatStream:
         if self._reason:
             reason, detail = self._reason, ""
         events, incomplete = self._content.close(reason)
+        self.logprobs.add({}, events)
         events = self._with_ids(events)
         truncated, json_valid, thought = reason != "stop" or incomplete, None, False
         if self._filter:
@@ -6903,7 +6897,7 @@ def _message(body: str) -> str:
 
 # ======================================================================================
 # openwebui_pipe/phrases.py
-# The words that the pipe itself says, in the two languages of its users.
+# The pipe's own sentences for users, in English and Japanese.
 
 PHRASES: Final = {
     "waiting": ("Waiting for the server", "サーバーの応答を待っています"),
@@ -6978,12 +6972,12 @@ PHRASES: Final = {
 
 
 def phrase(name: str, language: Language, **values: object) -> str:
-    """One of the pipe's own sentences, filled in."""
+    """One of the sentences, filled in."""
     return PHRASES[name][language == "ja"].format(**values)
 
 
 def language_of(metadata: object) -> Language:
-    """The language of the user's browser, a prompt variable of Open WebUI; or English."""
+    """The language of the user's browser, which Open WebUI has as a prompt variable."""
     match metadata:
         case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
             return "ja"

@@ -1,4 +1,4 @@
-"""A small file with the models of each server, so that a restart does not forget them."""
+"""A small file that keeps the models of each server over a restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from openwebui_pipe.status import log
 
 FILE_NAME: Final = "mlx_harmony_models.json"
 MAX_FILE: Final = 4_000_000
-"""Most bytes that are read; the next three bounds keep what is written below it."""
+"""Most bytes that are read; with the next three bounds the file stays smaller."""
 MAX_KEPT_SERVERS: Final = 32
 MAX_KEPT_MODELS: Final = 100
 MAX_KEPT_ID: Final = 256
@@ -39,7 +39,7 @@ def data_folder() -> Path | None:
 
 
 class ModelFile:
-    """The file. Without a folder nothing is kept, and no fault of the file stops anything."""
+    """The file; without a folder nothing is kept. A file that cannot be used is no error."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE_NAME if folder else None
@@ -47,15 +47,12 @@ class ModelFile:
 
     def models(self, endpoint: Endpoint) -> tuple[str, ...]:
         """The ids kept for a server."""
-        return tuple(
-            name
-            for name in as_list(self._read().get(address_of(endpoint)))
-            if isinstance(name, str)
-        )
+        kept = as_list(self._read().get(visible_url(endpoint.models_url)))
+        return tuple(name for name in kept if isinstance(name, str))
 
     def keep(self, endpoint: Endpoint, models: Sequence[str]) -> None:
-        """Keep the ids of a server; the server that was kept first may have to make room."""
-        address = address_of(endpoint)
+        """Keep the ids of a server. Too many servers push out the one kept longest ago."""
+        address = visible_url(endpoint.models_url)  # without a password or a key
         good = [name for name in models if len(name) <= MAX_KEPT_ID]
         kept: list[Json] = [*good[:MAX_KEPT_MODELS]]
         with self._lock:
@@ -70,7 +67,7 @@ class ModelFile:
         try:
             with self._path.open("rb") as file:
                 return as_object(load_json(file.read(MAX_FILE)))
-        except (OSError, ValueError):  # it is not there yet, or damaged
+        except (OSError, ValueError):  # it does not exist yet, or is damaged
             return {}
 
     def _write(self, lists: JsonObject) -> None:
@@ -85,8 +82,3 @@ class ModelFile:
             log.warning("The list of models was not kept: %s", error)
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
-
-
-def address_of(endpoint: Endpoint) -> str:
-    """The address of a server, without a user name, a password or a key."""
-    return visible_url(endpoint.models_url)

@@ -12,7 +12,7 @@ from harmony_core.request import DEFAULT_MODEL
 from openwebui_pipe.servers import ModelServer, server_of
 
 FALLBACK_NAME: Final = "gpt-oss (MLX)"
-"""For the model that the server was started with; if there is none, using it tells why."""
+"""Name of the model that the server was started with; it is offered if there is no list."""
 
 # Servers also list models that cannot chat.
 _NO_CHAT: Final = re.compile(
@@ -31,23 +31,23 @@ def wanted_models(ids: Sequence[str], patterns: str) -> list[str]:
 
     `-` and `_` count as the same, and so do capitals and small letters.
     """
-    wishes = [alike(wish) for wish in words_of(patterns)]
-    globs = [wish if set(wish) & set("*?[") else f"*{wish}*" for wish in wishes or "*"]
+    words = [comparable(word) for word in words_of(patterns)]
+    globs = [word if set(word) & set("*?[") else f"*{word}*" for word in words or "*"]
     return [
         name
         for name in ids
-        if any(fnmatchcase(alike(name), glob) for glob in globs)
-        and not _NO_CHAT.search(alike(name))
+        if any(fnmatchcase(comparable(name), glob) for glob in globs)
+        and not _NO_CHAT.search(comparable(name))
     ]
 
 
-def alike(text: str) -> str:
-    """The text in the spelling in which names are compared."""
+def comparable(text: str) -> str:
+    """The spelling in which names are compared."""
     return text.lower().replace("_", "-")
 
 
 def short_names(ids: Sequence[str]) -> dict[str, str]:
-    """The ids, each with its last part as a short name, or with more if two share that."""
+    """Each id with a short name: its last part, or more if two ids share that part."""
     parts = {name: name.replace("\\", "/").rstrip("/").rpartition("/") for name in ids}
     count = Counter(last for _, _, last in parts.values())
     return {
@@ -59,7 +59,7 @@ def short_names(ids: Sequence[str]) -> dict[str, str]:
 def with_named_models(
     listed: Mapping[ModelServer, Sequence[str]], named: str
 ) -> dict[ModelServer, list[str]]:
-    """The models of each server, and those that are offered even if it does not list them."""
+    """The models that each server lists, and those that the admin named in addition."""
     models = {server: [*ids] for server, ids in listed.items()}
     for word in words_of(named):
         server, model = server_of(word, [*listed])
@@ -71,13 +71,13 @@ def with_named_models(
 def model_entries(
     models: Mapping[ModelServer, Sequence[str]], prefix: str, shared: bool
 ) -> dict[str, str]:
-    """The ids and names that Open WebUI shows: at least one, or the pipe could not be used.
+    """The ids and names that Open WebUI shows: at least one for each server.
 
     Names show the server if there are several. With `shared`, a model that several
     servers have is one entry, with the id of the first.
     """
     lead = f"{prefix} " if prefix[-1:].isalnum() else prefix
-    homes = Counter(model for ids in models.values() for model in ids)
+    copies = Counter(model for ids in models.values() for model in ids)
     entries: dict[str, str] = {}
     joined: set[str] = set()
     for server, ids in models.items():
@@ -85,7 +85,7 @@ def model_entries(
         for model, name in names.items():
             if model in joined:
                 continue
-            if shared and homes[model] > 1:
+            if shared and copies[model] > 1:
                 joined.add(model)
             elif len(models) > 1:
                 name = f"{server.name} · {name}"

@@ -1,4 +1,4 @@
-"""The words that the pipe itself says, in the two languages of its users."""
+"""The pipe's own sentences for users, in English and Japanese."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ PHRASES: Final = {
 
 
 def phrase(name: str, language: Language, **values: object) -> str:
-    """One of the pipe's own sentences, filled in."""
+    """One of the sentences, filled in."""
     return PHRASES[name][language == "ja"].format(**values)
 
 
 def language_of(metadata: object) -> Language:
-    """The language of the user's browser, a prompt variable of Open WebUI; or English."""
+    """The language of the user's browser, which Open WebUI has as a prompt variable."""
     match metadata:
         case {"variables": {"{{USER_LANGUAGE}}": str(locale)}} if locale[:2] == "ja":
             return "ja"

@@ -27,7 +27,7 @@ from openwebui_pipe.background_tasks import (
     AnswersFirst,
     BackgroundTask,
     client_gone,
-    done_unless,
+    result_unless_gone,
 )
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
 from openwebui_pipe.host_manner import is_api_call, manner_of
@@ -50,14 +50,14 @@ from openwebui_pipe.valves import PipeUserValves, PipeValves, user_valves_of
 from openwebui_pipe.verdict import ReplyRules
 
 TASK_MAX_TOKENS: Final = 2048
-"""At least: the 1000 that Open WebUI allows for a title can all go to the thinking."""
+"""Least budget of a task: of Open WebUI's 1000 for a title the thinking may take all."""
 AUTOCOMPLETION: Final = "autocomplete_generation"
 AUTOCOMPLETION_TOKENS: Final = 64
-"""Most tokens of an autocompletion, behind at most four times as many of thinking."""
+"""Most tokens of a completed text. The thinking before it may take four times as many."""
 PROMPTED_TOOLS: Final = "function_calling"
-"""Tool calling by prompt: a task by name alone, without which no tool is ever called."""
+"""Tool calling by prompt. Open WebUI calls it a task, but without it no tool would run."""
 
-# `ChatRequest` has parameters for these. Of all other fields it takes those that the server bears.
+# `ChatRequest` has parameters for these fields. From all others it sends what the server knows.
 BODY_FIELDS: Final = (
     "model messages tools tool_choice stream stop reasoning_effort chat_template_kwargs"
     " max_tokens max_completion_tokens temperature response_format"
@@ -65,7 +65,7 @@ BODY_FIELDS: Final = (
 
 
 class Pipe:
-    """What Open WebUI loads: one for the whole process, so nothing of a call stays on it."""
+    """What Open WebUI loads: one object for all chats, so it keeps nothing of a request."""
 
     Valves = PipeValves
     UserValves = PipeUserValves
@@ -93,18 +93,18 @@ class Pipe:
         return [{"id": model, "name": name} for model, name in entries.items()]
 
     def _server_for(self, chosen: str, valves: PipeValves) -> tuple[ModelServer, str]:
-        """The server that answers for the model that was chosen, and its name there."""
+        """The server for a chosen model, and the model's name on that server."""
         servers = servers_from(endpoint_of(valves))
         server, model = server_of(chosen, servers)
         if valves.SAME_MODEL == "per-server":
             return server, model
 
-        def burden(home: ModelServer) -> tuple[bool, int]:
-            down = not self._models.of(home.endpoint).answers
-            return down, self._background.answers_on(home.endpoint.base_url)
+        def load(candidate: ModelServer) -> tuple[bool, int]:
+            down = not self._models.of(candidate.endpoint).answers
+            return down, self._background.answers_on(candidate.endpoint.base_url)
 
-        homes = [s for s in servers if model in self._models.of(s.endpoint).ids]
-        return min(homes or [server], key=burden), model
+        having = [s for s in servers if model in self._models.of(s.endpoint).ids]
+        return min(having or [server], key=load), model
 
     async def pipe(
         self,
@@ -118,21 +118,21 @@ class Pipe:
     ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
         """Answer a request: with a generator of chunks if it streams, else with one dict.
 
-        A program gets a reply that Open WebUI passes on as it is.
+        A program gets an HTTP response instead where Open WebUI would change the reply.
         """
         valves, own = self.valves, user_valves_of(__user__)
         metadata, language = as_object(__metadata__), language_of(__metadata__)
         streams = body.get("stream") is True
-        # A task that streams is an answer: the one that merges several models' answers.
+        # The only task that streams merges the answers of several models: it is an answer.
         task = "" if streams or not __task__ else str(__task__)
         if task != PROMPTED_TOOLS and task and valves.TASKS == "off":
             return error_chunk(phrase("tasks_off", language))
         chosen = str(body.get("model", "")).partition(".")[2]
-        home, model = self._server_for(chosen, valves)
+        server, model = self._server_for(chosen, valves)
         offer = offer_of(body, __tools__, valves.TOOLS, metadata, __user__)
         exchange = Exchange(
             request_of(body, model, valves, own, offer.sent, task),
-            home.endpoint,
+            server.endpoint,
             Timeouts(
                 valves.CONNECT_TIMEOUT, valves.FIRST_BYTE_TIMEOUT, valves.IDLE_TIMEOUT
             ),
@@ -149,13 +149,13 @@ class Pipe:
             AUTOCOMPLETION_TOKENS if task == AUTOCOMPLETION else 0,
             self._background.live_answers,
         )
-        server, chat = home.endpoint.base_url, str(metadata.get("chat_id") or "")
-        hold = nullcontext() if task else self._background.answering(server, chat)
+        url, chat = server.endpoint.base_url, str(metadata.get("chat_id") or "")
+        hold = nullcontext() if task else self._background.answering(url, chat)
         reply = PipeReply(exchange, maker, status, rules, hold)
         if task:
             user = str(as_object(__user__).get("id", ""))
-            wanted = BackgroundTask(task, chat, user, client_gone(__request__))
-            return await self._done_task(reply, server, wanted, language)
+            waiting = BackgroundTask(task, chat, user, client_gone(__request__))
+            return await self._task_result(reply, url, waiting, language)
         if has_new_image(messages_of(body)):
             await status.notify(phrase("images", language))
         if streams:
@@ -166,14 +166,14 @@ class Pipe:
             return error_reply(completion, reply.complaint.status)
         return completion
 
-    async def _done_task(
+    async def _task_result(
         self, reply: PipeReply, server: str, task: BackgroundTask, language: Language
     ) -> JsonObject:
-        """What a task brought, once it was its turn."""
+        """Wait until the task may run, and run it; an error if it does not or has no answer."""
         completion = None
         async with self._background.turn(server, task) as granted:
             if granted:
-                completion = await done_unless(task.gone, reply.completion())
+                completion = await result_unless_gone(task.gone, reply.completion())
         if completion is None:
             return error_chunk(phrase("task_dropped", language))
         if has_answer(completion):
@@ -182,7 +182,7 @@ class Pipe:
 
 
 def endpoint_of(valves: PipeValves) -> Endpoint:
-    """The server, or the servers, as the admin describes them."""
+    """The admin's settings for the servers; the URL and the key may list several."""
     return Endpoint(valves.BASE_URL, valves.API_KEY, valves.CA_FILE, valves.VERIFY_TLS)
 
 
@@ -194,7 +194,7 @@ def request_of(
     tools: list[Json],
     task: str,
 ) -> ChatRequest:
-    """Put together what the body, the user and the admin say, in this order of strength."""
+    """The request to the server: the body wins over the user's settings, these over the admin's."""
     effort, default_effort = effort_of(body), default_effort_of(valves, own)
     if task and valves.TASKS != "normal":
         effort = "low"
@@ -214,6 +214,8 @@ def request_of(
         stop=stop if isinstance(stop, str | list) else None,
         response_format=body.get("response_format"),
         extra=extra,
+        # mlx_lm.server tells logprobs only of a reply that comes whole.
+        stream=bool(task or body.get("stream") or extra.get("logprobs") is not True),
     )
 
 
@@ -223,7 +225,7 @@ def messages_of(body: JsonObject) -> list[Json]:
 
 
 def effort_of(body: JsonObject) -> str | None:
-    """The reasoning effort that the chat asks for, if it does."""
+    """The reasoning effort that the chat asks for; None if it does not."""
     options = as_object(body.get("chat_template_kwargs"))
     return effort_named(body.get("reasoning_effort")) or effort_named(
         options.get("reasoning_effort")
@@ -231,18 +233,18 @@ def effort_of(body: JsonObject) -> str | None:
 
 
 def default_effort_of(valves: PipeValves, own: PipeUserValves) -> str:
-    """The effort where neither the chat nor its system prompt has one: the user's, else the admin's."""
+    """The effort if neither the chat nor its system prompt sets one: the user's, else the admin's."""
     return effort_named(own.REASONING_EFFORT) or valves.REASONING_EFFORT
 
 
 def max_tokens_of(body: JsonObject, valves: PipeValves, task: str) -> int:
-    """The budget of a reply: the request's (0.6 names it otherwise), else the admin's."""
+    """The budget of a reply: the request's (tasks of 0.6 use the second name), else the admin's."""
     if task == AUTOCOMPLETION:
         return 5 * AUTOCOMPLETION_TOKENS
     least = TASK_MAX_TOKENS if task else 1
     for name in ("max_tokens", "max_completion_tokens"):
-        if wish := sendable_number(name, body.get(name)):
-            return max(int(wish), least)
+        if given := sendable_number(name, body.get(name)):
+            return max(int(given), least)
     return max(valves.MAX_TOKENS, least)
 
 
@@ -257,7 +259,7 @@ def has_new_image(messages: list[Json]) -> bool:
 
 
 def has_answer(reply: JsonObject) -> bool:
-    """Whether a chat completion has text, or an error that tells why not."""
+    """Whether a chat completion has an answer, or an error that says why it has none."""
     match reply:
         case {"choices": [{"message": {"content": str(content)}}]}:
             return content.strip() != ""

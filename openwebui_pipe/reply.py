@@ -1,4 +1,4 @@
-"""One reply: from the request to the last chunk, with all that can happen between."""
+"""One reply: from the request to the last chunk, or to the error in its place."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from openwebui_pipe.transport import Exchange
 from openwebui_pipe.verdict import Complaint, ReplyRules, Verdict
 
 SHORTEST_PAUSE: Final = 0.05
-"""Seconds in which text gathers before it goes on: many tiny deltas tax the browser."""
+"""Seconds between two chunks, in which text gathers: many tiny deltas tax the browser."""
 LONGEST_PAUSE: Final = 0.15
 
 
-def pause_among(live_answers: int) -> float:
-    """Seconds between two chunks: nine tenths of the host's work are per chunk."""
+def pause_between_chunks(live_answers: int) -> float:
+    """Longer if many answers stream: a chunk costs the host more than the text in it."""
     return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.02 * max(0, live_answers - 1))
 
 
 class Stopwatch:
-    """Notes when text came."""
+    """Notes when the first and the last text came."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -55,7 +55,7 @@ class Stopwatch:
 
 
 class PipeReply:
-    """The state of one call; Stop cancels it at an await, which closes the connection.
+    """One reply in progress. Stop cancels it at an await, which closes the connection.
 
     `hold` keeps background tasks off the server while it is entered.
     """
@@ -68,7 +68,7 @@ class PipeReply:
         rules: ReplyRules,
         hold: AbstractContextManager[None],
     ) -> None:
-        self.complaint: Complaint | None = None  # of what `completion` brought
+        self.complaint: Complaint | None = None  # about the reply of `completion`
         self._exchange = exchange
         self._maker = maker
         self._status = status
@@ -80,7 +80,7 @@ class PipeReply:
         self._answer_tokens = 0  # one comes with each delta
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
-        """The reply as chunks; a failure is the last, as raising would lose the text."""
+        """The reply as chunks. A failure is the last one, because raising would lose the text."""
         try:
             with self._hold:
                 await self._status.wait()
@@ -91,13 +91,13 @@ class PipeReply:
                             yield chunk
                         if chunks and not self._is_over:
                             live = self._rules.live_answers()
-                            await self._exchange.rest(pause_among(live))
+                            await self._exchange.rest(pause_between_chunks(live))
             reply = collect(self._events)
             calls = self._verdict.calls_to_run(reply)
             for chunk in self._maker.ending(reply, calls, self._watch.pace):
                 yield chunk
             if complaint := self._verdict.of_reply(reply, calls):
-                for chunk in self._told(complaint):
+                for chunk in self._error_chunks(complaint):
                     yield chunk
             elif reply.outcome == "cut":
                 budget = self._exchange.request.max_tokens
@@ -105,13 +105,13 @@ class PipeReply:
             for remark in self._verdict.remarks(reply, calls):
                 await self._status.notify(remark)
         except Exception as error:  # noqa: BLE001 - the host would wait for ever
-            for chunk in self._told(self._verdict.of_failure(error)):
+            for chunk in self._error_chunks(self._verdict.of_failure(error)):
                 yield chunk
         finally:
             await self._status.hide()
 
     async def completion(self) -> JsonObject:
-        """The reply as one chat completion; one that came with an error has both."""
+        """The reply as one chat completion, with the answer and the error if it has both."""
         try:
             with self._hold:
                 async with self._exchange.open() as content:
@@ -139,8 +139,9 @@ class PipeReply:
         return 0 < self._rules.answer_tokens <= self._answer_tokens
 
     async def _read(self, content: aiohttp.StreamReader) -> list[JsonObject]:
-        """What has arrived, as chunks, with the status line kept up to date."""
+        """Wait for events, update the status line, and return the chunks."""
         events = await self._exchange.read(content)
+        self._maker.logprobs = self._exchange.stream.logprobs.found
         self._answer_tokens += sum(isinstance(event, AnswerDelta) for event in events)
         chunks: list[JsonObject] = []
         for event in merge_deltas(events):
@@ -162,8 +163,8 @@ class PipeReply:
             self._events.append(Finish("length"))
         return chunks
 
-    def _told(self, complaint: Complaint) -> list[JsonObject]:
-        """An error where the host shows one: in a channel that is the message itself."""
+    def _error_chunks(self, complaint: Complaint) -> list[JsonObject]:
+        """An error. In a channel it is text of the message, because the host shows no other."""
         if self._rules.manner.shows_errors:
             return [error_chunk(complaint.text)]
         text = phrase("error", self._rules.language, text=complaint.text)

@@ -12,7 +12,7 @@ from harmony_core.diagnosis import visible_url
 from harmony_core.request import Endpoint
 
 MAX_SERVERS: Final = 20
-"""Most addresses that are read: all are asked for their models at the same time."""
+"""Most addresses that are read, because each page load asks all of them for their models."""
 NO_KEY: Final = "-"
 """Stands for "this server has no key" in a list of keys."""
 
@@ -42,8 +42,8 @@ class ModelServer:
 def servers_from(setting: Endpoint) -> list[ModelServer]:
     """The servers that the settings Base URL and API key list; at least one.
 
-    The first has no prefix, so its models keep their ids when a second server is added. A
-    wrong address is a server too: its models cannot be used, and the answer says why.
+    The first has no prefix, so its models keep their ids when a second server is added. An
+    invalid address counts as a server, too: a chat with it says what is wrong.
     """
     named = named_addresses(setting.base_url) or [("", "")]
     keys = keys_for(len(named), setting.api_key)
@@ -55,12 +55,12 @@ def servers_from(setting: Endpoint) -> list[ModelServer]:
             continue
         prefix = prefix_of(name, len(servers) + 1, taken) if servers else ""
         taken.add(prefix)
-        servers[endpoint] = ModelServer(name or place_of(endpoint), endpoint, prefix)
+        servers[endpoint] = ModelServer(name or host_port(endpoint), endpoint, prefix)
     return list(servers.values())
 
 
 def named_addresses(setting: str) -> list[tuple[str, str]]:
-    """Optional names, and addresses: `Studio = http://…` or `"Studio" http://…`."""
+    """Each address with its name, or "": `Studio = http://…` or `"Studio" http://…`."""
     return [
         (
             (match["quoted"] or match["plain"] or "").strip(),
@@ -71,7 +71,7 @@ def named_addresses(setting: str) -> list[tuple[str, str]]:
 
 
 def keys_for(count: int, keys: str) -> list[str]:
-    """A key for every server: a single one is for all, several are in the servers' order."""
+    """A key for every server: one key is for all, several are in the order of the servers."""
     words = keys.split()
     if count == 1 or len(words) < 2:
         return [keys] * count
@@ -86,14 +86,14 @@ def prefix_of(name: str, position: int, taken: set[str]) -> str:
     return prefix if prefix not in taken else f"{word}-{position}::"
 
 
-def place_of(endpoint: Endpoint) -> str:
-    """The host and port of an address: the name of a server without one."""
+def host_port(endpoint: Endpoint) -> str:
+    """The host and port of an address: the name of a server that the admin did not name."""
     url = visible_url(endpoint.models_url).removesuffix("/v1/models")
     return url.partition("://")[2]
 
 
 def server_of(model: str, servers: Sequence[ModelServer]) -> tuple[ModelServer, str]:
-    """The server in the id of an offered model, and the server's own name for the model."""
+    """The server that the id of an offered model names, and the model's id on that server."""
     for server in servers[1:]:
         if model.startswith(server.prefix):
             return server, model.removeprefix(server.prefix)

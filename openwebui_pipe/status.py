@@ -1,4 +1,4 @@
-"""The line above an answer that tells what is going on."""
+"""The status line above an answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from openwebui_pipe.phrases import phrase
 log = logging.getLogger(__name__)
 Emitter = Callable[[JsonObject], Awaitable[None]]
 
-# Open WebUI stores every line, so there are few.
+# Open WebUI stores every line in the chat, so there are few.
 PROGRESS_STEP: Final = 5
 """Per cent of the prompt between two lines."""
 FIRST_WAITS: Final = (5, 10, 20, 30)
-"""Seconds of silence after which they are told; then once a minute."""
+"""Seconds of silence at which the line tells them; then once a minute."""
 
 
 class Status:
@@ -36,13 +36,13 @@ class Status:
         self._waiting: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
-        """Show for how long the server is silent, until something else is shown."""
+        """Show for how long the server has been silent, until another line is shown."""
         await self.show("waiting")
         if self._emitter:
             self._waiting = asyncio.create_task(self._count_seconds())
 
     async def show(self, name: str, done: bool = False, **values: object) -> None:
-        """Show one of the pipe's phrases, for good if it is `done`."""
+        """Show one of the pipe's phrases; if it is `done`, `hide` leaves it."""
         self._stop_counting()
         await self._show(phrase(name, self._language, **values), done)
 
@@ -101,6 +101,6 @@ class Status:
         try:
             await self._emitter({"type": kind, "data": data})
         except Exception:
-            # The answer matters more than an error of the host here.
+            # The answer is more important than an error of the host here.
             log.exception("Open WebUI did not take an event")
             self._emitter = None

@@ -1,4 +1,4 @@
-"""Tags that a model only talks about, made plain to read but unknown to the host."""
+"""Changes tags that a model only talks about, so that the host shows them as text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ THINKING_TAGS: Final = (
     *("<think", "</think", "<reason", "</reason", "<thought", "</thought"),
     *("<|begin_of_", "<|end_of_", "◁think", "◁/think"),
 )
-"""How the tags begin that Open WebUI takes for thinking in an answer."""
+"""How the tags begin that Open WebUI reads as thinking in an answer."""
 FOLD_TAGS: Final = (*THINKING_TAGS, "<details", "</details")
-"""How those begin that end the fold in which Open WebUI 0.6 keeps thinking."""
+"""How the tags begin that end the fold of the thinking in Open WebUI 0.6."""
 
 
 class TagBreaker:
-    """Puts an invisible character into tags, however the text is cut."""
+    """Puts an invisible character into each tag, however the text is cut."""
 
     def __init__(self, tags: Iterable[str]) -> None:
         starts = tuple(tags)
@@ -28,7 +28,7 @@ class TagBreaker:
         self._held = ""  # the end of the text, while it may become a tag
 
     def feed(self, text: str) -> str:
-        """The text without tags; what may become one comes with the next."""
+        """The text with its tags broken; an end that may become a tag is held back."""
         text = self._held + text
         self._held = ""
         start = max(text.rfind(sign, -self._longest) for sign in "<◁")
@@ -37,7 +37,7 @@ class TagBreaker:
         return self._tags.sub(_broken, text)
 
     def close(self) -> str:
-        """What was held back."""
+        """The end of the text that was held back."""
         held, self._held = self._held, ""
         return held
 

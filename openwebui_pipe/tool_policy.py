@@ -1,17 +1,18 @@
-"""Which of a request's tools go along to the server."""
+"""Which tools of a request are sent to the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Final
 
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object, objects_in
 
-# What Open WebUI adds to every chat unasked, by its own names for the groups (the model's
-# `builtinTools`). Its other built-in tools come only where somebody switched them on, and
-# so does one that is too new for this table: it goes along.
+# The built-in tools that Open WebUI adds to every chat unasked, by its own names for the
+# groups (the model's `builtinTools`). Built-in tools outside of this table are sent:
+# somebody switched them on, or they are newer than the table.
 UNASKED: Final[Mapping[str, str]] = {
     "time": "*_timestamp",
     "user_input": "ask_user",
@@ -30,7 +31,7 @@ UNASKED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ToolOffer:
-    """The tools that go along, and the names of those that the pipe leaves out."""
+    """The tools that are sent, and the names of those that the pipe leaves out."""
 
     sent: list[Json]
     left_out: frozenset[str]
@@ -41,8 +42,8 @@ def offer_of(
 ) -> ToolOffer:
     """The tools of a request under the policy of the Valve TOOLS.
 
-    `known` is the host's `__tools__`: what each name stands for. Since Open WebUI 0.10
-    built-in tools that nobody chose come along, twenty kilobytes with every "hello".
+    `known` is the host's `__tools__`, which tells the built-in tools by name. Since Open
+    WebUI 0.10 those that nobody chose are in every request: 20 kB with each "hello".
     """
     tools, entries = as_list(body.get("tools")), as_object(known)
     if policy == "off":
@@ -60,30 +61,26 @@ def offer_of(
 def unasked(
     built_in: Iterable[str], metadata: JsonObject, user: object, prompt: str
 ) -> frozenset[str]:
-    """Those of the built-in tools that ride along though nobody switched them on here.
+    """The built-in tools that nobody asked for in this chat.
 
-    A tool that the prompt names was switched on by whoever wrote it: the host does that in
-    the chat of a note and where a skill is made.
+    A tool that the prompt names was asked for. The host names some in the chat of a note
+    and where a skill is made.
     """
     on = groups_switched_on(metadata, user, prompt)
-    off = {group: names.split() for group, names in UNASKED.items() if group not in on}
-    riding = {
-        name
-        for name in built_in
-        for patterns in off.values()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    off = (names.split() for group, names in UNASKED.items() if group not in on)
+    patterns = [*chain.from_iterable(off)]
+    found = {name for name in built_in if any(fnmatchcase(name, p) for p in patterns)}
     if "note" in attached_kinds(metadata):
-        riding.discard("view_note")
-    # A plain word like `notify` may be anything.
-    return frozenset(n for n in riding if "_" not in n or n not in prompt)
+        found.discard("view_note")
+    # In a prompt, a plain word like `notify` need not mean the tool.
+    return frozenset(n for n in found if "_" not in n or n not in prompt)
 
 
 def groups_switched_on(metadata: JsonObject, user: object, prompt: str) -> set[str]:
     """The groups of built-in tools that somebody wants in this chat.
 
-    The page of 0.12 asks for memory in every chat of every account. One that uses it has
-    memories, which stand in the prompt, or has touched the switch in its settings.
+    The page of 0.12 switches memory on in every chat. An account that uses it has memories,
+    which are in the prompt, or has switched it on in its settings.
     """
     groups = as_object(model_meta(metadata).get("builtinTools"))
     on = {group for group, wanted in groups.items() if wanted is True}
@@ -97,21 +94,15 @@ def groups_switched_on(metadata: JsonObject, user: object, prompt: str) -> set[s
 
 
 def attached_kinds(metadata: JsonObject) -> set[str]:
-    """What knowledge the model, the folder or the chat has, to be read through tools.
+    """The kinds of knowledge of the model, the folder and the chat that only tools can read.
 
-    What is attached to a chat is in the prompt already, unless the model's File Context is
-    off.
+    Files of a chat are in the prompt already, unless the model's File Context is off.
     """
     meta = model_meta(metadata)
-    items = objects_in(meta.get("knowledge")) + objects_in(
-        metadata.get("folder_knowledge")
-    )
+    folder, files = metadata.get("folder_knowledge"), objects_in(metadata.get("files"))
+    items = objects_in(meta.get("knowledge")) + objects_in(folder)
     if as_object(meta.get("capabilities")).get("file_context") is False:
-        items += [
-            item
-            for item in objects_in(metadata.get("files"))
-            if item.get("type") in ("collection", "note")
-        ]
+        items += [file for file in files if file.get("type") in ("collection", "note")]
     return {str(item.get("type")) for item in items}
 
 
@@ -122,7 +113,7 @@ def model_meta(metadata: JsonObject) -> JsonObject:
 
 
 def prompt_of(body: JsonObject) -> str:
-    """What the user and the host say to the model, in one text."""
+    """The text of all system and user messages."""
     texts: list[str] = []
     for message in objects_in(body.get("messages")):
         if message.get("role") in ("system", "user"):

@@ -25,7 +25,7 @@ READ_SIZE: Final = 8192
 LONGEST_BATCH: Final = 0.04
 """Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
-"""Seconds for GET /v1/models, which runs whenever a page is loaded, and for an error."""
+"""Seconds for GET /v1/models, which page loads wait for, and for the body of an error."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -35,7 +35,7 @@ NO_CONNECTION: Final = (
 
 
 class Exchange:
-    """One call: its request, its settings, and its reply as it comes."""
+    """One request to the server, and its reply as it arrives."""
 
     def __init__(
         self, request: ChatRequest, endpoint: Endpoint, timeouts: Timeouts
@@ -72,9 +72,9 @@ class Exchange:
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes and return their events; call it until `stream.finished`.
 
-        A broken connection is the end of the bytes, and so is a silence after a finish
-        reason: `ChatStream` tells whether the reply was whole. Raises `ServerError` if the
-        server falls silent before that.
+        A broken connection ends the bytes, and so does a silence after a finish reason.
+        `ChatStream` then tells whether the reply was whole. Raises `ServerError` for a
+        silence before that.
         """
         loop = asyncio.get_running_loop()
         events: list[Event] = []
@@ -91,7 +91,7 @@ class Exchange:
     async def rest(self, seconds: float) -> None:
         """Let text gather in the system's own buffer.
 
-        A token that comes meanwhile wakes nobody: the bytes of the whole rest are one read.
+        A token that comes meanwhile does not wake the host: the next read takes them all.
         """
         connection = self._response.connection if self._response else None
         transport = connection.transport if connection else None
@@ -147,7 +147,7 @@ class Exchange:
     async def _refusal(
         self, session: aiohttp.ClientSession, response: aiohttp.ClientResponse
     ) -> ServerError:
-        """What a status other than 200 means; the model list shows whether the model is unknown."""
+        """The error for a status other than 200; the model list shows if the model is unknown."""
         body, _ = await read_short(response.content, MAX_ERROR_BODY)
         failure = Failure(
             "status",
@@ -176,7 +176,7 @@ def http_session(connect: float) -> aiohttp.ClientSession:
 
 
 def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
-    """How https is checked: with these certificates, in the usual way, or not at all.
+    """How https is checked: with the admin's certificates, in the usual way, or not at all.
 
     Raises OSError if the certificates are missing.
     """
@@ -189,7 +189,7 @@ def tls_check(endpoint: Endpoint) -> ssl.SSLContext | bool:
 
 
 async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """The part of a short body that comes within its time and a limit; and whether it is all."""
+    """What arrives of a body within LIST_TIMEOUT and a limit of bytes, and whether it is all."""
     body = bytearray()
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
@@ -206,7 +206,7 @@ async def read_short(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, 
 async def listed_models(
     session: aiohttp.ClientSession, endpoint: Endpoint
 ) -> tuple[str, ...] | None:
-    """The ids of GET /v1/models, () for an empty answer; None if no whole list came in time."""
+    """The ids of GET /v1/models; () for an empty body, None if no whole list came in time."""
     url, headers = endpoint.models_url, endpoint.headers
     body, whole = b"no list", True
     try:

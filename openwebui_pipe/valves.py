@@ -17,32 +17,43 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from harmony_core.gpt_oss import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, Effort
+from harmony_core.gpt_oss import (
+    CONTEXT_SIZE,
+    DEFAULT_EFFORT,
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_TEMPERATURE,
+    Effort,
+)
 from harmony_core.jsontext import as_object
-from openwebui_pipe.host_version import host_version
+from openwebui_pipe.host_version import at_least
 
 
 def secret_input() -> JsonDict | None:
     """The option that masks an input box; before Open WebUI 0.8 it would remove the box."""
-    version = host_version()
-    if version is None or version < (0, 8):
-        return None
-    return {"input": {"type": "password"}}
+    return {"input": {"type": "password"}} if at_least(0, 8) else None
+
+
+def clamp(least: float, most: float) -> AfterValidator:
+    """Moves a number between two bounds."""
+    return AfterValidator(lambda value: max(least, min(most, value)))
 
 
 SECRET: Final = secret_input()
-Seconds = Annotated[float, AfterValidator(lambda value: max(0.5, min(3600.0, value)))]
+Seconds = Annotated[float, clamp(0.5, 3600.0)]
 
 
 class ForgivingValves(BaseModel):
-    """Settings that replace a wrong value: Open WebUI would not say why it refuses."""
+    """Settings that replace an invalid value by their default.
+
+    Open WebUI would refuse it without saying why.
+    """
 
     @field_validator("*", mode="wrap")
     @classmethod
     def take_or_default(
         cls, value: object, take: ValidatorFunctionWrapHandler, field: ValidationInfo
     ) -> object:
-        """The value, or the default of its field."""
+        """The value if it is valid, else the default of its field."""
         try:
             return take(value)
         except ValidationError:
@@ -50,7 +61,7 @@ class ForgivingValves(BaseModel):
 
     @field_serializer("*")
     def leave_empty_out(self, value: object, field: FieldSerializationInfo) -> object:
-        """The value to store. The form cannot save an empty text, so an empty default is None."""
+        """The value to store: None for an empty default, because the form saves no empty text."""
         default = type(self).model_fields[field.field_name].default
         return None if value == default == "" else value
 
@@ -105,30 +116,22 @@ class PipeValves(ForgivingValves):
         description="A model that several servers have: one entry for each server, or"
         " one that goes to the server with the fewest answers at the moment.",
     )
-    PREFIX: str = Field(
-        default="",
-        description="Put before the names of all models.",
-    )
+    PREFIX: str = Field(default="", description="Put before the names of all models.")
     THINKING: Literal["fold", "hide"] = Field(
         default="fold",
         description="Fold the thinking above the answer, or leave it out.",
     )
     REASONING_EFFORT: Effort = Field(
-        default="medium",
+        default=DEFAULT_EFFORT,
         description="How long the model thinks. A user's own setting and the chat's"
         " control win.",
     )
-    MAX_TOKENS: Annotated[int, AfterValidator(lambda n: max(1, min(131_072, n)))] = (
-        Field(
-            default=DEFAULT_MAX_TOKENS,
-            description="Most tokens of one reply, with the thinking.",
-        )
+    MAX_TOKENS: Annotated[int, clamp(1, CONTEXT_SIZE)] = Field(
+        default=DEFAULT_MAX_TOKENS,
+        description="Most tokens of one reply, with the thinking.",
     )
-    TEMPERATURE: Annotated[float, AfterValidator(lambda t: max(0.0, min(2.0, t)))] = (
-        Field(
-            default=DEFAULT_TEMPERATURE,
-            description="OpenAI recommends 1.0 for gpt-oss.",
-        )
+    TEMPERATURE: Annotated[float, clamp(0.0, 2.0)] = Field(
+        default=DEFAULT_TEMPERATURE, description="OpenAI recommends 1.0 for gpt-oss."
     )
     TOOLS: Literal["user-selected", "all", "off"] = Field(
         default="user-selected",

@@ -1,4 +1,4 @@
-"""What is to be said about a reply, or about the trouble of getting one."""
+"""Decides what the user is told about a reply, or about a failure to get one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ reply_log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReplyRules:
-    """What holds for one reply.
+    """The settings of one reply.
 
-    `left_out` are the tools that the pipe did not send along, `answer_tokens` the most
-    tokens of the answer itself (0: no limit), `live_answers` how many stream right now.
+    `left_out`: the tools that the pipe did not send. `answer_tokens`: the most tokens of
+    the answer without its thinking (0: no limit). `live_answers`: how many answers stream
+    at the moment.
     """
 
     language: Language
@@ -46,18 +47,23 @@ class Complaint:
 
 
 class Verdict:
-    """Judges a reply; `calls` are those of its calls that the host is given."""
+    """Finds what is wrong with a reply; `calls` are those of its calls that the host gets."""
 
     def __init__(self, exchange: Exchange, rules: ReplyRules) -> None:
         self._exchange = exchange
         self._rules = rules
 
     def calls_to_run(self, reply: Reply) -> list[ToolCall]:
-        """The calls of a reply that the host is given."""
-        return self._rules.manner.calls_to_run(reply, self._rules.left_out)
+        """The calls that the host gets; it would also run a tool that the pipe left out."""
+        others = self._rules.manner.answers_any_call and not reply.truncated
+        return [
+            call
+            for call in reply.tool_calls
+            if call.executable or (others and call.name not in self._rules.left_out)
+        ]
 
     def of_reply(self, reply: Reply, calls: list[ToolCall]) -> Complaint | None:
-        """What is wrong with a reply that did arrive, if anything is."""
+        """What is wrong with a reply that arrived; None if nothing is."""
         budget, endpoint = self._exchange.request.max_tokens, self._exchange.endpoint
         problem = explain_reply(
             reply,
@@ -73,7 +79,7 @@ class Verdict:
         return Complaint(lost[0], 422) if lost and not calls else None
 
     def of_failure(self, error: Exception) -> Complaint:
-        """Trouble with the server, or a defect of the pipe."""
+        """What to say of an exception: a failure of the server, or a defect of the pipe."""
         if isinstance(error, ServerError):
             return self._complaint(error.problem)
         reply_log.error("The pipe failed", exc_info=error)
@@ -81,16 +87,15 @@ class Verdict:
         return Complaint(phrase("failed", self._rules.language, error=kind), 500)
 
     def remarks(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """What deserves a notice although it is not an error."""
+        """The notices beside a reply that has no error."""
         remarks = self._lost_calls(reply, calls)[:1] if calls else []
         if self._ignores_effort():
             remarks.append(phrase("effort_ignored", self._rules.language))
         return remarks
 
     def _lost_calls(self, reply: Reply, calls: list[ToolCall]) -> list[str]:
-        """Why each call that is not run is not."""
-        lost = [call for call in reply.tool_calls if call not in calls]
-        return [self._reason(call) for call in lost]
+        """For each call that the host does not get, the reason."""
+        return [self._reason(call) for call in reply.tool_calls if call not in calls]
 
     def _reason(self, call: ToolCall) -> str:
         name = "bad_call" if call.declared else "tool_off"
@@ -99,7 +104,7 @@ class Verdict:
         return phrase(name, self._rules.language, tool=call.name)
 
     def _ignores_effort(self) -> bool:
-        """Whether an old server thinks as always; true only once in a chat."""
+        """Whether the server ignores the effort that was asked for; only said in a first turn."""
         version = server_version(self._exchange.stream.fingerprint)
         if version is None or version >= FIRST_EFFORT:
             return False
@@ -109,7 +114,7 @@ class Verdict:
         return effort != "medium" and "assistant" not in roles
 
     def _complaint(self, problem: Problem) -> Complaint:
-        # Clients repeat by themselves what ended in 429 or 5xx.
+        # OpenAI's clients repeat a request by themselves after 429 or 5xx.
         status = 422 if problem.stage == "reply" else 502
         status = 429 if problem.kind == "rate_limited" else status
         return Complaint(problem.text(self._rules.language), status)

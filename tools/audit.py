@@ -1,8 +1,8 @@
-"""`make audit`: the pinned files against the advisories that the package index itself lists.
+"""`make audit`: checks the pinned releases against the advisories that the package index lists.
 
-The index is the one that pip and uv use here: UV_INDEX_URL, UV_DEFAULT_INDEX, PIP_INDEX_URL, else what
-`pip config` or pip's own default says. Asks its JSON API, `/pypi/NAME/VERSION/json`, once for each pinned
-release; not every index has it. Ends with 1 where a release has an advisory, with 2 where it could not ask.
+The index is the one that pip and uv use here: UV_DEFAULT_INDEX, UV_INDEX_URL or PIP_INDEX_URL, else pip's
+configuration or default. Its JSON API, `/pypi/NAME/VERSION/json`, is asked once for each release; not every
+index has one. The exit code is 1 if a release has an advisory, and 2 if the index could not be asked.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from harmony_core.jsontext import as_object, load_json, objects_in
 ROOT: Final = Path(__file__).resolve().parents[1]
 PIP: Final = ROOT / ".tools" / "bin" / "pip"
 FILES: Final = ("core", "dev", "bench", "fuzz")
-"""What the project itself is built and tested with; the pins of old hosts and servers are old on purpose."""
+"""What the project is built and tested with. Old hosts and servers are pinned to old releases on purpose."""
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _VARIABLES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-_AT_ONCE: Final = 4
+_PARALLEL_REQUESTS: Final = 4
 _TIMEOUT: Final = 60  # seconds
 
 Release = tuple[str, str]
 
 
-class CannotAsk(Exception):
-    """There is no index that can be asked."""
+class AuditError(Exception):
+    """The package index cannot be asked. The text says why."""
 
 
 def index_url() -> str:
-    """The simple index that the package clients use on this machine."""
+    """Return the simple index that the package clients of this machine use; raises AuditError."""
     for variable in _VARIABLES:
         if url := os.environ.get(variable):
             return url
@@ -50,7 +50,7 @@ def index_url() -> str:
         r"default\s+(https?://\S+?)\)", _output_of(str(PIP), "install", "--help")
     )
     if found is None:
-        raise CannotAsk("pip names no index: set PIP_INDEX_URL")
+        raise AuditError("pip names no index: set PIP_INDEX_URL")
     return found[1]
 
 
@@ -58,12 +58,12 @@ def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise CannotAsk(f"{command[0]} does not run: {error}") from None
+        raise AuditError(f"{command[0]} does not run: {error}") from None
     return done.stdout
 
 
 def pinned(names: tuple[str, ...] = FILES) -> list[Release]:
-    """Name and version of each release in the files, once each."""
+    """Return name and version of each release in the files, without repeats."""
     texts = (
         (ROOT / "requirements" / f"{name}.txt").read_text("utf-8") for name in names
     )
@@ -71,7 +71,7 @@ def pinned(names: tuple[str, ...] = FILES) -> list[Release]:
 
 
 def json_url(index: str, name: str, version: str) -> str:
-    """Where the JSON API beside a simple index describes a release."""
+    """Return the address at which the JSON API of a simple index describes a release."""
     parts = urlsplit(index)
     folder = parts.path.rstrip("/").removesuffix("/simple")
     return urlunsplit(
@@ -80,10 +80,10 @@ def json_url(index: str, name: str, version: str) -> str:
 
 
 def advisories_in(body: bytes) -> Iterator[str]:
-    """The advisories of a release that were not withdrawn, one line each; raises CannotAsk."""
+    """Yield the advisories of a release that were not withdrawn, one line each; raises AuditError."""
     release = as_object(load_json(body))
     if "vulnerabilities" not in release:
-        raise CannotAsk("the package index lists no advisories")
+        raise AuditError("the package index lists no advisories")
     for found in objects_in(release["vulnerabilities"]):
         if not found.get("withdrawn"):
             fixed = found.get("fixed_in")
@@ -92,17 +92,17 @@ def advisories_in(body: bytes) -> Iterator[str]:
 
 
 def advisories_of(index: str, release: Release) -> list[str]:
-    """What the index says of one release; raises CannotAsk."""
+    """Ask the index for the advisories of one release; raises AuditError."""
     try:
         answer = requests.get(json_url(index, *release), timeout=_TIMEOUT)
         if answer.status_code == 404:
-            raise CannotAsk(
+            raise AuditError(
                 "the package index lists no advisories (it has no JSON API)"
             )
         answer.raise_for_status()
         return list(advisories_in(answer.content))
     except (requests.RequestException, ValueError) as error:
-        raise CannotAsk(
+        raise AuditError(
             f"asked for {'=='.join(release)}, the package index did not answer ({type(error).__name__})"
         ) from None
 
@@ -111,9 +111,9 @@ def main() -> None:
     releases = pinned()
     try:
         index = index_url()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
             found = list(pool.map(lambda one: advisories_of(index, one), releases))
-    except CannotAsk as error:
+    except AuditError as error:
         print(f"Nothing was checked: {error}.", file=sys.stderr)
         sys.exit(2)
     for (name, version), advisories in zip(releases, found, strict=True):

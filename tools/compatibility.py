@@ -1,7 +1,7 @@
-"""`python -m tools.compatibility`: write what works with what into the READMEs, from one table.
+"""`python -m tools.compatibility`: writes the tables of what works with what into the READMEs.
 
-The table is `harmony_core/compatibility.py`, which `mlx-harmony doctor` warns from. `--check` writes nothing
-and fails where a README says something else.
+Their data is in `harmony_core/compatibility.py`, which `mlx-harmony doctor` uses too. `--check` writes
+nothing, and fails if a README is out of date.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ READMES: Final = {
 
 
 def tables(words: Words) -> str:
-    """All tables in one language."""
+    """Return all tables in one language."""
     parts = (_mlx_lm(words), _hosts(words), _other_servers(words))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
 def with_tables(text: str, words: Words) -> str:
-    """A document with the tables of today between their marks; raises ValueError without marks."""
+    """Return a document with the current tables between their marks; raises ValueError without marks."""
     between = re.compile(f"(?s){re.escape(BEGIN)}.*?{re.escape(END)}")
     if not between.search(text):
         raise ValueError(f"no line {BEGIN}")
@@ -99,7 +99,7 @@ def with_tables(text: str, words: Words) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tables, or look whether they are fresh; returns the exit code."""
+    """Write the tables, or check that they are up to date; returns the exit code."""
     parser = argparse.ArgumentParser(prog="tools.compatibility", description=__doc__)
     parser.add_argument("--check", action="store_true", help="Write nothing.")
     check: bool = parser.parse_args(arguments).check
@@ -131,7 +131,7 @@ def _mlx_lm(words: Words) -> Iterator[str]:
 
 
 def _versions(row: MlxLmRange, end: tuple[int, ...] | None, words: Words) -> str:
-    """The versions of a row in words; `end` is the first version behind it."""
+    """Return the versions of a row in words; `end` is the first version after it."""
     first = ".".join(map(str, row.first))
     if end is None:
         return words.advised.format(words.newer.format(first), ADVISED_MLX_LM)
@@ -140,11 +140,13 @@ def _versions(row: MlxLmRange, end: tuple[int, ...] | None, words: Words) -> str
     *above, last = end
     if last == row.first[-1] + 1 and above == list(row.first[:-1]):
         return first
-    until = ".".join(map(str, [*above, last - 1])) if last else f"{_before(end)}.x"
+    until = (
+        ".".join(map(str, [*above, last - 1])) if last else f"{_minor_before(end)}.x"
+    )
     return f"{first}{words.to}{until}"
 
 
-def _before(end: tuple[int, ...]) -> str:
+def _minor_before(end: tuple[int, ...]) -> str:
     return f"{end[0]}.{end[1] - 1}"
 
 
@@ -153,7 +155,7 @@ def _yes_or_no(has: bool, words: Words) -> str:
 
 
 def _fault(row: MlxLmRange, words: Words) -> str:
-    """The known fault of a row, with links to where it was reported."""
+    """Return the known fault of a row, with links to its reports."""
     if not row.fault:
         return ""
     fault = FAULTS[row.fault]

@@ -1,7 +1,7 @@
-"""Draw what `make demo` shows as docs/images/demo.svg: `.venv/bin/python -m tools.demo_picture`.
+"""`.venv/bin/python -m tools.demo_picture`: draws what `make demo` shows as docs/images/demo.svg.
 
-Needs the real server (`make .cache/mlx-lm-newest/.ready`). The same server gives the same picture, byte by
-byte. It names no font to fetch, since GitHub shows pictures that fetch nothing.
+It needs the real server (`make .cache/mlx-lm-newest/.ready`). The same server gives the same bytes. The
+picture loads no font, because GitHub shows only pictures that load nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LENGTH = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)<')
 
 
 def draw(server_python: Path) -> str:
-    """Play the demo, in English, on a console that remembers it."""
+    """Play the demo in English on a recording console; returns the picture as SVG."""
     os.environ["LC_ALL"] = "C.UTF-8"
     console = Console(
         record=True,
@@ -47,7 +47,7 @@ def draw(server_python: Path) -> str:
 
 
 def _with_true_length(match: re.Match[str]) -> str:
-    """rich counts characters, and would squeeze Japanese into half of its room."""
+    """Correct a text's length. rich counts characters, which would squeeze Japanese into half its width."""
     length, rest, text = match.groups()
     plain = html.unescape(text)
     length = f"{float(length) * cell_len(plain) / len(plain):g}"

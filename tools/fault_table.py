@@ -1,6 +1,6 @@
-"""Writes the tables of docs/reliability.md and reliability_ja.md: `python -m tools.fault_table`.
+"""`python -m tools.fault_table`: writes the tables of docs/reliability.md and reliability_ja.md.
 
-They come from tests/server/faults.py.
+Their rows are the faults of tests/server/faults.py.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ JAPANESE: Final = {
 
 
 def tables(language: Language) -> str:
-    """The faults of a chat, of the list of models and of https; for each what is told, and the tests."""
+    """Return the tables of the faults of a chat, of the list of models and of https, with their tests."""
     chat = [
-        _head(
+        _header_row(
             "What the server does",
             "The answer that stays",
             "What each host says",
@@ -61,12 +61,12 @@ def tables(language: Language) -> str:
         *(_row(name, fault, language) for name, fault in FAULTS.items()),
     ]
     models = [
-        _say(
+        _translated(
             "In Open WebUI the models that are known stay. Dify asks for the list when the form is saved.",
             language,
         ),
         "",
-        _head(
+        _header_row(
             "What the server does",
             "The command line and `Client.models`",
             "Dify's form",
@@ -74,10 +74,10 @@ def tables(language: Language) -> str:
             language=language,
         ),
         "|---|---|---|---|",
-        *(_row_of_list(name, fault, language) for name, fault in LIST_FAULTS.items()),
+        *(_list_row(name, fault, language) for name, fault in LIST_FAULTS.items()),
     ]
     https = [
-        _head(
+        _header_row(
             "What the server does",
             "What each host says",
             "Exit code",
@@ -85,7 +85,7 @@ def tables(language: Language) -> str:
         ),
         "|---|---|---|",
         *(
-            f"| {name} | {_told(f, language)} | {exit_code(f.kind)} |"
+            f"| {name} | {_reported(f, language)} | {exit_code(f.kind)} |"
             for name, f in TLS_FAULTS.items()
         ),
     ]
@@ -97,7 +97,7 @@ def tables(language: Language) -> str:
     return "\n\n".join(
         "\n".join(
             [
-                f"### {_say(title, language)}",
+                f"### {_translated(title, language)}",
                 "",
                 *_tests_of(faults, language),
                 "",
@@ -111,7 +111,7 @@ def tables(language: Language) -> str:
 def _tests_of(faults: str, language: Language) -> list[str]:
     played = [f"- {host}: `{test}`" for host, test in players(faults).items()]
     return [
-        _say(
+        _translated(
             "Each row is played by one test for each host, under the row's name:",
             language,
         ),
@@ -121,7 +121,7 @@ def _tests_of(faults: str, language: Language) -> list[str]:
 
 
 def players(faults: str) -> dict[str, str]:
-    """For each host the test that plays all these faults."""
+    """Return, for each host, the test that plays all these faults; exits if there is none."""
     found: dict[str, str] = {}
     for folder, host in PLAYED_IN.items():
         path = Path("tests") / folder / "test_faults.py"
@@ -133,43 +133,45 @@ def players(faults: str) -> dict[str, str]:
     return found
 
 
-def _say(words: str, language: Language) -> str:
+def _translated(words: str, language: Language) -> str:
     return JAPANESE.get(words, words) if language == "ja" else words
 
 
-def _head(*titles: str, language: Language) -> str:
-    return f"| {' | '.join(_say(title, language) for title in titles)} |"
+def _header_row(*titles: str, language: Language) -> str:
+    return f"| {' | '.join(_translated(title, language) for title in titles)} |"
 
 
 def _row(name: str, fault: Fault, language: Language) -> str:
-    kept = f"`{fault.kept}`" if fault.kept else _say("none came", language)
+    kept = f"`{fault.kept}`" if fault.kept else _translated("none came", language)
     if not fault.kind:
-        whole = _say("nothing: the answer is whole", language)
+        whole = _translated("nothing: the answer is whole", language)
         return f"| {name} | {kept} | {whole} | 0 |"
-    return f"| {name} | {kept} | {_told(fault, language)} | {exit_code(fault.kind)} |"
+    return (
+        f"| {name} | {kept} | {_reported(fault, language)} | {exit_code(fault.kind)} |"
+    )
 
 
-def _row_of_list(name: str, fault: Fault, language: Language) -> str:
+def _list_row(name: str, fault: Fault, language: Language) -> str:
     form = fault.kind_in_form
-    said = _say("nothing: the model can be used all the same", language)
+    in_form = _translated("nothing: the model can be used all the same", language)
     if form == fault.kind:
-        said = _say("the same", language)
+        in_form = _translated("the same", language)
     elif form:
-        said = _sentence_of(CHECK_IS_OVER, language)
-    told = _sentence_of(fault.kind, language)
-    return f"| {name} | {told} | {said} | {exit_code(fault.kind)} |"
+        in_form = _sentence_of(CHECK_IS_OVER, language)
+    reported = _sentence_of(fault.kind, language)
+    return f"| {name} | {reported} | {in_form} | {exit_code(fault.kind)} |"
 
 
-def _told(fault: Fault, language: Language) -> str:
-    told = _sentence_of(fault.kind, language)
+def _reported(fault: Fault, language: Language) -> str:
+    reported = _sentence_of(fault.kind, language)
     if fault.kind_in_pipe:
-        in_pipe = _say("In Open WebUI:", language)
-        told += f" {in_pipe} {_sentence_of(fault.kind_in_pipe, language)}"
-    return told
+        in_pipe = _translated("In Open WebUI:", language)
+        reported += f" {in_pipe} {_sentence_of(fault.kind_in_pipe, language)}"
+    return reported
 
 
 def _sentence_of(kind: str, language: Language) -> str:
-    """The sentences of a kind, its blanks marked: beside Japanese text asterisks would stay as they are."""
+    """Return the sentences of a kind, with blanks in italics. Asterisks do not work beside Japanese text."""
     row = PROBLEMS[kind]
     sentences = (row.ja if language == "ja" else row.en).replace("|", "\\|")
     mark = r"<i>\1</i>" if language == "ja" else r"*\1*"
@@ -177,10 +179,10 @@ def _sentence_of(kind: str, language: Language) -> str:
 
 
 def written(document: str, language: Language) -> str:
-    """The document with the tables of today."""
+    """Return the document with the current tables."""
     before, _, rest = document.partition(BEGIN)
-    _, _, behind = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables(language)}\n\n{END}{behind}"
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables(language)}\n\n{END}{after}"
 
 
 def main() -> None:

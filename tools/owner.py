@@ -1,7 +1,7 @@
-"""`python -m tools.owner`: put the owner of tools/owner.toml into every file that names one.
+"""`python -m tools.owner`: puts the owner of tools/owner.toml into every file that names the owner.
 
-`pyproject.toml` tells who the owner was until now. The pasted pipe file and this checkout's packages are
-made from those files, so they follow with `python -m openwebui_pipe.bundle`.
+`pyproject.toml` names the owner until now. The pasted pipe file is made from these files, so run
+`python -m openwebui_pipe.bundle` afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARKETPLACE_RULES: Final = {
     ),
     "contact": (r"[^@\s]+@[\w-]+(?:\.[\w-]+)+", "CONTACT=me@my-domain.org"),
 }
-"""What Dify's marketplace takes (docs/spec/dify.md), with what to give to `make package`."""
+"""What Dify's marketplace accepts (docs/spec/dify.md), and an example for `make package`."""
 
 TEXTS: Final = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 
@@ -39,7 +39,7 @@ class Owner:
     contact: str
 
     def reason_against(self, *, release: bool) -> str:
-        """Why nobody can publish as this owner, or ""; an example will do where it is no release."""
+        """Return why this owner cannot publish, or "". An example address is refused only for a release."""
         for name, (rule, variable) in MARKETPLACE_RULES.items():
             value: str = getattr(self, name)
             advice = (
@@ -55,19 +55,19 @@ class Owner:
 
 
 def owner(root: Path = ROOT) -> Owner:
-    """The owner that the file names."""
+    """Read the owner from tools/owner.toml."""
     return Owner(**tomllib.loads((root / OWNER_FILE).read_text("utf-8")))
 
 
 def owner_until_now(root: Path = ROOT) -> Owner:
-    """The owner that the project names."""
+    """Read the owner that pyproject.toml names."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     author = project["authors"][0]
     return Owner(project["urls"]["Repository"], author["name"], author["email"])
 
 
 def put_everywhere(new: Owner, old: Owner, root: Path = ROOT) -> list[str]:
-    """Write the new owner into every tracked file that names the old one; returns the files' names."""
+    """Write the new owner into every tracked file that names the old one; returns the changed files."""
     changed = []
     for name in _tracked_texts(root):
         path = root / name
@@ -80,7 +80,7 @@ def put_everywhere(new: Owner, old: Owner, root: Path = ROOT) -> list[str]:
 
 
 def with_owner(text: str, new: Owner, old: Owner) -> str:
-    """A text that names the new owner; the author only where a manifest or a project names one."""
+    """Replace the owner in a text. The author is replaced only in the author field of a manifest."""
     text = text.replace(old.repository, new.repository)
     text = text.replace(old.contact, new.contact)
     author = re.escape(old.author)

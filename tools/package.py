@@ -1,4 +1,4 @@
-"""`python -m tools.package`: this checkout as a `.difypkg`, the file that Dify installs."""
+"""`python -m tools.package`: packs this checkout as a `.difypkg`, the file that Dify installs."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ PACKED: Final = (
     "readme/README_*.md",
     "requirements.txt",
 )
-"""What the plugin needs. A file that no line names is not packed."""
+"""The files that the plugin needs. Only these are packed."""
 
-_NOT_PACKED: Final = (  # of the command line alone
+_NOT_PACKED: Final = (  # only the command line needs these
     "harmony_core/__main__.py",
     "harmony_core/compatibility.py",
 )
-_EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can name
+_EARLIEST_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 _READABLE_FILE: Final = 0o100644 << 16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the package where `--output` says; returns the exit code."""
-    wish = _parser().parse_args(arguments)
-    target: Path = wish.output or Path(f"mlx-harmony-{_version(CHECKOUT)}.difypkg")
-    given = {name: getattr(wish, name) for name in MARKETPLACE_RULES}
+    options = _parser().parse_args(arguments)
+    target: Path = options.output or Path(f"mlx-harmony-{_version(CHECKOUT)}.difypkg")
+    given = {name: getattr(options, name) for name in MARKETPLACE_RULES}
     wanted = replace(owner(), **{name: text for name, text in given.items() if text})
-    if reason := wanted.reason_against(release=wish.release):
+    if reason := wanted.reason_against(release=options.release):
         print(reason, file=sys.stderr)
         return USAGE
     try:
@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_package(source: Path, target: Path, wanted: Owner | None = None) -> int:
     """Write the files that `PACKED` names and return their number.
 
-    `wanted` stands in them instead of the checkout's owner. The same tree gives the same bytes with one
-    zlib (sorted names, one date, one mode); another zlib may compress the same contents differently.
+    `wanted` replaces the checkout's owner in them. The same tree gives the same bytes: names are sorted, and
+    all files have one date and one mode. Another zlib may compress differently.
     """
     names = sorted(_names(source))
     with zipfile.ZipFile(target, "w") as archive:
@@ -95,7 +95,7 @@ def write_package(source: Path, target: Path, wanted: Owner | None = None) -> in
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools.package", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, help="The file to write.")
-    parser.add_argument("--author", help="Instead of that of tools/owner.toml.")
+    parser.add_argument("--author", help="Replaces that of tools/owner.toml.")
     parser.add_argument("--repo", dest="repository", help="Likewise.")
     parser.add_argument("--contact", help="Likewise.")
     parser.add_argument(
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(source: Path) -> Iterator[str]:
-    """Name the files to pack; raises FileNotFoundError if a line of the list names no file."""
+    """Yield the names of the files to pack; raises FileNotFoundError if a pattern matches no file."""
     for pattern in PACKED:
         found = [path.relative_to(source) for path in source.glob(pattern)]
         if not found:

@@ -1,7 +1,7 @@
-"""`python -m tools.release`: write what a release holds to dist/, as the workflow does for a tag.
+"""`python -m tools.release`: writes the files of a release to dist/, as the workflow does for a tag.
 
-The wheel, the Dify package, the pipe as one file and as JSON, and their checksums. Everything is made twice
-and must be the same, byte by byte.
+These are the wheel, the Dify package, the pipe as one file and as JSON, and their checksums. Everything is
+built twice, and both builds must be the same, byte by byte.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _PIPE: Final = ("mlx_harmony_pipe.py", "mlx_harmony_pipe.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the release, or say why there is none; returns the exit code."""
+    """Write the release, or print why it is refused; returns the exit code."""
     parser = argparse.ArgumentParser(prog="tools.release", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "dist")
     parser.add_argument("--tag", help="The tag, which must name the version.")
     parser.add_argument("--trial", action="store_true", help="For an example owner.")
-    wish = parser.parse_args(arguments)
-    reason = "" if wish.trial else reason_against(wish.tag)
+    options = parser.parse_args(arguments)
+    reason = "" if options.trial else reason_against(options.tag)
     if reason:
         print(reason, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as again:
-        shutil.rmtree(wish.output, ignore_errors=True)
-        sums, sums_again = write_release(wish.output), write_release(Path(again))
+        shutil.rmtree(options.output, ignore_errors=True)
+        sums, sums_again = write_release(options.output), write_release(Path(again))
     if sums != sums_again:
         print(f"Not the same twice:\n{sums}\n{sums_again}", file=sys.stderr)
         return 1
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def reason_against(tag: str | None) -> str:
-    """Why this checkout cannot be released, or "" if it can."""
+    """Return why this checkout cannot be released, or "" if it can."""
     if reason := owner().reason_against(release=True):
         return reason
     if owner() != owner_until_now():
@@ -58,13 +58,13 @@ def reason_against(tag: str | None) -> str:
 
 
 def version() -> str:
-    """The version of the project."""
+    """Return the version in pyproject.toml."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     return str(tomllib.loads(text)["project"]["version"])
 
 
 def write_release(folder: Path) -> str:
-    """Write all files of a release, and their checksums; returns these."""
+    """Write all files of a release, with their checksums; returns the checksums."""
     folder.mkdir(parents=True, exist_ok=True)
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d"]
     subprocess.run([*build, str(folder)], cwd=ROOT, check=True, capture_output=True)

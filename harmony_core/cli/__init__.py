@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-_LIBRARIES = {  # as they are imported; the extra `cli` of pyproject.toml installs them
+_LIBRARIES = {  # import names of what the extra `cli` of pyproject.toml installs
     "jsonschema",
     "markdown_it",
     "prompt_toolkit",
@@ -32,23 +32,23 @@ def main() -> None:
 
             app()
         finally:
-            sys.stdout.flush()  # at the end of the process nobody could catch the error
+            sys.stdout.flush()  # here an error can be caught; at exit it cannot
     except ModuleNotFoundError as error:
-        _name_the_extra(error)
+        _exit_without_library(error)
     except OSError as error:
-        _give_up(error)
+        _exit_with_io_error(error)
 
 
 def _replace_closed_streams() -> None:
-    """A standard stream that the caller has closed is None: read nothing, write nowhere."""
+    """Replace each standard stream that the caller closed, which Python sets to None."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (it stays)
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (stays open)
             setattr(sys, name, nowhere)
 
 
-def _name_the_extra(error: ModuleNotFoundError) -> None:
-    """End in one sentence where the package was installed without the extra `cli`."""
+def _exit_without_library(error: ModuleNotFoundError) -> None:
+    """Exit with a sentence that names the missing library; raise the error for a module of ours."""
     from .exit_codes import USAGE
     from .phrases import phrase
 
@@ -59,15 +59,15 @@ def _name_the_extra(error: ModuleNotFoundError) -> None:
     sys.exit(USAGE)
 
 
-def _give_up(error: OSError) -> None:
-    """End, in one sentence; in silence when it is the reader of the output who has left."""
+def _exit_with_io_error(error: OSError) -> None:
+    """Exit with a sentence about the error, or silently if the reader closed the pipe."""
     from .exit_codes import UNEXPECTED_REPLY
     from .phrases import phrase
 
     with suppress(OSError):
         if not isinstance(error, BrokenPipeError):
             print(phrase("io_failed", reason=error.strerror or error), file=sys.stderr)
-    # What is still in the buffers is written at the end of the process, and must not fail again.
+    # Python flushes the buffers at exit, which must not fail a second time.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())

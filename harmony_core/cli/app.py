@@ -1,4 +1,4 @@
-"""The commands and their options; what they do lies in modules that are imported when they are called."""
+"""The commands and their options. Each command imports the module that does its work."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from .options import (
     UseProxies,
 )
 from .phrases import language
-from .phrases_help import told, told_of
+from .phrases_help import command_help, help_text
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8585"
 
 app = typer.Typer(
     name="mlx-harmony",
-    help=told(
+    help=help_text(
         "Chat with gpt-oss on mlx_lm.server, and see what is wrong when it does not work."
     ),
-    epilog=told(EPILOG),
+    epilog=help_text(EPILOG),
     no_args_is_help=True,
     add_completion=False,
-    # Its tables cut Japanese, which has no blanks to wrap at.
+    # rich's tables cut Japanese off, because it has no blanks to wrap at.
     rich_markup_mode="rich" if language() == "en" else None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,  # its tracebacks would show local variables, the API key among them
+    pretty_exceptions_enable=False,  # they show local variables, such as the API key
 )
 
 
@@ -57,55 +57,63 @@ def options(
             "--version",
             callback=_show_version,
             is_eager=True,
-            help=told("Show the version and exit."),
+            help=help_text("Show the version and exit."),
         ),
     ] = False,
 ) -> None:
-    """Take the options that belong to no command."""
+    """Handle the options that belong to no command."""
 
 
-@app.command(epilog=told(EPILOG), help=told_of("chat"))
+@app.command(epilog=help_text(EPILOG), help=command_help("chat"))
 def chat(
     message: Annotated[
         str | None,
         typer.Argument(
             show_default=False,
-            help=told("What to say; “-” reads stdin. Without it, a conversation."),
+            help=help_text(
+                "Message to send; “-” reads stdin. Leave it out for a conversation."
+            ),
         ),
     ] = None,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
     effort: Annotated[
         EffortChoice | None,
-        typer.Option(show_default="the server's", help=told("Reasoning effort.")),
+        typer.Option(show_default="the server's", help=help_text("Reasoning effort.")),
     ] = None,
     thinking: Annotated[
         ThinkingChoice,
         typer.Option(
-            help=told("Thinking: one line that folds away, nothing, or all of it.")
+            help=help_text("Thinking: one line that folds away, nothing, or all of it.")
         ),
     ] = ThinkingChoice.fold,
-    system: Annotated[str, typer.Option(help=told("System prompt."))] = "",
+    system: Annotated[str, typer.Option(help=help_text("System prompt."))] = "",
     max_tokens: Annotated[
         int | None,
         typer.Option(
             min=1,
             show_default="8192",
-            help=told("Tokens for thinking and answer together."),
+            help=help_text("Limit of tokens for thinking and answer together."),
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, show_default="1.0", help=told("Randomness."))
+        float | None,
+        typer.Option(min=0, show_default="1.0", help=help_text("Randomness.")),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(min=0, max=1, show_default="1.0", help=told("Nucleus size.")),
+        typer.Option(
+            min=0,
+            max=1,
+            show_default="1.0",
+            help=help_text("Nucleus sampling: share of probability."),
+        ),
     ] = None,
     json_schema: Annotated[
         Path | None,
         typer.Option(
             show_default=False,
-            help=told("Ask for JSON that fits this schema, and check it."),
+            help=help_text("Ask for JSON that fits this schema, and check it."),
         ),
     ] = None,
     timeout: Annotated[
@@ -115,7 +123,7 @@ def chat(
             max=_MOST_SECONDS,
             metavar="SECONDS",
             show_default="600, then 120 within the reply",
-            help=told("The longest silence of the server."),
+            help=help_text("How long the server may send nothing."),
         ),
     ] = None,
     api_key: ApiKey = "",
@@ -137,7 +145,7 @@ def chat(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--json-schema") from None
     options = ChatOptions(
-        # A byte that is not UTF-8 became a lone surrogate, which cannot be sent.
+        # Python makes a byte that is not UTF-8 a lone surrogate, which cannot be sent.
         model=model.encode("utf-8", "replace").decode(),
         system=system,
         effort=effort,
@@ -161,12 +169,12 @@ def chat(
     raise typer.Exit(conversation.ask(text))
 
 
-@app.command(epilog=told(EPILOG), help=told_of("doctor"))
+@app.command(epilog=help_text(EPILOG), help=command_help("doctor"))
 def doctor(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     model: Model = "",
     as_json: Annotated[
-        bool, typer.Option("--json", help=told("Report as JSON."))
+        bool, typer.Option("--json", help=help_text("Report as JSON."))
     ] = False,
     timeout: Annotated[
         int | None,
@@ -175,14 +183,14 @@ def doctor(
             max=_MOST_SECONDS,
             metavar="SECONDS",
             show_default="180",
-            help=told("The longest wait for a reply."),
+            help=help_text("The longest wait for a reply."),
         ),
     ] = None,
     server_python: Annotated[
         str,
         typer.Option(
             show_default="where mlx_lm.server is found",
-            help=told(
+            help=help_text(
                 "Python interpreter that has mlx-lm, to look at its installation."
             ),
         ),
@@ -192,9 +200,9 @@ def doctor(
     ca_file: CaFile = "",
     insecure: Insecure = False,
 ) -> None:
-    """Check a server with real requests, and say what to do about what is wrong.
+    """Check a server with real requests, and say how to fix what is wrong.
 
-    Takes about a minute with gpt-oss-20b on a Mac. Ends in one sentence; --json is made for bug reports.
+    It takes about a minute with gpt-oss-20b on a Mac and ends with one sentence. Use --json for bug reports.
     """
     from ..client import Client, Timeouts
     from .doctor import REPLY_LIMIT, examine
@@ -204,7 +212,7 @@ def doctor(
     raise typer.Exit(examine(client, model, as_json, api_key, server_python))
 
 
-@app.command(help=told_of("parse"))
+@app.command(help=command_help("parse"))
 def parse() -> None:
     """Turn raw Harmony text from stdin into JSON: reasoning, answer, tool calls."""
     from .filters import parse_text
@@ -212,7 +220,7 @@ def parse() -> None:
     parse_text()
 
 
-@app.command(help=told_of("clean"))
+@app.command(help=command_help("clean"))
 def clean() -> None:
     """Turn a JSON list of messages from stdin into one that the gpt-oss chat template accepts."""
     from .filters import clean_messages
@@ -220,19 +228,24 @@ def clean() -> None:
     clean_messages()
 
 
-@app.command(epilog=told(EPILOG), help=told_of("demo"))
+@app.command(epilog=help_text(EPILOG), help=command_help("demo"))
 def demo(
     serve: Annotated[
-        bool, typer.Option("--serve", help=told("Keep the toy server up instead."))
+        bool,
+        typer.Option(
+            "--serve",
+            help=help_text("Keep the toy server running instead."),
+        ),
     ] = False,
     server_python: Annotated[
         str,
         typer.Option(
-            show_default="this one", help=told("Python interpreter that has mlx-lm.")
+            show_default="this one",
+            help=help_text("Python interpreter that has mlx-lm."),
         ),
     ] = "",
     host: Annotated[
-        str, typer.Option(help=told("Where the toy server listens."))
+        str, typer.Option(help=help_text("Address that the toy server listens on."))
     ] = "127.0.0.1",
     port: Annotated[
         int,
@@ -240,7 +253,7 @@ def demo(
             min=0,
             max=65535,
             show_default="8585 to serve, if free",
-            help=told("Its port."),
+            help=help_text("Port that it listens on."),
         ),
     ] = 0,
 ) -> None:
@@ -250,7 +263,7 @@ def demo(
     raise typer.Exit(run_demo(server_python, serve, host, port))
 
 
-@app.command(help=told_of("package"))
+@app.command(help=command_help("package"))
 def package(
     output: Annotated[
         Path | None,
@@ -258,7 +271,7 @@ def package(
             "--output",
             "-o",
             show_default="mlx-harmony-VERSION.difypkg",
-            help=told("The file to write."),
+            help=help_text("The file to write."),
         ),
     ] = None,
 ) -> None:
@@ -268,7 +281,7 @@ def package(
     raise typer.Exit(run_package(Path(), output))
 
 
-@app.command(help=told_of("bench"))
+@app.command(help=command_help("bench"))
 def bench() -> None:
     """Measure what parsing and reading a stream cost on this machine; no server is needed."""
     from .bench import run_bench

@@ -19,15 +19,15 @@ from ..parser import HarmonyParser
 Piece = TypeVar("Piece")
 
 SIZES = (1 << 16, 1 << 19)
-"""Characters: what grows between 64K and 512K grows with what came before."""
+"""Characters of the short and the long text. A cost that differs between them grows with the text so far."""
 
 CHUNK = 4
-"""Characters of a chunk, about those of a token."""
+"""Characters of a chunk, about as many as a token has."""
 
 REPEATS = 5
 BLOCK_SIZE = 4096
 STREAM_GOAL = 0.6
-"""How many times the cost of the bare loop `ChatStream` may take."""
+"""`ChatStream` may cost at most this many times the bare loop."""
 
 _CALL = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"text": "'
 _PROSE = "The quick brown fox jumps over the lazy dog, and then it sleeps for a while. "
@@ -38,9 +38,9 @@ _TOOLS = ("f",)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state of the parser, the text that leads to it and the text that, repeated, keeps it there.
+    """A state of the parser: `lead` brings the parser there, and `body`, repeated, keeps it there.
 
-    `goal` is the most that a chunk may cost, in µs. `sizes` differ where the state has a bound.
+    `goal` is the highest cost of a chunk in µs. `sizes` differ where the state has a bound.
     """
 
     name: str
@@ -50,7 +50,7 @@ class State:
     sizes: tuple[int, int] = SIZES
 
     def text(self, size: int) -> str:
-        """The text of `size` characters."""
+        """Return `lead` and the repeated `body`, cut to `size` characters."""
         return (self.lead + self.body * (size // len(self.body) + 1))[:size]
 
 
@@ -63,7 +63,7 @@ STATES = (
     State(
         "headers, one after another",
         "",
-        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|><|start|>assistant",
+        "<|channel|>commentary to=user <|constrain|>json<|message|>{}<|end|><|start|>assistant",
         2,
     ),
     State("a header without end", "<|channel|>", "analysis ", 2),
@@ -80,34 +80,36 @@ STATES = (
 
 
 def chunks(text: str) -> list[str]:
-    """The text in pieces of `CHUNK` characters."""
+    """Cut the text into pieces of `CHUNK` characters."""
     return [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
 
 
 def seconds(feed: Callable[[Piece], object], pieces: Iterable[Piece]) -> float:
-    """CPU time that it takes to feed all the pieces."""
+    """Return the CPU seconds that feeding all pieces takes."""
     started = time.process_time()
     for piece in pieces:
         feed(piece)
     return time.process_time() - started
 
 
-def least(run: Callable[[], float], repeats: int = REPEATS) -> float:
-    """The least of several runs: what disturbs a run only ever adds to it."""
+def least_time(run: Callable[[], float], repeats: int = REPEATS) -> float:
+    """Return the time of the fastest run, because a disturbance only adds time."""
     gc.collect()
     return min(run() for _ in range(repeats))
 
 
 def microseconds_per_chunk(state: State, size: int) -> float:
-    """What our parser needs for a chunk of a text of this size."""
+    """Return what HarmonyParser costs per chunk of a text of this size."""
     pieces = chunks(state.text(size))
     return (
-        least(lambda: seconds(HarmonyParser(_TOOLS).feed, pieces)) / len(pieces) * 1e6
+        least_time(lambda: seconds(HarmonyParser(_TOOLS).feed, pieces))
+        / len(pieces)
+        * 1e6
     )
 
 
 def sse_records(prose: str, count: int) -> list[bytes]:
-    """A stream as mlx_lm.server sends it: one token per record, here `count` pieces of an answer."""
+    """Return a stream as mlx_lm.server sends it: a record per token, `count` of them with answer text."""
     text = (prose * (count * CHUNK // len(prose) + 1))[: count * CHUNK]
     return [
         _record(content)
@@ -134,13 +136,13 @@ def _record(content: str) -> bytes:
 
 
 def blocks(records: Sequence[bytes]) -> list[bytes]:
-    """The same bytes in pieces of `BLOCK_SIZE`."""
+    """Cut the same bytes into pieces of `BLOCK_SIZE`."""
     data = b"".join(records)
     return [data[at : at + BLOCK_SIZE] for at in range(0, len(data), BLOCK_SIZE)]
 
 
 def bare_loop() -> Callable[[bytes], None]:
-    """The least that a client can do with a stream: split it into lines and parse the JSON in them."""
+    """Return a function with the least work of any client: split a stream into lines and parse their JSON."""
     rest = b""
 
     def feed(data: bytes) -> None:
@@ -155,7 +157,7 @@ def bare_loop() -> Callable[[bytes], None]:
 
 @dataclass(frozen=True, slots=True)
 class StreamCost:
-    """µs per record (a token, as a rule) of `ChatStream` and of the bare loop."""
+    """µs per record (usually one token) of `ChatStream` and of the bare loop."""
 
     name: str
     ours: float
@@ -163,7 +165,7 @@ class StreamCost:
 
     @property
     def ratio(self) -> float:
-        """How many times the bare loop `ChatStream` takes."""
+        """The cost of `ChatStream` in multiples of the bare loop."""
         return self.ours / self.bare
 
 
@@ -176,7 +178,7 @@ def stream_costs(count: int = 20_000) -> list[StreamCost]:
             ("one record per feed", records),
             ("blocks of 4 KiB", blocks(records)),
         ):
-            ours, bare = _stream_runs(pieces)
+            ours, bare = _stream_seconds(pieces)
             costs.append(
                 StreamCost(
                     f"{language}, {cut}",
@@ -186,8 +188,8 @@ def stream_costs(count: int = 20_000) -> list[StreamCost]:
     return costs
 
 
-def _stream_runs(pieces: Sequence[bytes]) -> tuple[float, float]:
-    """Take turns, so that a disturbance meets both."""
+def _stream_seconds(pieces: Sequence[bytes]) -> tuple[float, float]:
+    """Return the seconds of both. They take turns, so that a disturbance slows both."""
     gc.collect()
     runs = [
         (seconds(ChatStream(_TOOLS).feed, pieces), seconds(bare_loop(), pieces))
@@ -197,7 +199,7 @@ def _stream_runs(pieces: Sequence[bytes]) -> tuple[float, float]:
 
 
 def run_bench() -> None:
-    """Measure, and print a table."""
+    """Measure the parser and the stream reader, and print a table of each."""
     print(f"Python {platform.python_version()}, least of {REPEATS} runs, CPU time\n")
     print(
         f"{'HarmonyParser, µs per chunk of 4 characters':45} {'short':>7} {'long':>7} {'goal':>6}"
@@ -212,7 +214,7 @@ def run_bench() -> None:
 
 
 def _footnote() -> str:
-    """The sizes behind "short" and "long", those that differ from the usual ones named."""
+    """Explain "short" and "long", and name the states with other sizes."""
     short, long = (f"{size >> 10}K" for size in SIZES)
     others = [
         f" ({state.name}: {state.sizes[0]} and {state.sizes[1]})"

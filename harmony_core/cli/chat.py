@@ -1,4 +1,4 @@
-"""`chat`: a conversation's requests and replies, and what to say about each reply."""
+"""`chat`: sends the messages of a conversation, shows the replies, and says what is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..problems import Problem
 from ..render import Thinking
 from ..request import DEFAULT_MODEL, ChatRequest
 from .exit_codes import INTERRUPTED_BY_USER, OK, UNEXPECTED_REPLY, exit_code
-from .model_choice import NEEDS_NAME, NO_WHOLE_LIST, listed_gpt_oss, not_listed
+from .model_choice import LIST_PROBLEMS, NEEDS_NAME, listed_gpt_oss, not_listed
 from .phrases import phrase
 from .problem_words import problem_text
-from .schema import misfit
+from .schema import schema_mismatch
 from .terminal import ReplyScreen, without_controls
 
 
 @dataclass(frozen=True)
 class ChatOptions:
-    """How to ask; None and "" leave a setting to the defaults."""
+    """The settings of a conversation; None and "" mean the default."""
 
     model: str = ""
     system: str = ""
@@ -36,12 +36,12 @@ class ChatOptions:
 
     @property
     def limit(self) -> int:
-        """Tokens that thinking and answer may have together."""
+        """The most tokens that thinking and answer may use together."""
         return self.max_tokens or DEFAULT_MAX_TOKENS
 
 
 class Conversation:
-    """Asks, shows the replies, and remembers both."""
+    """Sends messages, shows the replies, and remembers both."""
 
     def __init__(self, client: Client, options: ChatOptions) -> None:
         self.options = options
@@ -50,30 +50,30 @@ class Conversation:
         self._client = client
 
     def clear(self) -> None:
-        """Forget all but the settings."""
+        """Forget everything but the settings."""
         self.turns = []
         self.last_thinking = ""
 
     def change(self, *, effort: str | None = None, system: str | None = None) -> None:
-        """Ask otherwise from now on."""
+        """Change settings for the messages that follow."""
         if effort is not None:
             self.options = replace(self.options, effort=effort)
         if system is not None:
             self.options = replace(self.options, system=system)
 
-    def look_at_server(self) -> Problem | None:
-        """What would stand in the way of a question, as far as the list of models tells."""
+    def find_server_problem(self) -> Problem | None:
+        """Ask for the list of models; returns the problem that it shows, if any."""
         wanted = self.options.model
         try:
             models = self._client.models()
         except ServerError as error:
-            return None if error.problem.kind in NO_WHOLE_LIST else error.problem
+            return None if error.problem.kind in LIST_PROBLEMS else error.problem
         if not wanted or wanted in (*models, DEFAULT_MODEL):
             return None
         return not_listed(self._client.base_url, wanted, models)
 
     def ask(self, text: str) -> int:
-        """Send a message and show the reply; returns an exit code. Ctrl-C stops the reply only."""
+        """Send a message and show the reply; returns an exit code. Ctrl-C stops only the reply."""
         self.turns.append({"role": "user", "content": text})
         stream: ReplyStream | None = None
         note, code = "", OK
@@ -90,11 +90,11 @@ class Conversation:
                 note, code = phrase("stopped"), INTERRUPTED_BY_USER
         if note:
             print(without_controls(note), file=sys.stderr)
-        self._remember(stream.reply if stream else Reply())
+        self._record_answer(stream.reply if stream else Reply())
         return code
 
     def _open(self) -> ReplyStream:
-        """Send the request; where the server wants a name, once more with that of its one gpt-oss."""
+        """Send the request. If the server requires a model name, try once more with its only gpt-oss."""
         try:
             return self._client.open(self._request())
         except ServerError as error:
@@ -128,8 +128,8 @@ class Conversation:
             response_format=None if schema is None else response_format_of(schema),
         )
 
-    def _remember(self, reply: Reply) -> None:
-        """Keep what was answered, also half an answer; without one the question is taken back."""
+    def _record_answer(self, reply: Reply) -> None:
+        """Keep the answer, even a partial one. Without an answer, drop the question."""
         self.last_thinking = reply.reasoning or self.last_thinking
         if reply.answer.strip():
             self.turns.append({"role": "assistant", "content": reply.answer})
@@ -138,7 +138,7 @@ class Conversation:
 
 
 def verdict_of(stream: ReplyStream, options: ChatOptions) -> tuple[str, int]:
-    """What to say about a complete reply, and the exit code."""
+    """Return what to tell the user about a complete reply ("" if it is fine), and the exit code."""
     reply = stream.reply
     if reply.finish_reason == "content_filter":
         return phrase("filtered"), UNEXPECTED_REPLY
@@ -153,11 +153,13 @@ def verdict_of(stream: ReplyStream, options: ChatOptions) -> tuple[str, int]:
         return phrase("called", calls=", ".join(calls)), UNEXPECTED_REPLY
     if reply.json_valid is False:
         return phrase("no_json"), UNEXPECTED_REPLY
-    if options.schema is not None and (reason := misfit(reply.answer, options.schema)):
+    if options.schema is not None and (
+        reason := schema_mismatch(reply.answer, options.schema)
+    ):
         return phrase("no_fit", reason=reason), UNEXPECTED_REPLY
     return "", OK
 
 
 def message_from_stdin() -> str:
-    """All of standard input as one message."""
+    """Read all of standard input as one message."""
     return sys.stdin.buffer.read().decode("utf-8", "replace").strip()

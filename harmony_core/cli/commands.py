@@ -1,4 +1,4 @@
-"""What can be typed in a conversation besides messages: /thinking, /effort, /save and the like."""
+"""The commands of a conversation, such as /thinking, /effort and /save."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .chat import Conversation
 from .phrases import phrase
 from .terminal import without_controls
 
-LEAVE = ("/quit", "/exit")
+QUIT_COMMANDS = ("/quit", "/exit")
 
 
-def obey(line: str, conversation: Conversation, history: Path) -> str:
-    """Do what a line says that begins with a slash; returns what to tell the user."""
+def run_command(line: str, conversation: Conversation, history: Path) -> str:
+    """Run a line that begins with a slash; returns what to tell the user."""
     name, _, argument = line.partition(" ")
     argument = argument.strip()
     match name:
@@ -50,7 +50,7 @@ def _system(conversation: Conversation, system: str) -> str:
 
 
 def _save(conversation: Conversation, name: str) -> str:
-    """Write a new file; one that is there already stays as it is."""
+    """Write a new file. An existing file is never overwritten."""
     if not name:
         return phrase("save_where")
     path = Path(name).expanduser()
@@ -64,7 +64,7 @@ def _save(conversation: Conversation, name: str) -> str:
 
 
 def as_markdown(conversation: Conversation) -> str:
-    """The conversation under headings of who said what."""
+    """Format the conversation as Markdown. The heading of each message is its role."""
     parts = [
         (str(turn["role"]).capitalize(), str(turn["content"]))
         for turn in conversation.turns

@@ -1,4 +1,4 @@
-"""`demo`: the real mlx_lm.server with the toy model; scenes of it, or the server for a host to try."""
+"""`demo`: runs the real mlx_lm.server with the toy model, and plays scenes or keeps the server running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .phrases import phrase
 from .problem_words import problem_text
 from .toy_server import TOY_MODEL, ToyServer, ToyServerError, free_port, toy_server
 
-USUAL_PORT = 8585  # that of the README and of every host's form
+USUAL_PORT = 8585  # the port in the README and in the hosts' forms
 
 
 def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
@@ -28,11 +28,11 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
     python = server_python or (
         sys.executable if importlib.util.find_spec("mlx_lm") else ""
     )
-    trouble = "" if python else phrase("no_mlx")
+    problem = "" if python else phrase("no_mlx")
     if not (TOY_MODEL / "config.json").exists():
-        trouble = phrase("no_toy", path=TOY_MODEL)
-    if trouble:
-        print(trouble, file=sys.stderr)
+        problem = phrase("no_toy", path=TOY_MODEL)
+    if problem:
+        print(problem, file=sys.stderr)
         return USAGE
     _catch_signals()
     print(phrase("toy_starting"), file=sys.stderr)
@@ -42,9 +42,9 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
         with toy_server(
             [python, "-m", "mlx_lm.server"], host=host, port=port
         ) as server:
-            return _keep_up(server) if serve else _show(server)
+            return _serve_until_interrupted(server) if serve else _play_scenes(server)
     except ToyServerError as error:
-        print(_why_it_ended(error), file=sys.stderr)
+        print(_start_failure_text(error), file=sys.stderr)
         return UNREACHABLE
     except ServerError as error:
         print(problem_text(error.problem), file=sys.stderr)
@@ -52,26 +52,28 @@ def run_demo(server_python: str, serve: bool, host: str, port: int) -> int:
 
 
 def _catch_signals() -> None:
-    """Without this a `kill`, or closing the terminal, would leave the server behind."""
+    """Exit normally on a signal. Otherwise a `kill` or a closed terminal would leave the server running."""
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         # What `nohup` ignores stays ignored.
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _leave)
+            signal.signal(number, _exit_on_signal)
 
 
-def _leave(number: int, _frame: object) -> None:
+def _exit_on_signal(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)  # a closing terminal may send it twice
     sys.exit(UNEXPECTED_REPLY)
 
 
-def _why_it_ended(error: ToyServerError) -> str:
+def _start_failure_text(error: ToyServerError) -> str:
     died, log = phrase("toy_died", reason=error), error.log.strip()
     return phrase("toy_log", log=log, died=died) if log else died
 
 
-def _keep_up(server: ToyServer) -> int:
-    words = phrase("serving", url=server.base_url, port=server.port, command=_command())
+def _serve_until_interrupted(server: ToyServer) -> int:
+    words = phrase(
+        "serving", url=server.base_url, port=server.port, command=_command_name()
+    )
     with suppress(KeyboardInterrupt):
         print(words, flush=True)
         while True:
@@ -79,14 +81,14 @@ def _keep_up(server: ToyServer) -> int:
     return OK
 
 
-def _show(server: ToyServer) -> int:
+def _play_scenes(server: ToyServer) -> int:
     console = Console(highlight=False)
-    kept = play(Client(server.base_url), console, _command())
-    return OK if kept else UNEXPECTED_REPLY
+    passed = play(Client(server.base_url), console, _command_name())
+    return OK if passed else UNEXPECTED_REPLY
 
 
-def _command() -> str:
-    """How this command can be typed here: `make demo` installs it beside the interpreter, not on the path."""
+def _command_name() -> str:
+    """Return how to type this command here. `make demo` installs it beside Python, not on the path."""
     if shutil.which("mlx-harmony"):
         return "mlx-harmony"
     script = Path(sys.executable).with_name("mlx-harmony")

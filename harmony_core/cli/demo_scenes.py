@@ -1,4 +1,4 @@
-"""The story of the demo, scene by scene, and whether each part of it came out as promised."""
+"""The scenes of the demo, and the checks that they went as promised."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ..jsontext import Json, JsonObject, as_object, dump_json, load_json
 from ..markers import CONTROL_TOKENS
 from ..request import ChatRequest, Endpoint
 from .demo_screen import Scene, Turn
-from .measure import Wire
+from .measure import ReceivedDeltas
 from .phrases import phrase
 from .weather import QUESTION, WEATHER, WEATHER_TOOL, with_results
 
 _HELLO = "Hello!"
 _FRENCH = "How do you say that in French?"
 _JAPANESE = "こんにちは！"
-_LONGEST_WAIT = 60.0  # seconds for the request that goes out without mlx-harmony
+_RAW_TIMEOUT = 60.0  # seconds, for the request that is sent without mlx-harmony
 
 
 def play(client: Client, console: Console, command: str) -> bool:
-    """Play all scenes, then say which of their promises were kept; True if all were."""
+    """Play all scenes and print the result of each check; returns whether all checks passed."""
     stage = _Stage(client, console)
     first, without, second = stage.chat()
     tool = stage.tool_loop()
     japanese = stage.japanese()
     turns = [first, second, *tool, japanese]
     checks = _checks(turns, without, second, tool, japanese)
-    for name, kept in checks.items():
-        mark = Text("✓ ", "green") if kept else Text("✗ ", "red")
+    for name, passed in checks.items():
+        mark = Text("✓ ", "green") if passed else Text("✗ ", "red")
         console.print(mark + Text(phrase(name), "default"))
     console.print()
     console.print(Text(phrase("next", command=command)), soft_wrap=True)
@@ -38,56 +38,58 @@ def play(client: Client, console: Console, command: str) -> bool:
 
 
 class _Stage:
-    """The server that is asked and the console that it is shown on."""
+    """Plays scenes: sends requests with the client and shows them on the console."""
 
     def __init__(self, client: Client, console: Console) -> None:
         self._client = client
         self._console = console
 
     def chat(self) -> tuple[Turn, Turn, Turn]:
-        """A first turn, and the second one as a host sends it without and with mlx-harmony."""
+        """Play a first turn, then the second one as a host sends it without and with mlx-harmony."""
         hello = [_message("user", _HELLO)]
         with Scene(self._console, "scene_first") as scene:
-            first = self._turn(scene, _HELLO, ChatRequest(hello))
+            first = self._play_turn(scene, _HELLO, ChatRequest(hello))
         history = [*hello, _message("assistant", first.raw), _message("user", _FRENCH)]
         with Scene(self._console, "scene_without") as scene:
-            error = _ask_plainly(self._client.base_url, history)
+            error = _send_raw_history(self._client.base_url, history)
             without = Turn(f"▶ {_FRENCH}", error=error)
             scene.turns.append(without)
         with Scene(self._console, "scene_second") as scene:
-            second = self._turn(scene, _FRENCH, ChatRequest(history))
+            second = self._play_turn(scene, _FRENCH, ChatRequest(history))
         return first, without, second
 
     def tool_loop(self) -> list[Turn]:
-        """Ask with a tool at hand; when the model calls it, answer the call and let the model go on."""
+        """Ask with a tool. If the model calls it, send the result and let the model go on."""
         question, tools = [_message("user", QUESTION)], [WEATHER_TOOL]
         with Scene(self._console, "scene_tool") as scene:
-            asked = self._turn(scene, QUESTION, ChatRequest(question, tools=tools))
+            asked = self._play_turn(scene, QUESTION, ChatRequest(question, tools=tools))
             messages = with_results(question, asked.reply)
             if messages == question:
                 return [asked]
             request, result = ChatRequest(messages, tools=tools), dump_json(WEATHER)
-            return [asked, self._turn(scene, result, request, sign="←")]
+            return [asked, self._play_turn(scene, result, request, sign="←")]
 
     def japanese(self) -> Turn:
-        """Characters that are split over several tokens."""
+        """Play a greeting whose characters are split over several tokens."""
         request = ChatRequest([_message("user", _JAPANESE)])
         with Scene(self._console, "scene_japanese") as scene:
-            return self._turn(scene, _JAPANESE, request)
+            return self._play_turn(scene, _JAPANESE, request)
 
-    def _turn(
+    def _play_turn(
         self, scene: Scene, said: str, request: ChatRequest, sign: str = "▶"
     ) -> Turn:
-        """Send a request; the turn grows with what comes."""
-        turn, wire = Turn(f"{sign} {said}"), Wire()
+        """Send a request, and update the turn with each event."""
+        turn, deltas = Turn(f"{sign} {said}"), ReceivedDeltas()
         scene.turns.append(turn)
-        with self._client.open(_always_the_same(request), tap=wire.take) as stream:
+        with self._client.open(
+            _at_temperature_zero(request), tap=deltas.feed
+        ) as stream:
             for _ in stream:
-                turn.raw, turn.reply = wire.raw, stream.reply
+                turn.raw, turn.reply = deltas.raw, stream.reply
         return turn
 
 
-def _always_the_same(request: ChatRequest) -> ChatRequest:
+def _at_temperature_zero(request: ChatRequest) -> ChatRequest:
     return ChatRequest(request.messages, tools=request.tools, temperature=0)
 
 
@@ -95,24 +97,24 @@ def _message(role: str, content: str) -> JsonObject:
     return {"role": role, "content": content}
 
 
-def _ask_plainly(base_url: str, messages: list[JsonObject]) -> str:
-    """Send the history as it is, as hosts do; returns what comes instead of a reply, "" for a reply."""
+def _send_raw_history(base_url: str, messages: list[JsonObject]) -> str:
+    """Send the history unchanged, as hosts do; returns the error, or "" if a reply came."""
     body: JsonObject = {"messages": [*messages], "max_tokens": 100}
     session = requests.Session()
     session.trust_env = False
     try:
         answer = session.post(
-            Endpoint(base_url).chat_url, json=body, timeout=_LONGEST_WAIT
+            Endpoint(base_url).chat_url, json=body, timeout=_RAW_TIMEOUT
         )
     except requests.RequestException:
         return phrase("no_reply")  # mlx-lm before 0.28
     if answer.ok:
         return ""
     status = phrase("status", status=answer.status_code)
-    return f"{status}: {_words(answer.text)}"
+    return f"{status}: {_error_text(answer.text)}"
 
 
-def _words(body: str) -> str:
+def _error_text(body: str) -> str:
     try:
         error: Json = as_object(load_json(body)).get("error")
     except ValueError:

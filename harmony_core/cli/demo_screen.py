@@ -1,4 +1,4 @@
-"""What the demo shows: raw on the left, as a reader sees it on the right, growing as it comes."""
+"""What the demo shows while a reply arrives: the raw text on the left, a reader's view on the right."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .phrases import phrase
 
 @dataclass
 class Turn:
-    """One request to the server: what was said, the raw text that came, and what it means so far.
+    """One request to the server: the message that was sent, the raw reply, and the parsed reply so far.
 
-    `error` is what came in the place of a reply.
+    `error` is what came instead of a reply.
     """
 
     said: str
@@ -28,7 +28,7 @@ class Turn:
 
 
 class Scene:
-    """Turns under a title; a context manager within which they grow on a terminal."""
+    """Turns under a title; as a context manager it redraws them on a terminal while they grow."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.turns: list[Turn] = []
@@ -44,7 +44,7 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
-        if not self._console.is_terminal:  # there the last picture has no line end
+        if not self._console.is_terminal:  # rich ends the table without a line break
             self._console.print()
 
     def _table(self) -> Table:
@@ -71,7 +71,7 @@ def _raw_view(turn: Turn) -> Text:
 
 
 def _reader_view(turn: Turn) -> Group:
-    """What a chat window would show: the thinking folded away."""
+    """Show a turn as a chat window would, with the thinking folded."""
     lines = [Text(turn.said, "bold")]
     if turn.error:
         lines.append(Text(f"✗ {phrase('no_answer')}", "red"))

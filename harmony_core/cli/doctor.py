@@ -1,4 +1,4 @@
-"""`doctor`: a server examined by real requests, with what to do about what is not well."""
+"""`doctor`: examines a server with real requests, and says how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.text import Text
 from ..client import Client
 from . import doctor_checks as checks
 from .doctor_report import Report, print_json, print_line, print_verdict
+from .examined_server import ExaminedServer, find_model, first_reply, list_models
 from .finding import Finding
-from .machine import look_around
+from .machine import inspect_machine
 from .measure import Measured
-from .patient import Patient, find_model, first_reply, list_models
 from .phrases import phrase
 
-REPLY_LIMIT = 180.0  # seconds that a big model gets to be loaded before the server counts as stuck
+REPLY_LIMIT = 180.0  # seconds; the server may have to load a large model first
 
-_FIRST: tuple[Callable[[Patient], Finding | None], ...] = (
+_FIRST_CHECKS: tuple[Callable[[ExaminedServer], Finding | None], ...] = (
     list_models,
     find_model,
     first_reply,
@@ -28,10 +28,10 @@ _FIRST: tuple[Callable[[Patient], Finding | None], ...] = (
 
 @dataclass(frozen=True)
 class Check:
-    """A check of a server that replies, and how many requests it sends."""
+    """A check of a server that replies; `requests` is how many requests it sends."""
 
     name: str
-    run: Callable[[Patient, Measured], Finding]
+    run: Callable[[ExaminedServer, Measured], Finding]
     requests: int = 1
 
 
@@ -57,13 +57,13 @@ def examine(
     server_python: str = "",
 ) -> int:
     """Examine the server, report on stdout, and return the exit code."""
-    patient = Patient(client, model)
-    report = Report(patient.url, api_key)
+    server = ExaminedServer(client, model)
+    report = Report(server.url, api_key)
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
     if not as_json:
-        words = phrase("doctor_begins", url=patient.url, requests=_REQUESTS)
-        notes.print(Text(report.shown(words), "dim"))
-    for finding in _findings(patient, server_python, notes):
+        words = phrase("doctor_begins", url=server.url, requests=_REQUESTS)
+        notes.print(Text(report.printable(words), "dim"))
+    for finding in _findings(server, server_python, notes):
         report.add(finding)
         if not as_json:
             print_line(report, finding)
@@ -75,26 +75,28 @@ def examine(
 
 
 def _findings(
-    patient: Patient, server_python: str, notes: Console
+    server: ExaminedServer, server_python: str, notes: Console
 ) -> Iterator[Finding]:
-    """Every finding as it is made; where no reply comes, what could explain it on this machine."""
-    for take in _FIRST:
+    """Yield each finding as soon as it is made: first those of the server, then those of this machine."""
+    for check in _FIRST_CHECKS:
         with notes.status(Text(phrase("doctor_first"), "dim")):
-            finding = take(patient)
+            finding = check(server)
         if finding is None:
             continue
         yield finding
         if finding.mark == "failed":
             break
-    if patient.hello is not None:
-        yield from _further(patient, patient.hello, notes)
-    yield from look_around(patient, server_python)
+    if server.hello is not None:
+        yield from _check_replying_server(server, server.hello, notes)
+    yield from inspect_machine(server, server_python)
 
 
-def _further(patient: Patient, hello: Measured, notes: Console) -> Iterator[Finding]:
+def _check_replying_server(
+    server: ExaminedServer, hello: Measured, notes: Console
+) -> Iterator[Finding]:
     left = _REQUESTS - 1
     for check in CHECKS:
-        seconds = round(left * patient.request_seconds)
+        seconds = round(left * server.request_seconds)
         topic = phrase(f"topic_{check.name}")
         words = phrase(
             "doctor_next",
@@ -104,6 +106,6 @@ def _further(patient: Patient, hello: Measured, notes: Console) -> Iterator[Find
             seconds=seconds,
         )
         with notes.status(Text(words, "dim")):
-            finding = check.run(patient, hello)
+            finding = check.run(server, hello)
         left -= check.requests
         yield finding

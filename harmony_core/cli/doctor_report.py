@@ -1,4 +1,4 @@
-"""The report of `doctor`: lines for people, JSON for programs, one verdict for both."""
+"""The report of `doctor`: lines for people, JSON for programs, and one verdict for both."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _SIGNS: dict[Mark, tuple[str, str]] = {
     "warning": ("!", "yellow"),
     "failed": ("✗", "red"),
 }
-_BEFORE_ALL = ("server", "model", "reply")  # without these there is no chat
-_CAUSES = ("container", "installation", "memory")  # why there may be none
-_SHORTEST_SECRET = 4  # characters: a shorter key would blot out half of the words
+_ESSENTIAL = ("server", "model", "reply")  # if one of these fails, no chat is possible
+# Warnings that may explain such a failure.
+_LOCAL_CAUSES = ("container", "installation", "memory")
+_SHORTEST_SECRET = 4  # characters; hiding a shorter key would garble other words
 
 
 class Report:
-    """What was found so far, and what it adds up to."""
+    """The findings so far, and the verdict and the exit code that follow from them."""
 
     def __init__(self, url: str, api_key: str = "") -> None:
         self.url = url
@@ -41,47 +42,51 @@ class Report:
     def add(self, finding: Finding) -> None:
         self.findings.append(finding)
 
-    def shown(self, text: str) -> str:
-        """One line without the key, whatever names servers give to their models."""
+    def printable(self, text: str) -> str:
+        """Return the text on one line, without the API key and without control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return without_controls(" ".join(text.split()))
 
     @property
     def exit_code(self) -> int:
-        """That of the first thing that does not work."""
-        for finding in self._with("failed"):
+        """The exit code of the first failed finding; OK if none failed."""
+        for finding in self._marked("failed"):
             known = finding.kind in PROBLEMS
             return exit_code(finding.kind) if known else UNEXPECTED_REPLY
         return OK
 
     @property
     def verdict(self) -> str:
-        """One sentence, from what was measured."""
-        broken, odd = self._with("failed"), self._with("warning")
-        for finding in broken:
-            if finding.name in _BEFORE_ALL:
-                return self.shown(self._no_chat(_first_sentence(finding.text)))
-        if broken:
-            return phrase("verdict_broken", topics=_topics(broken))
-        if odd:
-            return phrase("verdict_odd", topics=_topics(odd))
-        if unmeasured := self._with("unknown"):
+        """One sentence that sums up the findings."""
+        failures, warnings = self._marked("failed"), self._marked("warning")
+        for finding in failures:
+            if finding.name in _ESSENTIAL:
+                return self.printable(
+                    self._no_chat_verdict(_first_sentence(finding.text))
+                )
+        if failures:
+            return phrase("verdict_broken", topics=_topics(failures))
+        if warnings:
+            return phrase("verdict_odd", topics=_topics(warnings))
+        if unmeasured := self._marked("unknown"):
             return phrase("verdict_unmeasured", topics=_topics(unmeasured))
         return phrase("all_well")
 
-    def _no_chat(self, reason: str) -> str:
-        causes = [found for found in self._with("warning") if found.name in _CAUSES]
+    def _no_chat_verdict(self, reason: str) -> str:
+        causes = [
+            found for found in self._marked("warning") if found.name in _LOCAL_CAUSES
+        ]
         if not causes:
             return phrase("verdict_no_chat", reason=reason)
         return phrase("verdict_cause", reason=reason, topics=_topics(causes))
 
     def as_json(self) -> Json:
-        """The whole report, with the words of the screen."""
+        """Return the report as JSON, with the same sentences as on the screen."""
         return {
             "ok": self.exit_code == OK,
             "verdict": self.verdict,
-            "base_url": self.shown(self.url),
+            "base_url": self.printable(self.url),
             "mlx_harmony": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(terse=True),
@@ -93,36 +98,36 @@ class Report:
             "name": finding.name,
             "ok": finding.mark != "failed",
             "mark": finding.mark,
-            "text": self.shown(finding.text),
+            "text": self.printable(finding.text),
         }
         if finding.kind:
             row["kind"] = finding.kind
-        facts = json.loads(self.shown(json.dumps(dict(finding.facts))))
+        facts = json.loads(self.printable(json.dumps(dict(finding.facts))))
         return {**row, "facts": facts} if facts else row
 
-    def _with(self, mark: Mark) -> list[Finding]:
+    def _marked(self, mark: Mark) -> list[Finding]:
         return [finding for finding in self.findings if finding.mark == mark]
 
 
 def print_line(report: Report, finding: Finding) -> None:
-    """One line of the checklist."""
+    """Print one line of the checklist."""
     sign, style = _SIGNS[finding.mark]
-    line = Text(f"{sign} ", style) + Text(report.shown(finding.text), "default")
-    _screen().print(line)
+    line = Text(f"{sign} ", style) + Text(report.printable(finding.text), "default")
+    _console().print(line)
 
 
 def print_verdict(report: Report) -> None:
-    """The last line."""
-    _screen().print(Text(report.verdict, "bold"))
+    """Print the verdict, which is the last line."""
+    _console().print(Text(report.verdict, "bold"))
 
 
 def print_json(report: Report) -> None:
-    """The report for programs."""
+    """Print the report as JSON."""
     text = json.dumps(report.as_json(), ensure_ascii=False, indent=2)
     sys.stdout.write(text + "\n")
 
 
-def _screen() -> Console:
+def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Exit codes, so that scripts can tell the failures apart."""
+"""The exit codes, by which scripts distinguish failures."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ EPILOG = (
 
 
 def exit_code(kind: str) -> int:
-    """The exit code for a kind of problem."""
+    """Return the exit code for a kind of problem; raises KeyError for an unknown kind."""
     return _CODE_OF_STAGE[PROBLEMS[kind].stage]

@@ -14,12 +14,12 @@ from .exit_codes import USAGE
 
 
 def parse_text() -> None:
-    """Read raw text from stdin and write what it means as JSON."""
+    """Read a raw reply from stdin and write it to stdout as JSON."""
     reply = parse(_stdin())
     calls = [
         {"name": call.name, "arguments": call.arguments} for call in reply.tool_calls
     ]
-    _write(
+    _write_json(
         {
             "reasoning": reply.reasoning,
             "answer": reply.answer,
@@ -31,7 +31,7 @@ def parse_text() -> None:
 
 def clean_messages() -> None:
     """Read a JSON list of messages from stdin and write the list that the chat template accepts."""
-    _write(clean_history(_messages(_stdin())))
+    _write_json(clean_history(_messages(_stdin())))
 
 
 def _messages(text: str) -> list[JsonObject]:
@@ -55,6 +55,6 @@ def _stdin() -> str:
     return sys.stdin.buffer.read().decode("utf-8-sig", "replace")
 
 
-def _write(value: object) -> None:
+def _write_json(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2)
     sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")

@@ -1,4 +1,4 @@
-"""What `doctor` found: one line of its report."""
+"""A finding of `doctor`: one line of its report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Mark = Literal["ok", "unknown", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    `unknown` is what could not be measured, `warning` what works and still deserves a look. `kind` names the
-    problem, `facts` hold the figures for programs.
+    `unknown` means: could not be measured. `warning` means: works, but deserves a look. `kind` names the
+    problem, and `facts` hold the figures for programs.
     """
 
     name: str
@@ -30,24 +30,24 @@ class Finding:
 
 
 def ok(name: str, key: str, **values: Json) -> Finding:
-    """Something is well; `values` fill in the phrase, and are the facts."""
+    """Report that something works; `values` fill in the phrase and become the facts."""
     return Finding(name, "ok", phrase(key, **values), facts=values)
 
 
 def unknown(name: str, key: str, **values: Json) -> Finding:
-    """Something could not be measured."""
+    """Report that something could not be measured."""
     return Finding(name, "unknown", phrase(key, **values), facts=values)
 
 
 def warning(name: str, key: str, **values: Json) -> Finding:
-    """Something works, but."""
+    """Report that something works but deserves a look."""
     return Finding(name, "warning", phrase(key, **values), facts=values)
 
 
 def failed(
     name: str, problem: Problem | None, key: str = "", **values: Json
 ) -> Finding:
-    """Something does not work: in the problem's words, or in those of a phrase."""
+    """Report that something does not work, in the problem's words or, without a problem, in a phrase's."""
     if problem is None:
         return Finding(name, "failed", phrase(key, **values), facts=values)
     return Finding(name, "failed", problem_text(problem), problem.kind, values)

@@ -1,7 +1,7 @@
-"""The mlx-lm of this machine, and what about it explains a server that does not start.
+"""The mlx-lm that is installed on this machine, and why its server may not start.
 
-`probe_installation` asks the interpreter that has mlx-lm; what follows from the facts is decided without
-looking at the machine, so that it can be tested on any.
+`probe_installation` asks the interpreter that has mlx-lm. `judge_installation` needs only the answer, so that
+tests run on any machine.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..compatibility import ADVISED_MLX_LM, FAULTS, mlx_lm_range
+from ..compatibility import ADVISED_MLX_LM, mlx_lm_range
 from ..jsontext import JsonObject, as_object, load_json
 from .finding import Finding, ok, warning
-from .phrases import language, phrase
+from .phrases import phrase
+from .problem_words import fault_text
 
-_PROBE_LIMIT = (
-    60.0  # seconds; the first import of MLX compiles nothing, but disks are slow
-)
+_PROBE_TIMEOUT = 60.0  # seconds; the first import of MLX takes long on a slow disk
 _PROBE = """
 import importlib.metadata as metadata, json, platform
 versions, needs, error = {}, "", ""
@@ -44,9 +43,9 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)*")
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an interpreter says of its mlx-lm.
+    """What an interpreter reports about its mlx-lm.
 
-    `needs` is mlx-lm's requirement of MLX, `error` what `import mlx.core` says.
+    `needs` is mlx-lm's requirement for MLX, and `error` the message of a failed `import mlx.core`.
     """
 
     python: str
@@ -57,7 +56,7 @@ class Installation:
 
 
 def find_python(wanted: str = "") -> str:
-    """The interpreter that has mlx-lm: the wanted one, this one, or that of the command on the path."""
+    """Return the interpreter with mlx-lm: the wanted one, this one, or that of mlx_lm.server on the path."""
     if wanted or importlib.util.find_spec("mlx_lm"):
         return wanted or sys.executable
     script = shutil.which("mlx_lm.server")
@@ -69,10 +68,13 @@ def find_python(wanted: str = "") -> str:
 
 
 def probe_installation(python: str) -> Installation | None:
-    """Ask an interpreter for its mlx-lm; None where it has none, or cannot be asked."""
+    """Ask an interpreter about its mlx-lm; returns None if it has none or does not answer."""
     try:
         done = subprocess.run(
-            [python, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_LIMIT
+            [python, "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_TIMEOUT,
         )
         facts = as_object(load_json(done.stdout))
     except (OSError, ValueError, subprocess.TimeoutExpired):
@@ -87,9 +89,9 @@ def probe_installation(python: str) -> Installation | None:
 
 
 def judge_installation(found: Installation, served: str = "") -> Finding:
-    """Whether the parts fit, and the commands that mend it where they do not.
+    """Judge whether the parts fit together, and name the commands that fix it.
 
-    `served` is the version of the server that replied, whose faults were told before.
+    `served` is the version of the server that replied. Its faults were reported before.
     """
     name, versions = "installation", found.versions
     mlx_lm, mlx = versions["mlx-lm"], versions.get("mlx", "")
@@ -102,17 +104,16 @@ def judge_installation(found: Installation, served: str = "") -> Finding:
         library = "libmlx.dylib" if found.system == "Darwin" else "libmlx.so"
         key = "install_library" if "libmlx" in found.error else "install_metal"
         finding = warning(name, key, library=library, mlx=mlx, metal=metal, pip=pip)
-    elif found.error or not _enough(mlx, found.needs):
+    elif found.error or not _is_new_enough(mlx, found.needs):
         reason = f"MLX {mlx}" if mlx and not found.error else found.error
         finding = warning(
             name, "install_misfit", version=mlx_lm, reason=reason, pip=pip
         )
     elif fault and mlx_lm != served:
-        words = FAULTS[fault].ja if language() == "ja" else FAULTS[fault].en
         text = phrase(
             "install_fault",
             version=mlx_lm,
-            fault=words,
+            fault=fault_text(fault),
             advised=ADVISED_MLX_LM,
             pip=pip,
         )
@@ -122,8 +123,8 @@ def judge_installation(found: Installation, served: str = "") -> Finding:
     return replace(finding, facts=facts)
 
 
-def _enough(mlx: str, needs: str) -> bool:
-    """Whether MLX is as new as mlx-lm asks; where nothing is asked, yes."""
+def _is_new_enough(mlx: str, needs: str) -> bool:
+    """Whether MLX is as new as mlx-lm requires; True if mlx-lm requires no version."""
     least = _NUMBER.search(needs.partition(">=")[2])
     return least is None or _version(mlx) >= _version(least[0])
 

@@ -1,4 +1,4 @@
-"""This machine, as far as it explains how a server on it fares: a container around us, a Mac's memory."""
+"""Findings about this machine that explain a server on it: a container around us, a Mac's memory."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .examined_server import ExaminedServer
 from .finding import Finding, ok, warning
 from .installation import find_python, judge_installation, probe_installation
 from .model_choice import listed_gpt_oss
-from .patient import Patient
 from .phrases import phrase
 
 _LOCAL = re.compile(r"//(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(?=[:/]|$)", re.I)
 _GB = 1_000_000_000
 _MIB = 1 << 20
 _CONTAINER_MARKS = (".dockerenv", "run/.containerenv")
-# Unless told otherwise, macOS lets the GPU wire two thirds of a smaller memory and three quarters of a
-# larger one.
+# By default macOS lets the GPU wire two thirds of a small memory, and three quarters of a large one.
 _SMALL_MAC = 36 << 30
-_ROOM_BESIDE_WEIGHTS = 1.1  # the cache of a conversation and the buffers come on top
-_LEFT_TO_MACOS = 6 * 1024  # MiB
+_MEMORY_PER_WEIGHTS = 1.1  # the weights' share, plus a conversation's cache and buffers
+_RESERVED_FOR_MACOS = 6 * 1024  # MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: a Mac's memory, what the GPU may wire of it (0 for macOS's own choice), a model's weights."""
+    """Sizes in bytes: a Mac's memory, the GPU's wired limit (0 for macOS's default), a model's weights."""
 
     total: int
     wired_limit: int
@@ -37,25 +36,27 @@ class Memory:
 
     @property
     def limit(self) -> int:
-        """What the GPU may use."""
+        """The most that the GPU may use."""
         share = (2, 3) if self.total <= _SMALL_MAC else (3, 4)
         return self.wired_limit or self.total * share[0] // share[1]
 
 
-def look_around(patient: Patient, server_python: str = "") -> Iterator[Finding]:
-    """What this machine has to do with it, where the server runs on it; little if the server replied."""
-    if not _LOCAL.search(patient.url):
+def inspect_machine(
+    server: ExaminedServer, server_python: str = ""
+) -> Iterator[Finding]:
+    """Yield findings about this machine if the server runs on it; about a container only if no reply came."""
+    if not _LOCAL.search(server.url):
         return
-    replied = patient.hello is not None
+    replied = server.hello is not None
     if not replied and in_container():
-        text = phrase("in_container", url=patient.url, inside=_from_inside(patient.url))
+        text = phrase("in_container", url=server.url, inside=_from_inside(server.url))
         yield Finding("container", "warning", text)
     python = find_python(server_python)
     installation = probe_installation(python) if python else None
     if installation is not None:
-        version = patient.hello.version if patient.hello else None
+        version = server.hello.version if server.hello else None
         yield judge_installation(installation, ".".join(map(str, version or ())))
-    if platform.system() == "Darwin" and (memory := _mac_memory(patient)):
+    if platform.system() == "Darwin" and (memory := _mac_memory(server)):
         yield judge_memory(memory)
 
 
@@ -69,21 +70,23 @@ def _from_inside(url: str) -> str:
 
 
 def judge_memory(memory: Memory) -> Finding:
-    """Whether a model's weights fit into what the GPU may use."""
-    needed = int(memory.model * _ROOM_BESIDE_WEIGHTS)
+    """Judge whether a model fits into the memory that the GPU may use."""
+    needed = int(memory.model * _MEMORY_PER_WEIGHTS)
     model, limit, total = (
         f"{size / _GB:.0f}" for size in (needed, memory.limit, memory.total)
     )
     if needed <= memory.limit:
         return ok("memory", "memory_ok", model=model, limit=limit)
-    most = memory.total // _MIB - _LEFT_TO_MACOS
-    if needed > most * _MIB:
+    highest_limit = memory.total // _MIB - _RESERVED_FOR_MACOS
+    if needed > highest_limit * _MIB:
         return warning("memory", "memory_small", model=model, total=total)
-    return warning("memory", "memory_limit", model=model, limit=limit, megabytes=most)
+    return warning(
+        "memory", "memory_limit", model=model, limit=limit, megabytes=highest_limit
+    )
 
 
 def model_size(model: str, cache: Path) -> int:
-    """Bytes of a model's weights: a folder, or an id in the Hugging Face cache; 0 where there are none."""
+    """Return the bytes of a model's weights: a folder, or an id in the Hugging Face cache; 0 if not found."""
     folder = Path(model)
     if not folder.is_dir():
         snapshots = cache / f"models--{model.replace('/', '--')}" / "snapshots"
@@ -94,8 +97,8 @@ def model_size(model: str, cache: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-def _mac_memory(patient: Patient) -> Memory | None:
-    model = patient.model or listed_gpt_oss(patient.models or ())
+def _mac_memory(server: ExaminedServer) -> Memory | None:
+    model = server.model or listed_gpt_oss(server.models or ())
     size = model_size(model, _hugging_face_cache()) if model else 0
     total, limit = _sysctl("hw.memsize"), _sysctl("iogpu.wired_limit_mb") * _MIB
     return Memory(total, limit, size) if size and total else None

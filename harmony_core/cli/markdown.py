@@ -1,4 +1,4 @@
-"""Markdown for a terminal, without rich's losses: HTML, LaTeX, link targets and line breaks stay."""
+"""Markdown for a terminal that keeps what rich drops: HTML, LaTeX, link targets and line breaks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rich.segment import Segment
 
 
 class AnswerMarkdown:
-    """A model's answer as Markdown to print, without the blanks up to the edge that copying would keep."""
+    """A model's answer as printable Markdown. Lines are not padded, because copying would keep the blanks."""
 
     def __init__(self, text: str) -> None:
-        self._markdown = _TrueMarkdown(text)
+        self._markdown = _LosslessMarkdown(text)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -26,8 +26,8 @@ class AnswerMarkdown:
             yield Segment.line()
 
 
-class _TrueMarkdown(Markdown):
-    """rich leaves HTML out and joins lines; backslashes of `\\(x\\)` would count as escapes."""
+class _LosslessMarkdown(Markdown):
+    """Keeps HTML and line breaks, which rich drops, and backslashes, which LaTeX such as `\\(x\\)` needs."""
 
     def __init__(self, text: str) -> None:
         super().__init__("", hyperlinks=False, code_theme="ansi_dark")

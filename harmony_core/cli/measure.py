@@ -1,4 +1,4 @@
-"""One chat request, measured: what came, in what form, and how fast."""
+"""One measured chat request: the deltas that came, their form, and their speed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,23 @@ _FIELDS = ("reasoning", "reasoning_content", "thinking", "tool_calls")
 
 
 @dataclass
-class Wire:
-    """The deltas of a reply as they came, with their times."""
+class ReceivedDeltas:
+    """The deltas of a reply as they came. `first` and `last` are times of `time.monotonic`."""
 
     contents: list[str] = field(default_factory=list)
-    structured: bool = False  # thinking or calls came in fields
-    progress: bool = False
+    structured: bool = False  # thinking or calls came in separate fields
     first: float | None = None
     last: float | None = None
     _decoder: SseDecoder = field(default_factory=SseDecoder)
 
-    def take(self, data: bytes) -> None:
-        """Take what the server sent just now."""
+    def feed(self, data: bytes) -> None:
+        """Record the bytes that the server has just sent."""
         for item in self._decoder.feed(data):
-            if isinstance(item, SseComment):
-                self.progress = self.progress or "keepalive" in item.text
-            else:
-                for delta in _deltas(item):
-                    self._take_delta(delta)
+            if not isinstance(item, SseComment):
+                for delta in _deltas_in(item):
+                    self._record(delta)
 
-    def _take_delta(self, delta: JsonObject) -> None:
+    def _record(self, delta: JsonObject) -> None:
         content, split = delta.get("content"), any(delta.get(name) for name in _FIELDS)
         if isinstance(content, str) and content:
             self.contents.append(content)
@@ -50,7 +47,7 @@ class Wire:
 
     @property
     def raw(self) -> str:
-        """The content of all deltas."""
+        """The text of all deltas."""
         return "".join(self.contents)
 
     @property
@@ -62,7 +59,7 @@ class Wire:
 
     @property
     def aligned(self) -> bool:
-        """Whether each control token is a delta for itself, but for blanks that were glued to it."""
+        """Whether each control token came as a separate delta, apart from blanks glued to it."""
         return not any(
             token in content and token != content.strip()
             for content in self.contents
@@ -72,9 +69,9 @@ class Wire:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one request brought; `problem` is also set where the reply is no good as a whole."""
+    """The result of one request. `problem` is also set if a complete reply is unusable."""
 
-    wire: Wire
+    deltas: ReceivedDeltas
     reply: Reply
     problem: Problem | None
     fingerprint: str
@@ -83,41 +80,43 @@ class Measured:
 
     @property
     def version(self) -> tuple[int, int, int] | None:
-        """The version of mlx-lm, None for another server."""
+        """The version of mlx-lm; None for another server."""
         return server_version(self.fingerprint)
 
     @property
     def prompt_tokens(self) -> int:
+        """The server's count; 0 if it sent none."""
         return self.reply.usage.prompt_tokens if self.reply.usage else 0
 
     @property
     def first_token_seconds(self) -> float | None:
-        return None if self.wire.first is None else self.wire.first - self.began
+        """The seconds from the request to the first delta; None if none came."""
+        return None if self.deltas.first is None else self.deltas.first - self.began
 
     @property
     def tokens_per_second(self) -> float | None:
-        """None where too little came to tell."""
-        if self.wire.first is None or self.wire.last is None:
+        """The rate after the first token; None if too few tokens came."""
+        if self.deltas.first is None or self.deltas.last is None:
             return None
-        seconds = self.wire.last - self.wire.first
+        seconds = self.deltas.last - self.deltas.first
         counted = self.reply.usage.completion_tokens if self.reply.usage else 0
-        tokens = (counted or len(self.wire.contents)) - 1
+        tokens = (counted or len(self.deltas.contents)) - 1
         return tokens / seconds if tokens > 1 and seconds > 0 else None
 
 
 def measure(client: Client, request: ChatRequest) -> Measured:
-    """Send a request and read the reply to its end; raises nothing."""
-    wire, began = Wire(), time.monotonic()
+    """Send a request and read the reply to its end. A ServerError becomes `problem`."""
+    deltas, began = ReceivedDeltas(), time.monotonic()
     stream: ReplyStream | None = None
     try:
-        with client.open(request, tap=wire.take) as stream:
+        with client.open(request, tap=deltas.feed) as stream:
             for _ in stream:
                 pass
         problem = stream.problem
     except ServerError as error:
         problem = error.problem
     return Measured(
-        wire,
+        deltas,
         stream.reply if stream else Reply(),
         problem,
         stream.fingerprint if stream else "",
@@ -126,7 +125,7 @@ def measure(client: Client, request: ChatRequest) -> Measured:
     )
 
 
-def _deltas(data: bytes) -> Iterator[JsonObject]:
+def _deltas_in(data: bytes) -> Iterator[JsonObject]:
     try:
         chunk = as_object(load_json(data))
     except ValueError:

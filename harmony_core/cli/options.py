@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .phrases_help import told
+from .phrases_help import help_text
 
 
 class EffortChoice(StrEnum):
@@ -30,13 +30,13 @@ BaseUrl = Annotated[
     str,
     typer.Option(
         envvar="MLX_HARMONY_BASE_URL",
-        help=told("Address of the server, with or without /v1."),
+        help=help_text("Address of the server, with or without /v1."),
     ),
 ]
 Model = Annotated[
     str,
     typer.Option(
-        help=told("Model to use; empty for the one that the server has loaded.")
+        help=help_text("Model to use; empty for the one that the server has loaded.")
     ),
 ]
 ApiKey = Annotated[
@@ -44,26 +44,29 @@ ApiKey = Annotated[
     typer.Option(
         envvar="MLX_HARMONY_API_KEY",
         show_default=False,
-        help=told("Key for a proxy before the server."),
+        help=help_text("Key for a proxy before the server."),
     ),
 ]
 UseProxies = Annotated[
     bool,
-    typer.Option("--use-proxies", help=told("Go through HTTP_PROXY and its like.")),
+    typer.Option(
+        "--use-proxies",
+        help=help_text("Use the proxies of HTTP_PROXY and similar variables."),
+    ),
 ]
 CaFile = Annotated[
     str,
     typer.Option(
         show_default="REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
         metavar="PATH",
-        help=told("For https: the certificate of an authority of your own."),
+        help=help_text("For https: the certificate of an authority of your own."),
     ),
 ]
 Insecure = Annotated[
     bool,
     typer.Option(
         "--insecure",
-        help=told(
+        help=help_text(
             "Do not check certificates: anybody on the way can read along and take the key."
         ),
     ),

@@ -1,4 +1,4 @@
-"""`package`: another name for `python -m tools.package`, which only a checkout of the repository has."""
+"""`package`: runs `python -m tools.package`, which only a checkout of the repository has."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def run_package(folder: Path, output: Path | None) -> int:
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing or _project_name(folder) != "mlx-harmony":
         return _refuse("no_checkout", name=[*missing, "pyproject.toml"][0])
-    wish = [] if output is None else ["--output", str(output)]
-    command = [sys.executable, "-m", "tools.package", *wish]
+    options = [] if output is None else ["--output", str(output)]
+    command = [sys.executable, "-m", "tools.package", *options]
     return subprocess.run(command, cwd=folder, check=False).returncode
 
 
@@ -29,7 +29,7 @@ def _refuse(key: str, **values: object) -> int:
 
 
 def _project_name(folder: Path) -> object:
-    """The name in `pyproject.toml`; None where it names none."""
+    """Return the project's name in `pyproject.toml`; None if there is none."""
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
         return project["project"]["name"]

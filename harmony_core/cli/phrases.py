@@ -1,4 +1,4 @@
-"""The command line's own running words, in the language of the locale."""
+"""The sentences of the command line, in English and in Japanese."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CHAT_PHRASES = {
         "実行していません。ツールを使わずに答えるよう頼んでください。",
     ),
     "model_taken": (
-        "(The server wants a name, so this is {model}.)",
+        "(The server requires a model name, so {model} is used.)",
         "（サーバーがモデル名を求めるため、{model} を使います。）",
     ),
     "no_json": (
@@ -85,7 +85,7 @@ _CHAT_PHRASES = {
         "表示できる思考はまだありません。",
     ),
     "effort_is": ("Reasoning effort: {effort}", "推論の深さ: {effort}"),
-    "effort_default": ("the server's own", "サーバーの既定"),
+    "effort_default": ("the server's default", "サーバーの既定"),
     "effort_wrong": (
         "There is no effort “{effort}”. Use low, medium or high.",
         "推論の深さ「{effort}」はありません。low、medium、high のいずれかを使ってください。",
@@ -130,12 +130,12 @@ _PHRASES = _CHAT_PHRASES | DOCTOR_PHRASES | DEMO_PHRASES | _OTHER_PHRASES
 
 
 def language() -> Language:
-    """Japanese when the locale says so, else English."""
+    """Return Japanese if the locale says so, else English."""
     settings = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     return "ja" if next(filter(None, settings), "").startswith("ja") else "en"
 
 
 def phrase(key: str, **values: object) -> str:
-    """One of the texts above, filled in."""
+    """Return a sentence in the user's language, with its blanks filled in."""
     english, japanese = _PHRASES[key]
     return (japanese if language() == "ja" else english).format(**values)

@@ -1,4 +1,4 @@
-"""The words of `demo`, in English and in Japanese."""
+"""The sentences of `demo`, in English and in Japanese."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEMO_PHRASES = {
         "mlx_lm.server が起動しませんでした（{reason}）。",
     ),
     "toy_log": (
-        "{log}\n{died} Look at its words above.",
+        "{log}\n{died} Look at its output above.",
         "{log}\n{died}上の出力を確かめてください。",
     ),
     "port_taken": (
@@ -61,7 +61,10 @@ DEMO_PHRASES = {
         "No control token reached the reader",
         "制御トークンは表示されていません",
     ),
-    "check_thinking": ("Thinking and answer came apart", "思考と回答は分かれています"),
+    "check_thinking": (
+        "Thinking and answer are separate",
+        "思考と回答は分かれています",
+    ),
     "check_without": (
         "Without mlx-harmony the second turn fails",
         "mlx-harmony がなければ 2 往復目は失敗します",

@@ -1,4 +1,4 @@
-"""The words of `doctor`, in English and in Japanese."""
+"""The sentences of `doctor`, in English and in Japanese."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DOCTOR_PHRASES = {
         "（最初のトークンまで {first} 秒、その後 {rate} トークン/秒）",
     ),
     "reply_named": (
-        "{text} (this server wants a name: use --model {model})",
+        "{text} (this server requires a model name: use --model {model})",
         "{text}（このサーバーではモデル名が必要です: --model {model}）",
     ),
     "reply_odd": (
@@ -67,7 +67,7 @@ DOCTOR_PHRASES = {
         "生の Harmony を、制御トークンごとに区切って送ります",
     ),
     "format_recut": (
-        "It sends raw Harmony, cut anew on the way",
+        "It sends raw Harmony, which something on the way splits differently",
         "生の Harmony を、途中で区切り直して送ります",
     ),
     "format_fields": (
@@ -83,14 +83,14 @@ DOCTOR_PHRASES = {
         "推論の深さ（reasoning effort）はモデルに届いています",
     ),
     "effort_lost": (
-        "The reasoning effort does not reach the model: mlx-lm obeys it since {since}; until then start it"
+        "The reasoning effort does not reach the model: mlx-lm supports it since {since}; start an older one"
         " with `--chat-template-args`",
         "推論の深さ（reasoning effort）がモデルに届きません（mlx-lm は {since} から対応。それまでは"
         " `--chat-template-args` で起動時に指定します）",
     ),
     "effort_unknown": (
-        "Whether the reasoning effort reaches the model cannot be seen from here",
-        "推論の深さ（reasoning effort）が届いているかは、ここからは分かりません",
+        "Whether the reasoning effort reaches the model could not be measured",
+        "推論の深さ（reasoning effort）が届いているかは確認できませんでした",
     ),
     "second_turn_ok": ("A second turn works", "2 往復目も動作しています"),
     "second_turn_broken": (
@@ -139,11 +139,11 @@ DOCTOR_PHRASES = {
         "最初の回答が短すぎるため、停止語は確認できませんでした",
     ),
     "parting_ok": (
-        "It goes on after a client has left in the middle of a reply",
+        "It keeps working after a client disconnects during a reply",
         "応答の途中でクライアントが切断しても動作を続けます",
     ),
     "parting_broken": (
-        "It does not go on after a client has left in the middle of a reply: start it again, and upgrade it"
+        "It stops working after a client disconnects during a reply: start it again, and upgrade it"
         " with `pip install -U mlx-lm`",
         "応答の途中でクライアントが切断すると動作を続けられません。起動し直し、`pip install -U mlx-lm` で"
         "更新してください",
@@ -155,17 +155,17 @@ DOCTOR_PHRASES = {
         " `--host 0.0.0.0` 付きで起動してください",
     ),
     "install_ok": (
-        "mlx-lm {version} and MLX {mlx} are installed here, and fit",
+        "mlx-lm {version} and MLX {mlx} are installed here and work together",
         "このマシンの mlx-lm {version} と MLX {mlx} は正しく組み合わさっています",
     ),
     "install_library": (
-        "MLX cannot start here, because its library {library} is missing. Mend it with"
+        "MLX cannot start here, because its library {library} is missing. Fix it with"
         " `{pip} uninstall -y mlx mlx-metal`, then `{pip} install -U mlx mlx-lm`",
         "MLX のライブラリー {library} がないため、このマシンでは MLX が起動しません。"
         "`{pip} uninstall -y mlx mlx-metal` のあと `{pip} install -U mlx mlx-lm` を実行してください",
     ),
     "install_metal": (
-        "MLX {mlx} and mlx-metal {metal} do not fit here. Mend it with"
+        "The versions of MLX {mlx} and mlx-metal {metal} differ here. Fix it with"
         " `{pip} uninstall -y mlx mlx-metal`, then `{pip} install -U mlx mlx-lm`",
         "このマシンの MLX {mlx} と mlx-metal {metal} のバージョンが合っていません。"
         "`{pip} uninstall -y mlx mlx-metal` のあと `{pip} install -U mlx mlx-lm` を実行してください",
@@ -208,7 +208,7 @@ DOCTOR_PHRASES = {
     "topic_json": ("JSON replies", "JSON の応答"),
     "topic_japanese": ("Japanese and emoji", "日本語と絵文字"),
     "topic_stop": ("stop words", "停止語"),
-    "topic_parting": ("clients that leave", "クライアントの切断"),
+    "topic_parting": ("clients that disconnect", "クライアントの切断"),
     "topic_container": ("the container", "コンテナー"),
     "topic_installation": ("the installation on this machine", "このマシンの環境"),
     "topic_memory": ("the memory of this Mac", "この Mac のメモリー"),
@@ -230,7 +230,7 @@ DOCTOR_PHRASES = {
         "会話はできますが、確認してください: {topics}。",
     ),
     "verdict_unmeasured": (
-        "All that could be measured is well; this could not: {topics}.",
+        "Everything that could be measured works; this could not be measured: {topics}.",
         "確認できたものはすべて正常です。確認できなかったもの: {topics}。",
     ),
 }

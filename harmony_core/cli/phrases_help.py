@@ -1,4 +1,4 @@
-"""The words of `--help` in Japanese. The English ones stand beside the options and commands."""
+"""The Japanese texts of `--help`. The English ones stand beside the options and commands."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ _TEXTS = {
     "Address of the server, with or without /v1.": "サーバーのアドレス。/v1 は付けても付けなくてもかまいません。",
     "Model to use; empty for the one that the server has loaded.": "使うモデル。空の場合は、サーバーが読み込んでいるモデルを使います。",
     "Key for a proxy before the server.": "サーバーの手前にあるプロキシの API キー。",
-    "Go through HTTP_PROXY and its like.": "HTTP_PROXY などのプロキシ設定を使います。",
+    "Use the proxies of HTTP_PROXY and similar variables.": "HTTP_PROXY などのプロキシ設定を使います。",
     "For https: the certificate of an authority of your own.": "https 用の独自の認証局の証明書。",
     "Do not check certificates: anybody on the way can read along and take the key.": "証明書を確認しません。通信経路にいる第三者が内容を読み、API キーを盗めるようになります。",
     "Chat with gpt-oss on mlx_lm.server, and see what is wrong when it does not work.": "mlx_lm.server の gpt-oss とチャットします。うまく動かないときは原因を調べます。",
     "Show the version and exit.": "バージョンを表示して終了します。",
-    "What to say; “-” reads stdin. Without it, a conversation.": "送る文章。「-」は標準入力を読みます。省略すると対話になります。",
+    "Message to send; “-” reads stdin. Leave it out for a conversation.": "送る文章。「-」は標準入力を読みます。省略すると対話になります。",
     "Reasoning effort.": "推論の深さ。",
     "Thinking: one line that folds away, nothing, or all of it.": "思考の表示: 1 行に折りたたむ（fold）、表示しない（hide）、すべて表示する（show）。",
     "System prompt.": "システムプロンプト。",
-    "Tokens for thinking and answer together.": "思考と回答を合わせたトークン数の上限。",
+    "Limit of tokens for thinking and answer together.": "思考と回答を合わせたトークン数の上限。",
     "Randomness.": "出力のランダムさ。",
-    "Nucleus size.": "候補とする確率の合計（top_p）。",
+    "Nucleus sampling: share of probability.": "候補とする確率の合計（top_p）。",
     "Ask for JSON that fits this schema, and check it.": "このスキーマに合う JSON を求め、結果を検査します。",
-    "The longest silence of the server.": "サーバーの無応答を待つ最長の秒数。",
+    "How long the server may send nothing.": "サーバーの無応答を待つ最長の秒数。",
     "Report as JSON.": "結果を JSON で出力します。",
     "The longest wait for a reply.": "応答を待つ最長の秒数。",
     "Python interpreter that has mlx-lm, to look at its installation.": "mlx-lm が入っている Python。インストールの状態を調べるために使います。",
-    "Keep the toy server up instead.": "デモの代わりに、おもちゃのモデルのサーバーを動かし続けます。",
+    "Keep the toy server running instead.": "デモの代わりに、おもちゃのモデルのサーバーを動かし続けます。",
     "Python interpreter that has mlx-lm.": "mlx-lm が入っている Python。",
-    "Where the toy server listens.": "おもちゃのモデルのサーバーが待ち受けるアドレス。",
-    "Its port.": "そのポート番号。",
+    "Address that the toy server listens on.": "おもちゃのモデルのサーバーが待ち受けるアドレス。",
+    "Port that it listens on.": "そのポート番号。",
     "The file to write.": "書き込むファイル。",
 }
 _COMMANDS = {
@@ -44,11 +44,11 @@ _COMMANDS = {
 }
 
 
-def told(english: str) -> str:
-    """A text of the help in the user's language."""
+def help_text(english: str) -> str:
+    """Return a help text in the user's language."""
     return _TEXTS[english] if language() == "ja" else english
 
 
-def told_of(command: str) -> str | None:
-    """The help of a command; None in English: then its docstring is the help."""
+def command_help(command: str) -> str | None:
+    """Return a command's Japanese help; None in English, where its docstring is the help."""
     return _COMMANDS[command] if language() == "ja" else None

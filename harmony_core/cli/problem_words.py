@@ -1,13 +1,14 @@
-"""A problem in the command line's own words: settings by the names of its options."""
+"""Problems in the words of the command line, which has options where hosts have settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..compatibility import FAULTS
 from ..problems import Language, Problem
 from .phrases import language
 
-# What the table of problems calls a setting, for hosts with forms; the longer names first.
+# The settings in the table of problems, and the options in their place. Longer names come first.
 _OPTION_OF_SETTING: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "The base URL": "--base-url",
@@ -38,8 +39,14 @@ _OPTION_OF_SETTING: Mapping[Language, Mapping[str, str]] = {
 
 
 def problem_text(problem: Problem) -> str:
-    """What happened and what to do, in the language of the locale."""
+    """Return what happened and what to do, in the language of the locale."""
     text = problem.text(language())
     for setting, option in _OPTION_OF_SETTING[language()].items():
         text = text.replace(setting, option)
     return text
+
+
+def fault_text(name: str) -> str:
+    """Return what is wrong with a version of mlx-lm, in the language of the locale."""
+    fault = FAULTS[name]
+    return fault.ja if language() == "ja" else fault.en

@@ -1,4 +1,4 @@
-"""`--json-schema`: what is wrong with the schema or with the reply, in the command line's words."""
+"""`--json-schema`: reads a schema, and says what is wrong with it or with a reply."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read_schema(path: Path) -> JsonObject:
         raise ValueError(f"{path} is not a JSON schema{details}.") from None
 
 
-def misfit(answer: str, schema: JsonObject) -> str:
-    """Why an answer does not fit the schema; "" when it does."""
+def schema_mismatch(answer: str, schema: JsonObject) -> str:
+    """Return why an answer does not fit the schema; "" if it fits."""
     try:
         check_reply(answer, schema)
     except SchemaFault as fault:

@@ -15,25 +15,25 @@ from rich.console import Console
 from rich.text import Text
 
 from .chat import Conversation
-from .commands import LEAVE, obey
+from .commands import QUIT_COMMANDS, run_command
 from .phrases import phrase
 from .problem_words import problem_text
 from .terminal import without_controls
 
 
 def talk(conversation: Conversation, base_url: str) -> None:
-    """Look at the server, then chat until the user leaves."""
+    """Check the server, then chat until the user leaves."""
     history = history_file()
-    prompt = _prompt(_history(history))
+    prompt = _prompt(_open_history(history))
     print(phrase("welcome", url=base_url), file=sys.stderr)
-    _look(conversation)
+    _print_server_problem(conversation)
     while True:
         try:
             text = prompt.prompt("> ").strip()
-            if text in LEAVE:
+            if text in QUIT_COMMANDS:
                 return
             if text.startswith("/") and "\n" not in text:
-                print(obey(text, conversation, history), file=sys.stderr)
+                print(run_command(text, conversation, history), file=sys.stderr)
             elif text:
                 conversation.ask(text)
                 print(file=sys.stderr)
@@ -43,18 +43,18 @@ def talk(conversation: Conversation, base_url: str) -> None:
             return
 
 
-def _look(conversation: Conversation) -> None:
-    """Say before the first question what would stand in its way; a server may still be started then."""
+def _print_server_problem(conversation: Conversation) -> None:
+    """Print a problem of the server before the first question, while the user can still start it."""
     notes = Console(stderr=True)
     with suppress(KeyboardInterrupt):
         with notes.status(Text(phrase("looking"), "dim")):
-            problem = conversation.look_at_server()
+            problem = conversation.find_server_problem()
         if problem is not None:
             print(without_controls(problem_text(problem)), file=sys.stderr)
 
 
 def history_file() -> Path:
-    """Where the lines are kept that were typed."""
+    """Return the path of the file that keeps the typed lines."""
     if state := os.environ.get("XDG_STATE_HOME"):
         folder = Path(state)
     elif sys.platform == "darwin":
@@ -64,26 +64,26 @@ def history_file() -> Path:
     return folder / "mlx-harmony" / "history"
 
 
-class _KeptHistory(FileHistory):
-    """Lines in a file; one that cannot be written is no reason to end a chat."""
+class _LenientHistory(FileHistory):
+    """A history file whose write errors are ignored, since they should not end a chat."""
 
     def store_string(self, string: str) -> None:
         with suppress(OSError):
             super().store_string(string)
 
 
-def _history(file: Path) -> History:
-    """The lines of earlier conversations, which nobody else may read."""
+def _open_history(file: Path) -> History:
+    """Open the history file, which only the user may read; keep the lines in memory if that fails."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return _KeptHistory(str(file))
+    return _LenientHistory(str(file))
 
 
 def _prompt(history: History) -> PromptSession[str]:
-    """Enter sends; Alt-Enter, which terminals send as Esc Enter, begins a new line."""
+    """Make the prompt. Enter sends; Alt-Enter, which terminals send as Esc Enter, begins a new line."""
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -99,5 +99,5 @@ def _prompt(history: History) -> PromptSession[str]:
         key_bindings=keys,
         history=history,
         bottom_toolbar=phrase("toolbar"),
-        output=create_output(always_prefer_tty=True),  # the answers may go into a file
+        output=create_output(always_prefer_tty=True),  # stdout may be a file
     )

@@ -1,4 +1,4 @@
-"""How a reply looks in a terminal: the answer on stdout, all else dimmed on stderr."""
+"""Shows a reply in a terminal: the answer on stdout, everything else dimmed on stderr."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ from ..render import Thinking
 from .markdown import AnswerMarkdown
 from .phrases import phrase
 
-# A model's text must not steer the terminal: control characters but tab and line break are left out.
+# A model's text must not steer the terminal, so all control characters but tab and line break are removed.
 _NO_CONTROLS = {
     code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"
 }
 
 
 def without_controls(text: str) -> str:
-    """The text without what would steer a terminal."""
+    """Remove the control characters that could steer a terminal."""
     return text.translate(_NO_CONTROLS)
 
 
 class ReplyScreen:
     """Shows the events of one reply as they come; a context manager.
 
-    Piped output holds the answer alone, its text unchanged. On a terminal the answer becomes Markdown when
-    it is complete, and one live line on stderr tells what the server is doing, and how long the model has
-    been thinking.
+    A pipe gets the unchanged answer and nothing else. A terminal gets the complete answer as Markdown; until
+    then one live line on stderr tells what the server is doing, or how long the model has been thinking.
     """
 
     def __init__(self, thinking: Thinking) -> None:
@@ -52,7 +51,7 @@ class ReplyScreen:
         self._answer = _AnswerView() if sys.stdout.isatty() else _PlainAnswer()
 
     def __enter__(self) -> ReplyScreen:
-        self._status(lambda: phrase("waiting"))
+        self._show_status(lambda: phrase("waiting"))
         return self
 
     def __exit__(
@@ -65,10 +64,10 @@ class ReplyScreen:
         self._answer.end()
 
     def show(self, event: Event) -> None:
-        """Show what came next."""
+        """Show the next event."""
         match event:
             case Progress(done, total) if self._thinking_since is None:
-                self._status(
+                self._show_status(
                     lambda: phrase("reading", percent=100 * done // max(total, 1))
                 )
             case FurtherThought(text) if self._thinking_since is not None:
@@ -92,9 +91,9 @@ class ReplyScreen:
         self._answer.pause()
         match self._thinking:
             case "fold":
-                self._status(lambda: phrase("thinking", seconds=self._seconds()))
+                self._show_status(lambda: phrase("thinking", seconds=self._seconds()))
             case "hide":
-                self._status(lambda: phrase("waiting"))
+                self._show_status(lambda: phrase("waiting"))
             case "show":
                 self._hide_status()
 
@@ -113,7 +112,7 @@ class ReplyScreen:
     def _seconds(self) -> int:
         return int(time.monotonic() - (self._thinking_since or 0))
 
-    def _status(self, words: Callable[[], str]) -> None:
+    def _show_status(self, words: Callable[[], str]) -> None:
         self._line.words = words
         if self._live is None and self._notes.is_terminal:
             self._live = _live(self._line, self._notes)
@@ -125,7 +124,7 @@ class ReplyScreen:
 
 
 class _PlainAnswer:
-    """The answer as it comes, for a pipe or a file."""
+    """Writes the answer as it comes, for a pipe or a file."""
 
     def __init__(self) -> None:
         self._end = ""
@@ -136,7 +135,7 @@ class _PlainAnswer:
         self._end = text[-1:] or self._end
 
     def pause(self) -> None:
-        """Nothing: what comes on stderr does not stand in the way."""
+        """Do nothing, since stderr does not disturb a pipe."""
 
     def end(self) -> None:
         if self._end not in ("", "\n"):
@@ -145,7 +144,7 @@ class _PlainAnswer:
 
 
 class _AnswerView:
-    """The answer on a terminal: its last lines while it grows, then all of it as Markdown."""
+    """Shows the last lines of an answer while it grows, then all of it as Markdown."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -158,7 +157,7 @@ class _AnswerView:
             self._live = _live(self, self._console)
 
     def pause(self) -> None:
-        """Finish what is there, before something else is shown below it."""
+        """Finish the text so far, before something else is shown below it."""
         self.end()
 
     def end(self) -> None:
@@ -176,7 +175,7 @@ class _AnswerView:
 
 
 class _LiveLine:
-    """A spinner whose words are asked for anew at every refresh."""
+    """A spinner that asks for its text at every refresh."""
 
     def __init__(self) -> None:
         self.words: Callable[[], str] = str
@@ -188,7 +187,7 @@ class _LiveLine:
 
 
 def _live(content: _LiveLine | _AnswerView, console: Console) -> Live:
-    """Show what changes until it is stopped; then nothing of it stays."""
+    """Start a live display that disappears when it is stopped."""
     live = Live(
         content,
         console=console,

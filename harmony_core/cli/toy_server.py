@@ -1,7 +1,4 @@
-"""Starting and stopping the real mlx_lm.server with the toy model.
-
-Used by `demo` and by the end-to-end tests.
-"""
+"""Starts and stops the real mlx_lm.server with the toy model, for `demo` and the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -25,12 +22,12 @@ _FROM_WHEEL = _HERE.with_name("toy_model")  # pyproject.toml puts it there
 _FROM_CHECKOUT = _HERE.parents[2] / "toy" / "model"
 TOY_MODEL = _FROM_WHEEL if _FROM_WHEEL.is_dir() else _FROM_CHECKOUT
 START_LIMIT = 120.0  # seconds until the server must answer
-STOP_LIMIT = 10.0  # seconds that it gets to end by itself
+STOP_LIMIT = 10.0  # seconds between SIGTERM and SIGKILL
 _LOG_TAIL = 2000  # characters
 
 
 class ToyServerError(Exception):
-    """The server did not start; the text says why, `log` holds its last words."""
+    """The server did not start. The text says why, and `log` holds its last output."""
 
     def __init__(self, reason: str, log: str = "") -> None:
         super().__init__(reason)
@@ -39,7 +36,7 @@ class ToyServerError(Exception):
 
 @dataclass(frozen=True)
 class ToyServer:
-    """A server that runs: where it answers, and the file that it logs to."""
+    """A running server: its address, its port and its log file."""
 
     base_url: str
     port: int
@@ -55,18 +52,18 @@ def toy_server(
     port: int = 0,
     arguments: Sequence[str] = (),
 ) -> Iterator[ToyServer]:
-    """Run a server until the end of the `with` block; raises ToyServerError.
+    """Run a server until the `with` block ends; raises ToyServerError if it does not start.
 
-    `command` is what runs mlx_lm.server, such as `[python, "-m", "mlx_lm.server"]`; port 0 takes a free one.
-    It works offline, with its own empty model cache.
+    `command` runs mlx_lm.server, such as `[python, "-m", "mlx_lm.server"]`. Port 0 takes a free port.
+    The server is offline and has an empty model cache.
     """
     port = port or free_port()
-    _try_to_listen(host, port)
+    _check_port(host, port)
     with tempfile.TemporaryDirectory(prefix="mlx-harmony-") as folder:
         hub = Path(folder) / "hub"
         hub.mkdir()
         log = Path(folder) / "server.log"
-        line = [
+        command_line = [
             *command,
             "--model",
             str(model),
@@ -81,7 +78,7 @@ def toy_server(
             "HF_HOME": folder,
             "HF_HUB_CACHE": str(hub),
         }
-        process = _start(line, environment, log)
+        process = _start(command_line, environment, log)
         try:
             server = ToyServer(_base_url(host, port), port, log)
             _wait_until_ready(server, process)
@@ -90,18 +87,18 @@ def toy_server(
             _stop(process)
 
 
-def free_port(wish: int = 0) -> int:
-    """A port that nobody listens on at the moment: the wish if it can be had."""
+def free_port(preferred: int = 0) -> int:
+    """Return a port that nobody listens on now: `preferred` if it is free, else any."""
     try:
-        with socket.create_server(("127.0.0.1", wish)) as listener:
+        with socket.create_server(("127.0.0.1", preferred)) as listener:
             port: int = listener.getsockname()[1]
     except OSError:
         return free_port()
     return port
 
 
-def _try_to_listen(host: str, port: int) -> None:
-    """Do what the server will do: on a taken port, the other server's answers would pass for its own."""
+def _check_port(host: str, port: int) -> None:
+    """Raise ToyServerError if the port is taken. Otherwise another server's answers would pass for ours."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             os.fsencode(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -118,20 +115,20 @@ def _try_to_listen(host: str, port: int) -> None:
 
 
 def _base_url(host: str, port: int) -> str:
-    """Where a server that listens on `host` answers on this machine."""
+    """Return the address at which a server that listens on `host` answers on this machine."""
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _start(
-    line: Sequence[str], environment: dict[str, str], log: Path
+    command_line: Sequence[str], environment: dict[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         try:
-            # In its own session, because Ctrl-C in the terminal is for us. A launcher's children end with it.
+            # A new session: Ctrl-C reaches only us, and `_stop` also ends a launcher's children.
             return subprocess.Popen(
-                line,
+                command_line,
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -139,7 +136,7 @@ def _start(
                 start_new_session=True,
             )
         except OSError as error:
-            raise ToyServerError(f"{line[0]}: {error.strerror}") from None
+            raise ToyServerError(f"{command_line[0]}: {error.strerror}") from None
 
 
 def _wait_until_ready(server: ToyServer, process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""A tool for `demo` and `doctor` to offer, and the conversation behind a call of it."""
+"""The tool that `demo` and `doctor` offer, and the conversation after a call of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEATHER_TOOL: JsonObject = {
 
 
 def with_results(messages: Sequence[JsonObject], asked: Reply) -> list[JsonObject]:
-    """The conversation, its last reply's calls, and the weather as the result of each."""
+    """Return the conversation with the reply's calls and their results; unchanged if there are no calls."""
     calls = [call for call in asked.tool_calls if call.executable]
     if not calls:
         return [*messages]

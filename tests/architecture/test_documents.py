@@ -67,7 +67,7 @@ def lines_outside_fences(text: str) -> Iterator[tuple[int, str]]:
 
 
 def tables(text: str) -> Iterator[list[tuple[int, str]]]:
-    """The runs of lines that begin with a pipe, each line with its number."""
+    """Each run of lines that begin with a pipe; every line has its number."""
     table: list[tuple[int, str]] = []
     for number, line in lines_outside_fences(text + "\n\n"):
         if line.startswith("|"):
@@ -78,7 +78,7 @@ def tables(text: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def cells(row: str) -> int:
-    """How many cells GitHub makes of a row; a pipe in a code span parts cells, too."""
+    """How many cells GitHub makes of a row; a pipe in a code span also separates cells."""
     row = row.strip().removeprefix("|")
     pipes = len(RAW_PIPE.findall(row))
     return pipes if row.endswith("|") and not row.endswith("\\|") else pipes + 1

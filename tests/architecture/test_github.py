@@ -58,7 +58,7 @@ def test_the_issue_form_asks_for_the_report_of_doctor() -> None:
     assert doctor["validations"]["required"] is True
 
 
-def test_every_hook_before_a_commit_runs_something_that_is_here() -> None:
+def test_every_pre_commit_hook_runs_a_program_of_the_repository() -> None:
     [local] = load(ROOT / ".pre-commit-config.yaml")["repos"]
     for hook in local["hooks"]:
         program, *rest = hook["entry"].split()

@@ -24,7 +24,7 @@ PURE = sorted(
     for path in CORE.glob("*.py")
     if path.name not in CLIENT | {SCHEMAS.name, "__main__.py"}
 )
-# The ways to the outside: sockets, clocks, the environment, chance, logs, files, threads.
+# Modules that reach outside: sockets, clocks, the environment, randomness, logs, files, threads.
 IMPURE = {
     *(
         "asyncio",
@@ -52,14 +52,14 @@ IMPURE = {
     ),
     *("urllib", "uuid", "warnings"),
 }
-PURE_PARTS = {"urllib.parse"}
+PURE_PARTS = {"urllib.parse"}  # of modules that otherwise reach outside
 HOSTS = ("dify_plugin_mlx", "openwebui_pipe")
 HTTP_LIBRARIES = {"requests", "urllib3"}
 SCHEMA_LIBRARIES = {"jsonschema", "referencing"}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the absolute dotted names that a file imports; relative ones with their leading dots."""
+    """The dotted names that a file imports; relative ones keep their leading dots."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -67,12 +67,12 @@ def imports(path: Path) -> Iterator[str]:
             yield "." * node.level + (node.module or "")
 
 
-def outside(path: Path) -> set[str]:
+def absolute_imports(path: Path) -> set[str]:
     return {name for name in imports(path) if not name.startswith(".")}
 
 
 def top_level(names: set[str]) -> set[str]:
-    """The packages of modules, except `_typeshed`, which only type checkers have."""
+    """The packages of modules, without `_typeshed`, which only type checkers have."""
     return {name.partition(".")[0] for name in names} - {"_typeshed"}
 
 
@@ -80,13 +80,13 @@ def top_level(names: set[str]) -> set[str]:
 def test_the_core_needs_the_standard_library_only_and_touches_nothing_outside(
     path: Path,
 ) -> None:
-    names = outside(path)
+    names = absolute_imports(path)
     assert top_level(names) <= sys.stdlib_module_names
     assert not top_level(names - PURE_PARTS) & IMPURE
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
-def test_the_core_opens_prints_and_asks_nothing(path: Path) -> None:
+def test_the_core_opens_no_file_and_uses_no_terminal(path: Path) -> None:
     called = {
         node.func.id
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
@@ -107,9 +107,7 @@ def test_no_pure_module_imports_the_client_or_the_command_line(path: Path) -> No
     assert not relative & (parts - lazily)
 
 
-def test_importing_the_package_loads_no_library_and_gives_all_names_but_the_client() -> (
-    None
-):
+def test_importing_the_package_loads_no_library_before_client_is_used() -> None:
     program = (
         "import sys, harmony_core as h; found = [getattr(h, n) for n in h.__all__ if n != 'Client']; "
         f"print(sorted({HTTP_LIBRARIES | SCHEMA_LIBRARIES} & set(sys.modules)), h.Client.__name__)"
@@ -126,18 +124,18 @@ def test_importing_the_package_loads_no_library_and_gives_all_names_but_the_clie
 
 def test_the_client_adds_only_its_http_library() -> None:
     for name in CLIENT:
-        names = top_level(outside(CORE / name))
+        names = top_level(absolute_imports(CORE / name))
         assert names - sys.stdlib_module_names <= HTTP_LIBRARIES
 
 
 def test_only_one_module_reads_json_schemas_with_a_library() -> None:
-    names = outside(SCHEMAS)
+    names = absolute_imports(SCHEMAS)
     assert top_level(names) - sys.stdlib_module_names == SCHEMA_LIBRARIES
     assert not top_level(names) & IMPURE
     for folder in (CORE, *(ROOT / host for host in HOSTS)):
         for path in folder.rglob("*.py"):
             if path != SCHEMAS:
-                assert not top_level(outside(path)) & SCHEMA_LIBRARIES, path
+                assert not top_level(absolute_imports(path)) & SCHEMA_LIBRARIES, path
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -150,7 +148,7 @@ def test_a_host_never_imports_the_other_one_or_the_command_line(host: str) -> No
     ]
     assert files
     for path in files:
-        names = outside(path)
+        names = absolute_imports(path)
         assert other not in top_level(names), path
         assert not any(
             name == "harmony_core.cli" or name.startswith("harmony_core.cli.")
@@ -172,4 +170,4 @@ def test_a_host_takes_only_public_names_from_the_core(host: str) -> None:
 
 def test_the_core_never_imports_a_host() -> None:
     for path in CORE.rglob("*.py"):
-        assert not top_level(outside(path)) & set(HOSTS), path
+        assert not top_level(absolute_imports(path)) & set(HOSTS), path

@@ -1,4 +1,4 @@
-"""What `from harmony_core import ...` offers."""
+"""The names that `from harmony_core import ...` offers."""
 
 from __future__ import annotations
 

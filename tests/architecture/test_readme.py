@@ -23,7 +23,7 @@ TRANSLATED = {
     "docs/reliability.md": "docs/reliability_ja.md",
 }
 TESTS = (ROOT / "tests").rglob("test_*.py")
-# What the server sends in the symptoms that are words of a server, and what doctor makes of it.
+# The symptoms of the README that are words of a server, and the kind of problem that doctor sees.
 SYMPTOMS = {
     "Model type gpt_oss not supported": "gpt_oss_unsupported",
     "You have passed a message containing <|channel|> tags in the content field": "template_refused",
@@ -35,8 +35,8 @@ KANJI = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 def heading_levels(page: str) -> list[int]:
-    outside = re.sub(r"(?ms)^```.*?^```$", "", read(page))
-    return [len(marks) for marks in re.findall(r"^(#+) ", outside, re.MULTILINE)]
+    prose = re.sub(r"(?ms)^```.*?^```$", "", read(page))
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
 
 
 def rows_of_tables(page: str) -> int:
@@ -54,10 +54,10 @@ def literals(page: str) -> list[str]:
 def test_every_code_block_is_tested_or_says_what_it_needs(page: str) -> None:
     unmarked = [it.code for it in blocks(page) if not (it.tested or it.needs)]
     assert not unmarked
-    assert read(page).count("```") == 2 * len(blocks(page))  # none is overlooked
+    assert read(page).count("```") == 2 * len(blocks(page))  # `blocks` misses none
 
 
-def test_every_mark_of_a_tested_block_names_a_test_that_runs_it() -> None:
+def test_every_code_block_marked_as_tested_is_run_by_a_test() -> None:
     code = "".join(path.read_text("utf-8") for path in TESTS)
     for name in {block.tested for page in PAGES for block in blocks(page)} - {""}:
         assert f'blocks_run_by("{name}")' in code
@@ -84,7 +84,7 @@ def test_the_japanese_page_has_the_headings_and_blocks_of_the_english_one(
     assert [(it.tested, it.needs, it.code) for it in blocks(japanese)] == [
         (it.tested, it.needs, it.code) for it in blocks(page)
     ]
-    # Their measured tables are in the English pages alone.
+    # The measured tables of these two pages are in English only.
     if page not in ("docs/dify.md", "docs/reliability.md"):
         assert rows_of_tables(japanese) == rows_of_tables(page)
     assert heading_levels(japanese) == heading_levels(page)
@@ -113,7 +113,7 @@ def test_the_english_readme_has_no_kanji_which_difys_marketplace_refuses() -> No
 
 
 @pytest.mark.parametrize("words", SYMPTOMS)
-def test_doctor_knows_what_the_readme_says_of_a_servers_words(words: str) -> None:
+def test_doctor_explains_each_symptom_that_the_readme_lists(words: str) -> None:
     assert words in read(README).replace("\\|", "|")
     status = 405 if words == "Method Not Allowed" else 404
     body = json.dumps({"error": words})
@@ -121,7 +121,7 @@ def test_doctor_knows_what_the_readme_says_of_a_servers_words(words: str) -> Non
     assert explain_failure(failure).kind == SYMPTOMS[words]
 
 
-def test_the_cost_that_the_readme_names_is_above_every_measured_one() -> None:
+def test_the_readme_promises_no_less_than_the_highest_measured_cost() -> None:
     figures = read("benchmarks/README.md").partition("<!-- figures")[2]
     table = figures.partition("### HarmonyParser")[2].partition("###")[0]
     costs = [
@@ -154,6 +154,6 @@ def test_every_option_of_the_server_is_one_that_it_has(page: str) -> None:
     assert options <= set(re.findall(r"--[a-z-]+", done.stdout))
 
 
-def test_the_tool_itself_finds_the_tables_fresh() -> None:
+def test_the_command_that_checks_the_tables_finds_them_fresh() -> None:
     command = [sys.executable, "-m", "tools.compatibility", "--check"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

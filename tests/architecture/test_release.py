@@ -1,4 +1,4 @@
-"""What a release must agree on, and what must never be in the repository."""
+"""Versions, requirements and addresses agree, and no private path is in the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ import yaml
 
 from harmony_core import __version__
 from harmony_core.cli import _LIBRARIES
-from tests.architecture.test_imports import CORE, HTTP_LIBRARIES, outside, top_level
+from tests.architecture.test_imports import (
+    CORE,
+    HTTP_LIBRARIES,
+    absolute_imports,
+    top_level,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -42,13 +47,13 @@ IMPORTED_AS = {"markdown_it_py": "markdown_it"}
 
 
 def names_of(requirements: list[str]) -> set[str]:
-    """The packages of requirements under their import names; one of our extras counts as its packages."""
+    """The import names of the packages that requirements name, without our own."""
     names = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in requirements}
     names = {IMPORTED_AS.get(name, name) for name in names}
     return names - {"mlx_harmony"}
 
 
-def test_the_extras_install_what_the_code_imports_and_the_core_imports_nothing() -> (
+def test_the_extras_install_the_imports_of_the_code_and_the_core_needs_nothing() -> (
     None
 ):
     extras = PROJECT["optional-dependencies"]
@@ -61,7 +66,7 @@ def test_the_extras_install_what_the_code_imports_and_the_core_imports_nothing()
 
 def libraries(paths: Iterable[Path]) -> set[str]:
     """The third-party packages that these files import."""
-    names = {name for path in paths for name in top_level(outside(path))}
+    names = {name for path in paths for name in top_level(absolute_imports(path))}
     names -= {"_typeshed"}  # only type checkers read it
     return names - sys.stdlib_module_names
 
@@ -71,7 +76,7 @@ def test_the_command_knows_every_library_that_an_extra_installs() -> None:
 
 
 @pytest.mark.parametrize("name", ["core", "dev"])
-def test_no_requirement_of_the_project_is_written_a_second_time(name: str) -> None:
+def test_each_requirement_of_the_project_is_written_once(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
     lines = [line for line in text.splitlines() if re.match(r"\w", line)]
     assert lines

@@ -1,4 +1,4 @@
-"""The table of faults is the one that the tests play."""
+"""The documented table of faults is the one that the tests play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a scripted server, and ways to run the commands."""
+"""Fixtures for the tests of the command line: a fixed environment, and a way to run a command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harmony_core.cli.app import app
+from tests.server import ScriptedServer
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,14 @@ class Outcome:
 Run = Callable[..., Outcome]
 
 
+def chat(run: Run, server: ScriptedServer, *options: str) -> Outcome:
+    """Send the message “Hi” to a server."""
+    return run("chat", "Hi", "--base-url", server.base_url, *options)
+
+
 @pytest.fixture(autouse=True)
 def english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """English texts, no settings and no history, whatever the tests are run under."""
+    """Set English, a fixed width and an empty history, so that the tests do not depend on the environment."""
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -40,7 +46,7 @@ def english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run() -> Run:
-    """Run a command in this process; `input` is its standard input."""
+    """A function that runs a command in this process; `input` is its standard input."""
 
     def invoke(*arguments: str, input: str = "") -> Outcome:
         result = CliRunner().invoke(

@@ -1,7 +1,7 @@
-"""Servers for `doctor` to examine: what each answers to the requests, in their order.
+"""Scripts of the servers that `doctor` examines: an answer to each request, in order.
 
-Those of Ollama, llama.cpp and LM Studio have the shape that their source and bug reports document, with our
-own words (tests/core/dialects/README.md).
+The scripts of Ollama, llama.cpp and LM Studio follow their source and bug reports in form; the words are ours
+(tests/core/dialects/README.md).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Scripts = Mapping[str, Script]
 
 
 def counted(prompt: int, fingerprint: str = FINGERPRINT) -> Script:
-    """A reply of one token that tells how long the prompt was."""
+    """Return a reply of one token whose usage chunk tells the length of the prompt."""
     cut = chunk({}, "length", fingerprint)
     return [head(), text("<|channel|>", fingerprint), cut, usage(prompt, 1), DONE]
 
 
 def mlx_lm(fingerprint: str = FINGERPRINT) -> dict[str, Script]:
-    """What a healthy mlx_lm.server answers."""
+    """Return the answers of a healthy mlx_lm.server."""
 
     def said(*tokens: str) -> Script:
         return reply(*tokens, fingerprint=fingerprint)
@@ -58,7 +58,7 @@ def mlx_lm(fingerprint: str = FINGERPRINT) -> dict[str, Script]:
 
 
 def patched_mlx_lm() -> dict[str, Script]:
-    """mlx-lm 0.26.3 whose empty tokens were taken care of: it counts them, and sends all text."""
+    """Return the answers of a patched mlx-lm 0.26.3: it counts empty tokens, and sends all text."""
     old = "0.26.3-0.29.4-Linux"
     tokens = harmony("Japanese.", JAPANESE)
     whole = reply(*tokens, fingerprint=old, completion_tokens=len(tokens) + 30)
@@ -66,7 +66,7 @@ def patched_mlx_lm() -> dict[str, Script]:
 
 
 def lossy_mlx_lm() -> dict[str, Script]:
-    """mlx-lm 0.26.3 as it came: what follows the first empty token is counted and lost."""
+    """Return the answers of mlx-lm 0.26.3: text after the first empty token is counted, but not sent."""
     lost = reply(
         *harmony("Japanese.", "こんにちは！"),
         fingerprint="0.26.3-0.29.4-Linux",
@@ -76,7 +76,7 @@ def lossy_mlx_lm() -> dict[str, Script]:
 
 
 def splitting(field: str, fingerprint: str) -> dict[str, Script]:
-    """A server that sends thinking as `field` and calls as `tool_calls`."""
+    """Return the answers of a server that sends thinking as `field` and calls as `tool_calls`."""
 
     def said(thinking: str, **delta: object) -> Script:
         thought = chunk({"content": "", field: thinking}, None, fingerprint)
@@ -101,21 +101,10 @@ def splitting(field: str, fingerprint: str) -> dict[str, Script]:
 
 
 def no_such_model(message: str) -> Script:
-    """What Ollama and LM Studio say to a name that they do not know."""
+    """Return the error of Ollama and LM Studio for an unknown model name."""
     return json_page({"error": {"message": message, "code": "model_not_found"}}, 404)
 
 
 def play(server: ScriptedServer, scripts: Scripts, *ids: str) -> ScriptedServer:
-    """Let a server answer with the scripts and list the ids."""
+    """Let a server answer with the scripts, and list the model ids."""
     return server.models(models(*(ids or ("a/gpt-oss-20b",)))).chat(*scripts.values())
-
-
-__all__ = [
-    "counted",
-    "lossy_mlx_lm",
-    "mlx_lm",
-    "no_such_model",
-    "patched_mlx_lm",
-    "play",
-    "splitting",
-]

@@ -1,4 +1,4 @@
-"""A program in its own terminal."""
+"""Starts a program in a new pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ REPLY_LIMIT = 30  # seconds: an upper bound for every wait
 
 
 def in_terminal(*arguments: str) -> pexpect.spawn:
-    """Start Python; Ctrl-C and hanging up work there however the tests were started.
+    """Start Python in a terminal, with SIGINT and SIGHUP enabled.
 
-    A shell lets its background jobs ignore SIGINT, as `nohup` does SIGHUP, and their children inherit that.
+    A shell's background jobs ignore SIGINT, and `nohup` ignores SIGHUP. Children inherit that.
     """
     return pexpect.spawn(
         sys.executable,

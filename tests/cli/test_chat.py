@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harmony_core.client import Timeouts
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, chat
 from tests.server import (
     Hang,
     Reset,
@@ -28,17 +28,17 @@ KEY = "sk-very-secret"
 
 def test_the_answer_alone_goes_to_stdout(server: ScriptedServer, run: Run) -> None:
     server.chat(HELLO)
-    result = run("chat", "Hi", "--base-url", server.base_url)
+    result = chat(run, server)
     assert result.stdout == "Hello 世界 😀.\n"
     assert result.stderr == ""
     assert result.exit_code == 0
 
 
-def test_thinking_goes_to_stderr_if_it_is_wanted(
+def test_thinking_goes_to_stderr_if_it_is_shown(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(HELLO)
-    result = run("chat", "Hi", "--base-url", server.base_url, "--thinking", "show")
+    result = chat(run, server, "--thinking", "show")
     assert result.stdout == "Hello 世界 😀.\n"
     assert result.stderr == "The user greets me.\n\n"
 
@@ -48,7 +48,7 @@ def test_two_thoughts_are_shown_with_a_blank_line_between(
 ) -> None:
     thought = ["<|channel|>", "analysis", "<|message|>", "One.", "<|end|>", "<|start|>"]
     server.chat(reply(*thought, "assistant", *harmony("Two.", "Done")))
-    result = run("chat", "Hi", "--base-url", server.base_url, "--thinking", "show")
+    result = chat(run, server, "--thinking", "show")
     assert "One.\n\nTwo." in result.stderr
 
 
@@ -80,7 +80,7 @@ def test_the_options_reach_the_server(server: ScriptedServer, run: Run) -> None:
         "0.5",
     ]
     options += ["--top-p", "0.9", "--system", "Be brief.", "--api-key", KEY]
-    run("chat", "Hi", "--base-url", server.base_url, *options)
+    chat(run, server, *options)
     (request,) = server.requests
     sent = request.json
     assert sent["model"] == "a/b"
@@ -98,17 +98,17 @@ def test_the_key_may_come_from_the_environment_and_is_never_shown(
 ) -> None:
     monkeypatch.setenv("MLX_HARMONY_API_KEY", KEY)
     server.chat(page(401, f"{KEY} is wrong"))
-    result = run("chat", "Hi", "--base-url", server.base_url)
+    result = chat(run, server)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert result.exit_code == 4
     assert KEY not in result.output + run("chat", "--help").output
 
 
-def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
+def test_undecodable_bytes_in_a_model_name_are_replaced(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(HELLO)
-    result = run("chat", "Hi", "--base-url", server.base_url, "--model", "a\udcff")
+    result = chat(run, server, "--model", "a\udcff")
     assert result.exit_code == 0
     assert server.requests[0].json["model"] == "a?"
 
@@ -121,26 +121,26 @@ def test_bytes_in_the_name_of_a_model_that_are_no_text_are_replaced(
     ],
     ids=["before the reply", "within the reply"],
 )
-def test_the_longest_silence_can_be_chosen(
+def test_the_timeout_can_be_chosen(
     server: ScriptedServer, run: Run, script: Script, words: str
 ) -> None:
     server.chat(script)
-    result = run("chat", "Hi", "--base-url", server.base_url, "--timeout", "1")
+    result = chat(run, server, "--timeout", "1")
     assert result.exit_code == 6
     assert words in result.stderr
 
 
-def test_the_help_tells_the_usual_silence(run: Run) -> None:
+def test_the_help_shows_the_default_timeouts(run: Run) -> None:
     usual = Timeouts()
     words = f"{usual.first_byte:g}, then {usual.idle:g} within"
     assert words in run("chat", "--help").stdout.replace("│", "")
 
 
-def test_a_server_cannot_steer_the_terminal_with_its_words(
+def test_an_error_message_cannot_steer_the_terminal(
     server: ScriptedServer, run: Run
 ) -> None:
     server.chat(page(400, '{"error": "no \\u001b[31m."}'))
-    result = run("chat", "Hi", "--base-url", server.base_url)
+    result = chat(run, server)
     assert "no [31m" in result.stderr
     assert "\x1b" not in result.stderr
 
@@ -159,18 +159,18 @@ FAILURES: dict[str, tuple[Script, int]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_has_its_exit_code_and_one_line(
+def test_each_failure_has_an_exit_code_and_prints_one_line(
     server: ScriptedServer, run: Run, name: str
 ) -> None:
     script, code = FAILURES[name]
     server.chat(script).models(models("a"))
-    result = run("chat", "Hi", "--base-url", server.base_url)
+    result = chat(run, server)
     assert result.exit_code == code
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.output
 
 
-def test_a_server_that_is_not_there_is_told_in_the_language_of_the_locale(
+def test_an_unreachable_server_is_reported_in_the_language_of_the_locale(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     english = run("chat", "Hi", "--base-url", "http://127.0.0.1:1")
@@ -196,13 +196,11 @@ def schema(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_json_reply_that_fits_comes_without_fence_and_thinking(
+def test_a_json_reply_is_printed_without_fence_and_thinking(
     server: ScriptedServer, run: Run, schema: str
 ) -> None:
     server.chat(reply(*harmony("hm", '```json\n{"city": "Paris"}\n```')))
-    result = run(
-        "chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema
-    )
+    result = chat(run, server, "--json-schema", schema)
     assert json.loads(result.stdout) == {"city": "Paris"}
     assert result.exit_code == 0
     assert '"city"' in json.dumps(server.requests[0].json["messages"]).replace("\\", "")
@@ -216,13 +214,11 @@ def test_a_json_reply_that_fits_comes_without_fence_and_thinking(
         ("Paris.", "not JSON"),
     ],
 )
-def test_a_json_reply_that_does_not_fit_is_told(
+def test_a_json_reply_that_does_not_fit_is_reported(
     server: ScriptedServer, run: Run, schema: str, answer: str, words: str
 ) -> None:
     server.chat(reply(*harmony("hm", answer)))
-    result = run(
-        "chat", "Paris?", "--base-url", server.base_url, "--json-schema", schema
-    )
+    result = chat(run, server, "--json-schema", schema)
     assert result.stdout.strip() == answer
     assert words in result.stderr
     assert result.exit_code == 1
@@ -234,9 +230,7 @@ def test_a_schema_never_fetches_anything(
     path = tmp_path / "schema.json"
     path.write_text(json.dumps({"$ref": f"{server.base_url}/schema.json"}))
     server.chat(reply(*harmony("hm", "{}")))
-    result = run(
-        "chat", "Hi", "--base-url", server.base_url, "--json-schema", str(path)
-    )
+    result = chat(run, server, "--json-schema", str(path))
     assert result.exit_code == 1
     assert "cannot be resolved" in result.stderr
     assert [request.path for request in server.requests] == [server.CHAT]
@@ -252,20 +246,18 @@ def test_a_schema_never_fetches_anything(
     ],
     ids=json.dumps,
 )
-def test_a_schema_that_leads_nowhere_is_told(
+def test_a_schema_that_cannot_be_applied_is_reported(
     server: ScriptedServer, run: Run, tmp_path: Path, schema: object
 ) -> None:
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(schema))
     server.chat(reply(*harmony("hm", "{}")))
-    result = run(
-        "chat", "Hi", "--base-url", server.base_url, "--json-schema", str(path)
-    )
+    result = chat(run, server, "--json-schema", str(path))
     assert result.exit_code == 1
     assert "(the schema cannot be applied)" in result.stderr
 
 
-NO_SCHEMAS = (
+INVALID_SCHEMAS = (
     "{",
     "[]",
     '{"type": "nonsense"}',
@@ -276,8 +268,8 @@ NO_SCHEMAS = (
 )
 
 
-@pytest.mark.parametrize("content", [None, *NO_SCHEMAS])
-def test_a_file_that_is_no_schema_is_wrong_usage(
+@pytest.mark.parametrize("content", [None, *INVALID_SCHEMAS])
+def test_a_file_without_a_schema_is_wrong_usage(
     run: Run, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "schema.json"

@@ -1,4 +1,4 @@
-"""What `chat` says about a reply, in words that fit its own options."""
+"""What `chat` says about a reply. It names its options, not the settings of a host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harmony_core.cli.markdown import AnswerMarkdown
 from harmony_core.cli.model_choice import listed_gpt_oss
 from harmony_core.cli.problem_words import problem_text
 from harmony_core.problems import PROBLEMS, Problem
-from tests.cli.conftest import Outcome, Run
+from tests.cli.conftest import Run, chat
 from tests.cli.servers import no_such_model, splitting
 from tests.server import ScriptedServer, harmony, models, page, reply
 from tests.support.weather import weather_call
@@ -17,11 +17,7 @@ from tests.support.weather import weather_call
 HELLO = reply(*harmony("A greeting.", "Hello."))
 
 
-def chat(run: Run, server: ScriptedServer, *arguments: str) -> Outcome:
-    return run("chat", "Hi", "--base-url", server.base_url, *arguments)
-
-
-def test_a_reply_that_is_only_a_tool_call_says_so(
+def test_a_reply_with_only_a_tool_call_is_explained(
     server: ScriptedServer, run: Run
 ) -> None:
     result = chat(run, server.chat(reply(*weather_call("Tokyo"))))
@@ -31,7 +27,7 @@ def test_a_reply_that_is_only_a_tool_call_says_so(
 
 
 @pytest.mark.parametrize("answer", ["Half an answer", ""])
-def test_an_end_by_a_content_filter_is_not_taken_for_too_few_tokens(
+def test_a_content_filter_is_not_mistaken_for_the_token_limit(
     server: ScriptedServer, run: Run, answer: str
 ) -> None:
     tokens = harmony("hm", answer)
@@ -43,7 +39,7 @@ def test_an_end_by_a_content_filter_is_not_taken_for_too_few_tokens(
     )
 
 
-def test_what_is_cut_names_the_limit_and_the_option(
+def test_a_cut_reply_names_the_limit_and_the_option(
     server: ScriptedServer, run: Run
 ) -> None:
     thought = ["<|channel|>", "analysis", "<|message|>", "hm"]
@@ -68,7 +64,7 @@ def test_the_address_may_come_from_the_environment(
     assert "MLX_HARMONY_BASE_URL" in run("chat", "--help").stdout
 
 
-def test_a_server_that_wants_a_name_is_asked_for_its_one_gpt_oss(
+def test_a_server_that_requires_a_name_is_asked_for_its_only_gpt_oss(
     server: ScriptedServer, run: Run
 ) -> None:
     answer = splitting("reasoning", "fp_ollama")["hello"]
@@ -79,12 +75,14 @@ def test_a_server_that_wants_a_name_is_asked_for_its_one_gpt_oss(
         0,
         "Hello! Ask me about the weather.\n",
     )
-    assert result.stderr == "(The server wants a name, so this is gpt-oss:20b.)\n"
+    assert (
+        result.stderr == "(The server requires a model name, so gpt-oss:20b is used.)\n"
+    )
     asked = [request.json["model"] for request in server.requests_to(server.CHAT)]
     assert asked == ["default_model", "gpt-oss:20b"]
 
 
-def test_a_name_that_the_user_gave_is_never_replaced(
+def test_a_model_that_the_user_named_is_never_replaced(
     server: ScriptedServer, run: Run
 ) -> None:
     server.models(models("gpt-oss:20b")).chat(no_such_model("model 'b' not found"))
@@ -93,7 +91,7 @@ def test_a_name_that_the_user_gave_is_never_replaced(
     assert len(server.requests_to(server.CHAT)) == 1
 
 
-def test_without_a_list_the_servers_refusal_stands(
+def test_without_a_list_the_refusal_is_reported(
     server: ScriptedServer, run: Run
 ) -> None:
     server.models(page(500, "no")).chat(no_such_model("model not found"))
@@ -110,13 +108,13 @@ def test_without_a_list_the_servers_refusal_stands(
         ((), ""),
     ],
 )
-def test_a_model_is_chosen_only_where_there_is_no_choice(
+def test_a_model_is_chosen_only_if_one_gpt_oss_is_listed(
     ids: tuple[str, ...], chosen: str
 ) -> None:
     assert listed_gpt_oss(ids) == chosen
 
 
-# What stands in the forms of hosts, and is nowhere on a command line.
+# Settings of the hosts' forms, which a command line does not have.
 SETTINGS = {
     "en": (
         "base URL",
@@ -137,7 +135,7 @@ def test_a_problem_names_options_instead_of_settings(
     monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8" if language == "ja" else "C")
     row = PROBLEMS[kind]
     told = problem_text(Problem(kind, row.stage, row.en, row.ja))
-    if kind != "bad_gateway":  # there it is the proxy's own time limit
+    if kind != "bad_gateway":  # its timeout is a setting of the proxy
         assert not [name for name in SETTINGS[language] if name in told]
 
 

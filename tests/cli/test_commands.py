@@ -37,7 +37,7 @@ def test_parse_turns_raw_text_into_json(run: Run) -> None:
     }
 
 
-def test_clean_turns_messages_into_messages(run: Run) -> None:
+def test_clean_removes_markup_from_messages(run: Run) -> None:
     messages = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": RAW[:118]},
@@ -93,7 +93,7 @@ def test_the_help_names_the_commands_and_the_exit_codes(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["", *_COMMANDS])
-def test_the_help_is_japanese_where_the_locale_is(
+def test_the_help_is_japanese_in_a_japanese_locale(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
@@ -107,7 +107,7 @@ def test_the_help_is_japanese_where_the_locale_is(
 
 
 def without_blanks(text: str) -> str:
-    """A text without what wraps and frames it."""
+    """Return a text without blanks and frames, so that wrapping does not matter."""
     return "".join(text.replace("│", "").split())
 
 
@@ -149,7 +149,7 @@ def test_the_module_can_be_run() -> None:
     assert json.loads(result.stdout)["answer"] == "Hi"
 
 
-def test_a_locale_without_japanese_does_not_stop_the_chat() -> None:
+def test_an_encoding_without_japanese_does_not_stop_the_chat() -> None:
     result = subprocess.run(
         [
             sys.executable,
@@ -172,7 +172,7 @@ def test_a_locale_without_japanese_does_not_stop_the_chat() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 200_000])
-def test_a_reader_that_leaves_early_gets_no_complaint(
+def test_a_closed_pipe_prints_no_error(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
@@ -185,13 +185,13 @@ def test_a_reader_that_leaves_early_gets_no_complaint(
     )
     assert process.stdout is not None
     process.stdout.close()
-    _, complaint = process.communicate(b"x" * size)
-    assert complaint == b""
+    _, errors = process.communicate(b"x" * size)
+    assert errors == b""
     assert process.returncode == 1
 
 
 def shell(line: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Run the command line as a shell does, in its own process."""
+    """Run the command in a shell, as a new process."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     result = subprocess.run(
         f"exec {shlex.quote(sys.executable)} -m harmony_core {line}",
@@ -207,7 +207,7 @@ def shell(line: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 @pytest.mark.parametrize("command", ["parse", "--help"])
-def test_a_full_disk_is_told_in_a_sentence(
+def test_a_full_disk_is_reported_in_one_sentence(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = shell(f"{command} > /dev/full", monkeypatch)
@@ -229,7 +229,7 @@ def test_a_full_disk_is_told_in_a_sentence(
         ("doctor --json --base-url http://127.0.0.1:1 >&-", 3),
     ],
 )
-def test_closed_standard_streams_are_as_good_as_empty_ones(
+def test_closed_standard_streams_count_as_empty(
     line: str, exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = shell(line, monkeypatch)
@@ -252,7 +252,7 @@ def test_the_toolbar_fits_a_terminal_of_80_columns(toolbar: str) -> None:
     assert get_cwidth(toolbar) + toolbar.count("·") <= 80
 
 
-def test_the_words_on_serving_name_the_fields_as_the_hosts_do(
+def test_the_text_of_demo_serve_names_the_fields_of_the_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""`demo` and the starting of servers, with a stand-in for mlx_lm.server."""
+"""`demo` and `toy_server`, with a stand-in for mlx_lm.server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty")
 
 @pytest.fixture(autouse=True)
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that passes for a model, and the stand-in on the path of child processes."""
+    """A folder that passes for a model. Child processes import the stand-in for mlx_lm."""
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setattr(demo, "TOY_MODEL", tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(STAND_IN))
@@ -53,7 +53,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """The handlers of this process, as they were before."""
+    """Restore the signal handlers of this process after the test."""
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -81,11 +81,11 @@ def test_the_demo_shows_both_sides_and_checks_itself(run: Run) -> None:
     assert not any(token in cell for token in CONTROL_TOKENS for cell in right)
 
 
-def test_the_demo_tells_its_story_in_order_and_ends_in_what_comes_next(
+def test_the_scenes_come_in_order_and_the_next_steps_at_the_end(
     run: Run,
 ) -> None:
     _, shown, _ = run_demo(run)
-    story = (
+    expected = (
         "1 · A first turn",
         "2 · The second turn without mlx-harmony",
         "status 404: You have passed a message with",
@@ -98,7 +98,7 @@ def test_the_demo_tells_its_story_in_order_and_ends_in_what_comes_next(
         "Next: ",
         "demo --serve keeps this server up",
     )
-    places = [shown.find(part) for part in story]
+    places = [shown.find(part) for part in expected]
     assert -1 not in places
     assert places == sorted(places)
 
@@ -117,7 +117,7 @@ def test_the_turn_without_us_sends_back_the_raw_reply(server: ScriptedServer) ->
     assert "the connection closes without a reply" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_server_that_bears_raw_replies_is_not_made_worse_than_it_is(
+def test_a_check_fails_if_the_server_accepts_raw_replies(
     server: ScriptedServer,
 ) -> None:
     server.chat(reply(*harmony("A greeting.", "Hello!")))
@@ -145,7 +145,7 @@ def test_a_scene_grows_while_the_reply_comes(server: ScriptedServer) -> None:
     child.expect(pexpect.EOF)
 
 
-def test_the_picture_of_the_demo_is_whole_and_fetches_nothing() -> None:
+def test_the_picture_of_the_demo_is_complete_and_loads_nothing() -> None:
     picture = (ROOT / "docs" / "images" / "demo.svg").read_text("utf-8")
     words = " ".join("".join(ElementTree.fromstring(picture).itertext()).split())
     assert "5 · Japanese with emoji" in words
@@ -153,7 +153,7 @@ def test_the_picture_of_the_demo_is_whole_and_fetches_nothing() -> None:
     assert "@import" not in picture
 
 
-def test_the_demo_tells_which_of_its_checks_failed(
+def test_the_demo_shows_which_checks_failed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "talks")
@@ -164,7 +164,7 @@ def test_the_demo_tells_which_of_its_checks_failed(
     assert "✗ The tool was called" in shown
 
 
-def test_the_demo_tells_what_is_wrong_with_the_server(
+def test_the_demo_reports_a_problem_of_the_server(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "drops")
@@ -173,7 +173,7 @@ def test_the_demo_tells_what_is_wrong_with_the_server(
     assert "closed the connection without a reply" in errors
 
 
-def test_a_server_that_dies_is_told_with_its_last_words(
+def test_a_server_that_exits_is_reported_with_its_output(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "dies")
@@ -181,11 +181,11 @@ def test_a_server_that_dies_is_told_with_its_last_words(
     assert code == 3
     assert errors.endswith(
         "no such model\n"
-        "mlx_lm.server did not start (exit code 1). Look at its words above.\n"
+        "mlx_lm.server did not start (exit code 1). Look at its output above.\n"
     )
 
 
-def test_an_interpreter_that_does_not_exist_is_told(run: Run) -> None:
+def test_a_missing_interpreter_is_reported(run: Run) -> None:
     result = run("demo", "--server-python", "/no/such/python")
     assert result.exit_code == 3
     assert result.stderr.splitlines()[1:] == [
@@ -193,7 +193,7 @@ def test_an_interpreter_that_does_not_exist_is_told(run: Run) -> None:
     ]
 
 
-def test_a_taken_port_is_told_and_the_server_there_left_alone(
+def test_a_taken_port_is_reported_and_its_server_gets_no_request(
     run: Run, server: ScriptedServer
 ) -> None:
     port = server.base_url.rpartition(":")[2]
@@ -204,7 +204,7 @@ def test_a_taken_port_is_told_and_the_server_there_left_alone(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "", "x\udcff"])
-def test_a_host_that_is_not_this_machine_is_told_at_once(
+def test_a_host_of_another_machine_is_reported_at_once(
     run: Run, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setattr(toy_server, "START_LIMIT", 0.5)
@@ -222,7 +222,9 @@ def test_a_host_that_is_not_this_machine_is_told_at_once(
         ("::", "http://127.0.0.1:80"),
     ],
 )
-def test_a_server_is_looked_for_where_it_listens(host: str, url: str) -> None:
+def test_the_address_follows_from_the_host_that_the_server_listens_on(
+    host: str, url: str
+) -> None:
     assert toy_server._base_url(host, 80) == url
 
 
@@ -244,7 +246,7 @@ def test_without_the_toy_model_the_demo_says_so(run: Run, model: Path) -> None:
 
 
 def serve(model: Path) -> str:
-    """A program that keeps a server up."""
+    """Return a program that keeps a toy server running."""
     return (
         "from pathlib import Path; from harmony_core.cli import demo; "
         f"demo.TOY_MODEL = Path({str(model)!r}); "
@@ -254,7 +256,7 @@ def serve(model: Path) -> str:
 
 @pytest.fixture
 def serving(model: Path) -> Iterator[pexpect.spawn]:
-    """The demo in a terminal, where it keeps a server up."""
+    """A terminal in which a toy server runs."""
     child = in_terminal("-c", serve(model))
     yield child
     child.close(force=True)
@@ -274,7 +276,7 @@ def test_serving_goes_on_until_ctrl_c(serving: pexpect.spawn) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_neither_a_kill_nor_a_closed_terminal_leaves_the_server_behind(
+def test_a_kill_and_a_closed_terminal_stop_the_server(
     serving: pexpect.spawn, number: int
 ) -> None:
     serving.expect(r"at http://127.0.0.1:(\d+); Ctrl-C")
@@ -297,14 +299,14 @@ def test_a_signal_that_nohup_ignores_stays_ignored(model: Path) -> None:
     assert child.exitstatus == 0
 
 
-def test_a_port_that_is_taken_is_not_insisted_on() -> None:
+def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     port = toy_server.free_port()
     assert toy_server.free_port(port) == port
     with socket.create_server(("127.0.0.1", port)):
         assert toy_server.free_port(port) != port
 
 
-def test_a_server_ends_with_its_block_and_ports_can_be_chosen(model: Path) -> None:
+def test_a_server_stops_when_its_block_ends(model: Path) -> None:
     port = toy_server.free_port()
     with toy_server.toy_server(COMMAND, model=model, port=port) as server:
         assert server.base_url == f"http://127.0.0.1:{port}"
@@ -314,7 +316,7 @@ def test_a_server_ends_with_its_block_and_ports_can_be_chosen(model: Path) -> No
         pass
 
 
-def test_a_server_that_never_answers_is_given_up(
+def test_a_server_that_never_answers_is_reported(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(toy_server, "START_LIMIT", 0.5)
@@ -331,7 +333,7 @@ def test_a_server_that_never_answers_is_given_up(
     assert caught.value.log.strip() in ("", "busy")
 
 
-def test_a_server_that_ignores_the_request_to_end_is_killed(
+def test_a_server_that_ignores_sigterm_is_killed(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "stays")

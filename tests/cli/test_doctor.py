@@ -45,7 +45,7 @@ KEY = "sk-very-secret"
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No mlx-lm and no container around, whatever the tests are run on."""
+    """Hide an installed mlx-lm and a container, so that the report does not depend on the machine."""
     monkeypatch.setattr("harmony_core.cli.machine.find_python", lambda wanted: wanted)
     monkeypatch.setattr("harmony_core.cli.machine.in_container", lambda: False)
 
@@ -62,7 +62,7 @@ def report_of(run: Run, server: ScriptedServer, *arguments: str) -> dict[str, ob
     return report
 
 
-def test_a_healthy_server_gets_a_tick_at_each_step(
+def test_a_healthy_server_gets_a_tick_for_each_check(
     server: ScriptedServer, run: Run
 ) -> None:
     lines = lines_of(run, play(server, mlx_lm()))
@@ -78,33 +78,37 @@ def test_a_healthy_server_gets_a_tick_at_each_step(
         "✓ A JSON reply is JSON",
         "✓ Japanese and emoji arrive whole",
         "✓ A stop word ends the answer",
-        "✓ It goes on after a client has left in the middle of a reply",
+        "✓ It keeps working after a client disconnects during a reply",
         "✓ mlx-lm 0.32.2 with MLX 0.32.4",
         "All is well.",
     ]
 
 
-def test_it_says_beforehand_how_long_it_takes(server: ScriptedServer, run: Run) -> None:
+def test_doctor_says_at_the_start_how_long_it_takes(
+    server: ScriptedServer, run: Run
+) -> None:
     play(server, mlx_lm())
     result = run("doctor", "--base-url", server.base_url)
     assert "11 short requests: about a minute" in result.stderr
     assert len(server.requests_to(server.CHAT)) == 11
 
 
-def test_a_client_really_leaves_in_the_middle_of_a_reply(
+def test_doctor_closes_a_connection_during_a_reply(
     server: ScriptedServer, run: Run
 ) -> None:
     run("doctor", "--base-url", play(server, mlx_lm()).base_url)
     assert server.requests_to(server.CHAT)[-2].was_closed_by_client()
 
 
-def test_the_second_turn_goes_out_clean(server: ScriptedServer, run: Run) -> None:
+def test_the_second_turn_is_sent_without_control_tokens(
+    server: ScriptedServer, run: Run
+) -> None:
     run("doctor", "--base-url", play(server, mlx_lm()).base_url)
     sent = server.requests_to(server.CHAT)[3].json["messages"]
     assert "<|channel|>" not in json.dumps(sent)
 
 
-def test_the_report_of_a_program_has_the_words_and_the_verdict_of_the_screen(
+def test_the_json_report_has_the_sentences_and_the_verdict_of_the_screen(
     server: ScriptedServer, run: Run
 ) -> None:
     lines = lines_of(run, play(server, mlx_lm()))
@@ -125,7 +129,7 @@ def broken(name: str, script: Script) -> dict[str, Script]:
 
 
 def without_result(scripts: dict[str, Script]) -> dict[str, Script]:
-    """Where no tool is called, there is no result to answer."""
+    """Leave out the answer to the tool's result, because no tool is called."""
     return {name: script for name, script in scripts.items() if name != "result"}
 
 
@@ -164,13 +168,13 @@ CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
         {name: script for name, script in SHORT.items() if name != "stop"},
         0,
         "· The first answer is too short",
-        "All that could be measured is well; this could not: stop words.",
+        "Everything that could be measured works; this could not be measured: stop words.",
     ),
     "no tool wanted": (
         without_result(broken("call", TALK)),
         0,
         "· The model answered without calling the tool",
-        "All that could be measured is well; this could not: tool calls.",
+        "Everything that could be measured works; this could not be measured: tool calls.",
     ),
     "no JSON": (
         broken("json", TALK),
@@ -182,7 +186,7 @@ CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
         broken("japanese", TALK),
         0,
         "· The model did not write Japanese",
-        "All that could be measured is well; this could not: Japanese and emoji.",
+        "Everything that could be measured works; this could not be measured: Japanese and emoji.",
     ),
     "broken Japanese": (
         broken("japanese", reply(*harmony("hm", "こんに\ufffdは😊 x"))),
@@ -194,19 +198,19 @@ CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
         broken("stop", TALK),
         0,
         "· The model answered differently",
-        "All that could be measured is well; this could not: stop words.",
+        "Everything that could be measured works; this could not be measured: stop words.",
     ),
     "effort lost": (
         broken("long", counted(70)),
         0,
-        "! The reasoning effort does not reach the model: mlx-lm obeys it since 0.30.6",
+        "! The reasoning effort does not reach the model: mlx-lm supports it since 0.30.6",
         "A chat is possible; look at this: reasoning effort.",
     ),
     "dead after a client left": (
         broken("parting", [head()]),
         6,
-        "✗ It does not go on after a client has left",
-        "A chat is possible, but this does not work: clients that leave.",
+        "✗ It stops working after a client disconnects",
+        "A chat is possible, but this does not work: clients that disconnect.",
     ),
     "no JSON from a lossy server": (
         lossy_mlx_lm() | {"json": LOST},
@@ -242,7 +246,7 @@ CASES: dict[str, tuple[dict[str, Script], int, str, str]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_finding_is_told_and_weighed_alike_on_screen_and_in_json(
+def test_the_screen_and_the_json_report_have_the_same_verdict(
     server: ScriptedServer, run: Run, name: str
 ) -> None:
     scripts, code, words, verdict = CASES[name]
@@ -276,7 +280,7 @@ DEAD_ENDS: dict[str, tuple[Script, Script, tuple[str, ...], int, str]] = {
 
 
 @pytest.mark.parametrize("name", DEAD_ENDS)
-def test_where_no_reply_comes_the_verdict_gives_the_reason(
+def test_without_a_reply_the_verdict_gives_the_reason(
     server: ScriptedServer, run: Run, name: str
 ) -> None:
     list_script, chat_script, arguments, code, words = DEAD_ENDS[name]
@@ -290,7 +294,7 @@ def test_where_no_reply_comes_the_verdict_gives_the_reason(
     assert report_of(run, server, *arguments)["verdict"] == verdict
 
 
-def test_a_list_that_is_cut_off_is_neither_no_list_nor_no_models(
+def test_a_list_that_is_cut_off_gets_a_warning(
     server: ScriptedServer, run: Run
 ) -> None:
     play(server, mlx_lm()).models(
@@ -302,7 +306,7 @@ def test_a_list_that_is_cut_off_is_neither_no_list_nor_no_models(
     assert lines[-1] == "A chat is possible; look at this: the list of models."
 
 
-def test_certificates_of_ones_own_are_taken_or_not_looked_at(
+def test_a_private_certificate_can_be_trusted_or_ignored(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -316,7 +320,7 @@ def test_certificates_of_ones_own_are_taken_or_not_looked_at(
         assert "certificate" in run(*ask).stdout
 
 
-def test_a_model_that_could_not_be_checked_is_not_called_well(
+def test_a_model_that_could_not_be_checked_gets_a_warning(
     server: ScriptedServer, run: Run
 ) -> None:
     server.models([]).chat(*mlx_lm().values())
@@ -329,22 +333,22 @@ def test_a_model_that_could_not_be_checked_is_not_called_well(
     assert asked == {"default_model"}  # another name might start a download
 
 
-def test_ollama_is_asked_for_the_gpt_oss_that_it_lists(
-    server: ScriptedServer, run: Run
-) -> None:
+def test_ollama_is_asked_for_its_only_gpt_oss(server: ScriptedServer, run: Run) -> None:
     refusal = no_such_model("model 'default_model' not found")
     scripts = {"unnamed": refusal, **splitting("reasoning", "fp_ollama")}
     lines = lines_of(run, play(server, scripts, "qwen3:8b", "gpt-oss:20b"))
     assert lines[1].startswith("✓ gpt-oss:20b replies")
-    assert lines[1].endswith("(this server wants a name: use --model gpt-oss:20b)")
+    assert lines[1].endswith(
+        "(this server requires a model name: use --model gpt-oss:20b)"
+    )
     assert "✓ It separates thinking and answer itself" in lines
     assert "✓ It is not mlx_lm.server, or does not tell its version" in lines
-    assert lines[-1].endswith("this could not: reasoning effort.")
+    assert lines[-1].endswith("this could not be measured: reasoning effort.")
     later = [request.json["model"] for request in server.requests_to(server.CHAT)[1:]]
     assert set(later) == {"gpt-oss:20b"}
 
 
-def test_where_two_gpt_oss_are_listed_nobody_chooses_for_the_user(
+def test_no_model_is_chosen_if_two_gpt_oss_are_listed(
     server: ScriptedServer, run: Run
 ) -> None:
     scripts = {"unnamed": no_such_model("model 'default_model' not found")}
@@ -353,7 +357,7 @@ def test_where_two_gpt_oss_are_listed_nobody_chooses_for_the_user(
     assert len(server.requests_to(server.CHAT)) == 1
 
 
-def test_lm_studio_is_examined_under_the_name_that_it_lists(
+def test_lm_studio_is_examined_with_the_model_that_the_user_names(
     server: ScriptedServer, run: Run
 ) -> None:
     play(server, splitting("reasoning", "openai/gpt-oss-20b"), "openai/gpt-oss-20b")
@@ -362,37 +366,35 @@ def test_lm_studio_is_examined_under_the_name_that_it_lists(
     assert "✓ A tool was called and its result answered" in lines
 
 
-def test_llama_cpp_takes_any_name(server: ScriptedServer, run: Run) -> None:
+def test_llama_cpp_accepts_any_model_name(server: ScriptedServer, run: Run) -> None:
     scripts = splitting("reasoning_content", "b6123-deadbeef")
     lines = lines_of(run, play(server, scripts, "gpt-oss-20b.gguf"))
     assert lines[1].startswith("✓ The server's own model replies")
     assert not [line for line in lines if line.startswith(("✗", "!"))]
 
 
-def test_a_server_without_thinking_is_not_taken_for_gpt_oss(
+def test_a_server_without_thinking_is_not_mistaken_for_gpt_oss(
     server: ScriptedServer, run: Run
 ) -> None:
-    scripts = mlx_lm("") | {"hello": reply(HELLO_WORDS, fingerprint="")}
+    scripts = mlx_lm("") | {"hello": reply("Hello there, my friend.", fingerprint="")}
     assert any(
         line.startswith("· It sends plain text")
         for line in lines_of(run, play(server, scripts))
     )
 
 
-HELLO_WORDS = "Hello there, my friend."
-
-
-def test_control_tokens_that_a_proxy_has_cut_anew_are_named(
+def test_control_tokens_that_a_proxy_splits_are_reported(
     server: ScriptedServer, run: Run
 ) -> None:
     joined = "".join(harmony("A greeting.", "Hello! Ask me about the weather."))
     scripts = mlx_lm() | {"hello": reply(joined[:30], joined[30:])}
-    assert "✓ It sends raw Harmony, cut anew on the way" in lines_of(
-        run, play(server, scripts)
+    assert (
+        "✓ It sends raw Harmony, which something on the way splits differently"
+        in lines_of(run, play(server, scripts))
     )
 
 
-def test_the_names_of_models_can_neither_steer_the_terminal_nor_make_up_lines(
+def test_model_names_cannot_steer_the_terminal_or_add_lines(
     server: ScriptedServer, run: Run
 ) -> None:
     names = ("a\x1b[2J\x9b1m\n✓ b", "c\u2028✓ d")
@@ -413,7 +415,7 @@ def test_no_key_is_ever_shown(
     assert "passw0rd" not in result.output
 
 
-def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) -> None:
+def test_the_timeout_can_be_chosen(server: ScriptedServer, run: Run) -> None:
     server.models(models("a")).chat([Hang()])
     result = run("doctor", "--base-url", server.base_url, "--timeout", "1")
     assert result.exit_code == 6
@@ -421,7 +423,7 @@ def test_the_wait_for_a_reply_can_be_chosen(server: ScriptedServer, run: Run) ->
     assert f"({REPLY_LIMIT:g})" in run("doctor", "--help").stdout
 
 
-def test_a_failure_in_json_speaks_the_language_of_the_locale(
+def test_a_failure_in_json_is_in_the_language_of_the_locale(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run("doctor", "--json", "--base-url", "http://u:secret@127.0.0.1:1")
@@ -445,14 +447,14 @@ def test_a_failure_in_json_speaks_the_language_of_the_locale(
     assert "secret" not in result.output
 
 
-def test_a_web_page_in_the_place_of_a_list_is_told(
+def test_an_error_instead_of_the_list_is_reported(
     server: ScriptedServer, run: Run
 ) -> None:
     server.models(json_page({"detail": "no"}, 405)).chat(page(405, "no"))
     assert lines_of(run, server)[-1].startswith("No chat is possible yet: ")
 
 
-def test_each_tested_version_has_its_row_and_each_fault_its_sentences() -> None:
+def test_each_tested_version_has_a_row_and_each_fault_has_sentences() -> None:
     tested = [tuple(map(int, version.split("."))) for version in TESTED_MLX_LM]
     rows = [mlx_lm_range((a, b, c)) for a, b, c in tested]
     assert [row.chat for row in rows] == ["cut", "yes", "yes", "yes", "yes"]

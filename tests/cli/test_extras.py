@@ -1,4 +1,4 @@
-"""What is said where a library is missing, because an extra was not installed."""
+"""The error that names the extra to install if a library is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMAND = "from harmony_core.cli import main; main()"
 def run_without(
     library: str, program: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process in which a library cannot be imported."""
+    """Run a program in a new process in which a library cannot be imported."""
     return subprocess.run(
         [
             sys.executable,
@@ -66,7 +66,7 @@ def test_the_client_names_the_library_and_the_extra(library: str) -> None:
         ("harmony_core.client", "from harmony_core import Client"),
     ],
 )
-def test_a_module_of_ours_that_is_missing_is_not_taken_for_a_library(
+def test_a_missing_module_of_ours_is_not_mistaken_for_a_library(
     missing: str, program: str
 ) -> None:
     done = run_without(missing, program, "parse")

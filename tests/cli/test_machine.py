@@ -1,4 +1,4 @@
-"""What `doctor` says of the machine that it runs on, from facts of other machines."""
+"""What `doctor` says about the machine that it runs on. The tests give it the facts of other machines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_LIBRARY = (
     "dlopen(/venv/lib/python3.12/site-packages/mlx/core.cpython-312-darwin.so, 0x0002): "
     "Library not loaded: @rpath/libmlx.dylib … (no such file)"
 )
-MENDS = (
+FIXES = (
     "`/venv/bin/python -m pip uninstall -y mlx mlx-metal`, "
     "then `/venv/bin/python -m pip install -U mlx mlx-lm`"
 )
@@ -41,23 +41,25 @@ def with_versions(**versions: str) -> Installation:
     return replace(FITS, versions={**FITS.versions, **changed})
 
 
-def test_parts_that_fit_are_well() -> None:
+def test_parts_that_fit_together_are_ok() -> None:
     finding = judge_installation(FITS)
     assert finding.mark == "ok"
     assert finding.facts["versions"] == FITS.versions
 
 
-def test_a_missing_library_is_told_with_the_commands_that_mend_it() -> None:
+def test_a_missing_library_is_reported_with_the_commands_that_fix_it() -> None:
     finding = judge_installation(replace(FITS, error=NO_LIBRARY))
     assert finding.mark == "warning"
     assert "its library libmlx.dylib is missing" in finding.text
-    assert finding.text.endswith(MENDS)
+    assert finding.text.endswith(FIXES)
 
 
-def test_mlx_and_its_metal_part_must_be_of_one_version() -> None:
+def test_mlx_and_mlx_metal_must_have_the_same_version() -> None:
     finding = judge_installation(with_versions(mlx_metal="0.29.1"))
-    assert finding.text.startswith("MLX 0.32.4 and mlx-metal 0.29.1 do not fit here.")
-    assert finding.text.endswith(MENDS)
+    assert finding.text.startswith(
+        "The versions of MLX 0.32.4 and mlx-metal 0.29.1 differ here."
+    )
+    assert finding.text.endswith(FIXES)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_mlx_and_its_metal_part_must_be_of_one_version() -> None:
         (replace(FITS, error="No module named 'mlx'"), "(No module named 'mlx')"),
     ],
 )
-def test_an_mlx_that_is_too_old_or_missing_is_told(
+def test_an_mlx_that_is_too_old_or_missing_is_reported(
     found: Installation, reason: str
 ) -> None:
     finding = judge_installation(found)
@@ -76,19 +78,19 @@ def test_an_mlx_that_is_too_old_or_missing_is_told(
     assert "`/venv/bin/python -m pip install -U mlx mlx-lm`" in finding.text
 
 
-def test_a_version_with_a_fault_is_told_unless_the_server_told_it_before() -> None:
+def test_a_faulty_version_is_reported_unless_the_server_runs_it() -> None:
     old = with_versions(mlx_lm="0.26.2")
     assert "Model type gpt_oss not supported" in judge_installation(old).text
     assert judge_installation(old, served="0.26.2").mark == "ok"
 
 
-def test_an_interpreter_without_mlx_lm_has_nothing_to_tell(tmp_path: Path) -> None:
+def test_an_interpreter_without_mlx_lm_gives_no_installation(tmp_path: Path) -> None:
     assert probe_installation(str(tmp_path / "none")) is None
     assert probe_installation(sys.executable) is None
 
 
 def test_an_interpreter_with_mlx_lm_is_asked(tmp_path: Path) -> None:
-    """A folder of package metadata is all that the question needs; there is no MLX here."""
+    """The probe reads package metadata, so a folder of it stands in for mlx-lm; MLX is missing."""
     for name, extra in (("mlx_lm", "Requires-Dist: mlx>=0.32.2\n"), ("mlx", "")):
         folder = tmp_path / f"{name}-0.32.2.dist-info"
         folder.mkdir()
@@ -130,7 +132,7 @@ def test_the_interpreter_is_that_of_the_command_on_the_path(
         (Memory(24 << 30, 18 << 30, 15 << 30), "ok", "of the 19 GB"),
     ],
 )
-def test_a_model_is_weighed_against_what_the_gpu_may_use(
+def test_the_size_of_a_model_is_compared_with_the_memory_of_the_gpu(
     memory: Memory, mark: str, words: str
 ) -> None:
     finding = judge_memory(memory)
@@ -154,7 +156,7 @@ def test_a_container_is_recognised_by_its_marks(tmp_path: Path) -> None:
     assert in_container(tmp_path)
 
 
-def test_what_a_refusal_means_in_a_container_is_told(
+def test_a_refused_connection_in_a_container_is_explained(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "in_container", lambda: True)
@@ -171,7 +173,7 @@ def test_what_a_refusal_means_in_a_container_is_told(
 def test_a_mac_says_whether_the_model_fits(
     run: Run, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sysctl` and the model cache are a Mac's; only the name of the system is put in their way."""
+    """A script stands in for `sysctl`, a folder for the model cache; only the system's name is patched."""
     weights = tmp_path / "models--a--gpt-oss-20b" / "snapshots" / "1"
     weights.mkdir(parents=True)
     (weights / "model.safetensors").write_bytes(b"x")
@@ -190,7 +192,7 @@ def test_a_mac_says_whether_the_model_fits(
     )
 
 
-def test_a_machine_far_away_is_not_explained_by_this_one(
+def test_this_machine_is_not_inspected_for_a_remote_server(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "in_container", lambda: True)

@@ -1,4 +1,4 @@
-"""`package`, which only a checkout of the repository can do."""
+"""`package`, which works only in a checkout of the repository."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lambda root: (root / "pyproject.toml").write_bytes(b"\xff"),
     ],
 )
-def test_another_folder_is_refused_in_a_sentence(
+def test_another_folder_is_refused_in_one_sentence(
     run: Run, checkout: Path, change: Callable[[Path], object]
 ) -> None:
     change(checkout)

@@ -1,4 +1,4 @@
-"""No test is timed: Hypothesis must not fail one because the machine is busy."""
+"""Settings of Hypothesis: it must not fail a test because the machine is busy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E402, T201
-"""`test_client.py` runs this in another process: a stream waits in one greenlet, and another closes it."""
+"""A process of `test_client.py`: one greenlet waits for a stream, and another one closes it."""
 
 from gevent import monkey
 

@@ -14,7 +14,7 @@ RAW = f"{THINKING}<|end|><|start|>assistant<|channel|>final<|message|>Answer."
 
 
 def read(pieces: Iterable[bytes], stream: ChatStream | None = None) -> list[Event]:
-    """All events of a stream, after checking the rules that hold for every stream."""
+    """All events of a stream, after checks that hold for every stream."""
     stream = stream or ChatStream()
     events = [event for piece in pieces for event in stream.feed(piece)]
     events += stream.close()
@@ -26,8 +26,8 @@ def read(pieces: Iterable[bytes], stream: ChatStream | None = None) -> list[Even
     return events
 
 
-def answer_of(*pieces: bytes, **wishes: object) -> Reply:
-    return collect(read(pieces, ChatStream(**wishes)))  # type: ignore[arg-type]
+def answer_of(*pieces: bytes, **options: object) -> Reply:
+    return collect(read(pieces, ChatStream(**options)))  # type: ignore[arg-type]
 
 
 def deltas(*contents: object, finish_reason: str | None = "stop") -> list[bytes]:
@@ -35,8 +35,8 @@ def deltas(*contents: object, finish_reason: str | None = "stop") -> list[bytes]
     return [*map(text, contents), chunk({}, finish_reason), DONE]
 
 
-def reply_of(*tokens: str, **wishes: object) -> Reply:
-    return answer_of(*reply(*tokens)[1:], **wishes)  # type: ignore[arg-type]
+def reply_of(*tokens: str, **options: object) -> Reply:
+    return answer_of(*reply(*tokens)[1:], **options)  # type: ignore[arg-type]
 
 
 def completion(message: object, **more: object) -> bytes:

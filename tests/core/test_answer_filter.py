@@ -1,4 +1,4 @@
-"""Stop words and JSON replies: what callers ask of the answer."""
+"""Stop words and JSON replies, which callers can ask for."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_stop_word_finishes_at_once_so_that_the_caller_closes_the_connection()
     assert stream.finished
 
 
-def test_a_stop_word_in_the_thinking_is_thinking() -> None:
+def test_a_stop_word_in_the_thinking_does_not_stop() -> None:
     got = reply_of(*harmony("I STOP here", "Go on STOP it"), stop=["STOP"])
     assert (got.reasoning, got.answer) == ("I STOP here", "Go on ")
     got = answer_of(chunk({"reasoning": "STOP"}), *deltas("a STOP"), stop=["STOP"])
@@ -87,7 +87,7 @@ def test_a_stop_word_drops_the_calls_after_it_and_keeps_those_before() -> None:
     )
 
 
-def test_a_stop_word_found_in_the_last_characters_is_a_stop_too() -> None:
+def test_a_stop_word_at_the_very_end_of_a_cut_reply_stops_it() -> None:
     events = read(deltas("a", "<|", finish_reason="length"), ChatStream(stop=["<|"]))
     assert events == [AnswerDelta("a"), Finish("stop")]
 
@@ -135,7 +135,7 @@ def test_a_stop_word_in_a_whole_completion_keeps_its_usage() -> None:
         ("", "", False),
     ],
 )
-def test_a_json_reply_comes_once_bare_and_checked(
+def test_a_json_reply_is_one_delta_without_its_wrapping_and_is_checked(
     said: str, answer: str, valid: bool
 ) -> None:
     content = f"<|channel|>analysis<|message|>t<|end|><|start|>assistant<|channel|>final<|message|>{said}"
@@ -163,17 +163,17 @@ def test_a_json_reply_cut_short_is_not_valid() -> None:
     assert answer_of(text("{"), json_reply=True).json_valid is False
 
 
-def test_a_call_in_place_of_the_json_is_not_invalid_json() -> None:
+def test_a_call_in_place_of_the_json_reply_is_not_checked_as_json() -> None:
     got = reply_of(*harmony_call("f", "{}"), tools=["f"], json_reply=True)
     assert (got.outcome, got.json_valid) == ("called", None)
 
 
-def test_stop_words_hold_for_json_too() -> None:
+def test_a_stop_word_ends_a_json_reply_too() -> None:
     got = answer_of(*deltas("{}", "\nST", "OP{"), json_reply=True, stop=["STOP"])
     assert (got.answer, got.json_valid) == ("{}", True)
 
 
-def test_json_that_nobody_asked_for_is_not_judged() -> None:
+def test_json_is_only_checked_if_the_caller_asked_for_it() -> None:
     assert answer_of(*deltas("{}")).json_valid is None
 
 

@@ -1,4 +1,4 @@
-"""ChatStream: every server's spelling and every failure, however the bytes are cut."""
+"""ChatStream reads every server's spelling and every failure, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.chunking import merged, random_cuts
 DIALECTS = sorted((Path(__file__).parent / "dialects").glob("*.sse"))
 
 
-# Dialects: recorded shapes of what servers send.
+# Dialects: recorded streams of servers.
 
 
 def test_there_are_dialects_to_test() -> None:
@@ -75,7 +75,7 @@ def test_a_dialect_is_understood_in_every_chunking(path: Path) -> None:
         assert all(call.executable for call in got.tool_calls)
 
 
-# The corpus: what servers were reported to send.
+# The corpus: streams from bug reports about servers.
 
 STREAMS = json.loads(
     (Path(__file__).parents[1] / "corpus" / "streams.json").read_text("utf-8")
@@ -83,7 +83,7 @@ STREAMS = json.loads(
 
 
 @pytest.mark.parametrize("row", STREAMS, ids=lambda row: row["name"])
-def test_the_corpus_of_streams_is_read_right_in_every_chunking(
+def test_every_stream_of_the_corpus_is_read_right_in_every_chunking(
     row: dict[str, Any],
 ) -> None:
     data = row["body"].encode()
@@ -176,7 +176,7 @@ def test_empty_text_after_a_finish_reason_leaves_it(template: list[bytes]) -> No
     assert got.finish_reason == "length"
 
 
-def test_a_line_past_the_limit_is_an_error_in_our_words() -> None:
+def test_a_line_past_the_limit_is_an_error_that_names_the_limit() -> None:
     line = [b"data: ", *[b"x" * 65_536] * (MAX_SSE_EVENT // 65_536), b"\n\n"]
     events = read([text("Hi"), *line, text("lost"), DONE])
     assert events[0] == AnswerDelta("Hi")
@@ -185,7 +185,7 @@ def test_a_line_past_the_limit_is_an_error_in_our_words() -> None:
     assert "16 MiB" in events[-1].detail
 
 
-def test_an_event_of_many_lines_costs_bounded_work_at_once() -> None:
+def test_an_event_of_many_lines_takes_bounded_work() -> None:
     event = b"data:[\n" * (3 * MAX_EVENT_LINES) + b"\n"
     assert answer_of(text("Hi"), event, text(" there"), DONE).answer == "Hi there"
 
@@ -226,7 +226,7 @@ def test_an_empty_or_odd_finish_reason_does_not_end_the_reply() -> None:
     assert answer_of(first, second, *deltas("c")).answer == "abc"
 
 
-def test_odd_choices_are_passed_over() -> None:
+def test_malformed_choices_are_skipped() -> None:
     odd: list[object] = [None, [], "x", [1], [{}], {}]
     pieces = [sse({"choices": choices}) for choices in odd]
     pieces += [
@@ -317,7 +317,7 @@ def test_deltas_that_carry_text_are_counted() -> None:
         ("x", None),
     ],
 )
-def test_usage_of_odd_types_is_counted_as_far_as_it_goes(
+def test_malformed_usage_keeps_its_valid_counts(
     counts: object, expected: Usage | None
 ) -> None:
     pieces = [
@@ -384,7 +384,7 @@ def test_an_error_after_text_keeps_the_text() -> None:
     )
 
 
-def test_an_error_field_of_null_is_ignored() -> None:
+def test_an_error_field_that_is_null_is_ignored() -> None:
     assert (
         answer_of(
             sse({"error": None, "choices": [{"delta": {"content": "Hi"}}]}), DONE
@@ -434,7 +434,7 @@ def test_a_body_without_an_end_is_given_up(byte: bytes) -> None:
     assert collect(events).finish_reason == "not_a_stream"
 
 
-def test_a_completion_without_an_end_is_given_up_in_our_words() -> None:
+def test_a_completion_without_an_end_is_an_error_that_names_the_limit() -> None:
     start = b'{"choices": [{"message": {"content": "'
     stream, block = ChatStream(), b"x" * (MAX_BODY // 16)
     reply = collect([e for piece in (start, *[block] * 16) for e in stream.feed(piece)])
@@ -498,7 +498,7 @@ def test_a_whole_completion_with_a_think_block_is_split() -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "", "stop"])
-def test_a_whole_completion_has_ended_even_if_it_does_not_say_so(
+def test_a_whole_completion_needs_no_finish_reason(
     reason: object,
 ) -> None:
     assert (
@@ -528,13 +528,13 @@ def test_a_whole_completion_cut_by_length_says_so() -> None:
         (["<|channel|>"], "length", "cut"),
     ],
 )
-def test_replies_without_a_whole_answer_are_told_apart(
+def test_each_kind_of_incomplete_reply_has_its_outcome(
     contents: list[str], finish_reason: str, outcome: str
 ) -> None:
     assert answer_of(*deltas(*contents, finish_reason=finish_reason)).outcome == outcome
 
 
-def test_a_json_reply_without_an_answer_still_tells_of_its_thinking() -> None:
+def test_a_json_reply_without_an_answer_knows_that_it_had_thinking() -> None:
     cut = answer_of(*deltas(THINKING, finish_reason="length"), json_reply=True)
     stopped = answer_of(*deltas(THINKING), json_reply=True)
     assert (cut.reasoning, cut.outcome) == ("", "cut_in_reasoning")
@@ -593,7 +593,7 @@ CHUNKS = st.lists(
     st.booleans(),
     st.sampled_from([[], ["x", "{}"], ["日🌸<"]]),
 )
-def test_the_cuts_between_bytes_make_no_difference(
+def test_any_cuts_give_the_same_events(
     chunks: list[bytes], seed: int, json_reply: bool, stop: list[str]
 ) -> None:
     data = b"".join(chunks)
@@ -679,7 +679,7 @@ CALL_TOKENS = [
         [" We", " wait"],
     ],
 )
-def test_a_call_closed_by_its_marker_ends_the_reply_where_no_message_follows(
+def test_a_closed_call_ends_the_reply_if_no_message_follows(
     behind: list[str],
 ) -> None:
     stream = ChatStream(["f"])

@@ -1,4 +1,4 @@
-"""The client over real sockets, against a server that behaves as well and as badly as real ones."""
+"""The client over real sockets, against a scripted server that fails as real ones do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from tests.server import (
 )
 from tests.server.certificate import own_certificate
 
-# Longer than anything takes on a busy machine: no test that passes waits for it.
+# Longer than anything takes on a busy machine; a test that passes never waits so long.
 PATIENT = Timeouts(connect=60, first_byte=120, idle=120, short_answer=120)
 HURRIED = Timeouts(connect=10, first_byte=0.3, idle=0.3)
 HELLO = ChatRequest([{"role": "user", "content": "Hi"}])
@@ -83,7 +83,7 @@ def open_final(*tokens: str) -> list[bytes]:
     ]
 
 
-# What arrives
+# Replies
 
 
 def test_a_reply_comes_whole_and_in_order(server: ScriptedServer) -> None:
@@ -127,7 +127,7 @@ def test_the_key_goes_into_a_header_that_is_left_out_without_a_key(
     assert "authorization" not in without_key.headers
 
 
-def test_each_token_is_there_before_the_next_is_sent(server: ScriptedServer) -> None:
+def test_each_token_arrives_before_the_next_is_sent(server: ScriptedServer) -> None:
     gates = [Gate(), Gate(), Gate()]
     server.chat(
         [
@@ -212,14 +212,14 @@ def test_a_whole_json_reply_that_breaks_off_says_so(
     assert failure(server, HURRIED, request).problem.kind == kind
 
 
-def test_the_tap_sees_every_byte(server: ScriptedServer) -> None:
+def test_the_tap_gets_every_byte(server: ScriptedServer) -> None:
     script = reply(*harmony("hm", "Hello"))
     server.chat(script)
     received: list[bytes] = []
     with client(server).open(HELLO, tap=received.append) as stream:
         list(stream)
     sent = b"".join(piece for piece in script[1:] if isinstance(piece, bytes))
-    # The end mark may come after the reply is complete, when nobody reads any more.
+    # The client may stop reading before the end mark, because the reply is complete.
     assert b"".join(received).removesuffix(DONE) == sent.removesuffix(DONE)
 
 
@@ -307,7 +307,7 @@ def run_under_gevent(script: str, *arguments: str) -> list[str]:
 # Silence
 
 
-def test_a_server_that_says_nothing_is_given_up(server: ScriptedServer) -> None:
+def test_a_silent_server_is_given_up(server: ScriptedServer) -> None:
     server.chat([Hang()])
     assert failure(server, HURRIED).problem.kind == "silent"
     assert server.requests[0].was_closed_by_client()
@@ -345,7 +345,7 @@ def test_a_silence_in_mid_stream_has_its_own_limit(server: ScriptedServer) -> No
     assert list(stream) == []
 
 
-def test_keepalive_comments_count_as_life(server: ScriptedServer) -> None:
+def test_keepalive_comments_restart_the_limits(server: ScriptedServer) -> None:
     waiting = [step for n in range(6) for step in (keepalive(n, 9), Pause(0.2))]
     body = b"".join(piece for piece in reply("Hello")[1:] if isinstance(piece, bytes))
     server.chat([head(), *waiting, body])
@@ -369,7 +369,7 @@ def test_a_flood_of_keepalives_takes_no_memory(server: ScriptedServer) -> None:
     assert kept < 1_000_000
 
 
-# Servers that never come to an end. Without limits none of these tests would.
+# Servers that never stop sending. Without limits these tests would not end either.
 
 SHORT = Timeouts(connect=60, first_byte=0.5, idle=0.5, short_answer=2)
 
@@ -416,7 +416,7 @@ def test_a_trickling_list_counts_as_cut(server: ScriptedServer) -> None:
     assert server.wait_for_requests()[0].was_closed_by_client()
 
 
-def test_a_body_whose_framing_trickles_is_silence(server: ScriptedServer) -> None:
+def test_a_trickling_chunk_size_counts_as_silence(server: ScriptedServer) -> None:
     server.chat(dripping_chunk_size())
     assert failure(server, SHORT).problem.kind == "silent"
 
@@ -434,7 +434,7 @@ def test_all_addresses_of_a_name_share_one_limit(
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:  # the queue is full: nobody else is answered
+        for one in waiting:  # they fill the queue, so further connections time out
             one.setblocking(False)
             one.connect_ex(address)
         many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 9999
@@ -499,7 +499,7 @@ def test_a_check_has_one_limit_for_all_that_it_does(
     assert server.requests[-1].was_closed_by_client()
 
 
-def test_a_check_that_ran_out_of_time_says_what_may_be_the_cause(
+def test_a_check_that_ran_out_of_time_names_a_possible_cause(
     server: ScriptedServer,
 ) -> None:
     server.models(models("a")).chat([Hang()])
@@ -725,7 +725,9 @@ def test_a_reply_without_an_answer_is_a_problem_but_not_an_error(
     assert "77" in stream.problem.text()
 
 
-def test_the_budget_is_named_by_either_of_its_names(server: ScriptedServer) -> None:
+def test_the_problem_names_the_budget_under_either_field_name(
+    server: ScriptedServer,
+) -> None:
     server.chat(
         reply("<|channel|>", "analysis", "<|message|>", "Hm", finish_reason="length")
     )
@@ -747,7 +749,7 @@ def test_the_budget_is_named_by_either_of_its_names(server: ScriptedServer) -> N
         (models("a/b"), "c/d", "unknown_model"),
     ],
 )
-def test_a_bare_404_is_told_apart_by_the_list_of_models(
+def test_the_list_of_models_explains_a_bare_404(
     server: ScriptedServer, list_script: Script, model: str, kind: str
 ) -> None:
     server.chat(page(404, "Not Found")).models(list_script)
@@ -757,7 +759,7 @@ def test_a_bare_404_is_told_apart_by_the_list_of_models(
     )
 
 
-# What must not happen
+# Secrets, redirects, proxies and interrupts
 
 
 def test_a_password_of_the_address_goes_into_the_header_alone(
@@ -811,7 +813,7 @@ def test_a_netrc_file_does_not_replace_the_key(
     ] * 2
 
 
-def test_an_interrupt_while_waiting_lets_go_of_the_connection(
+def test_an_interrupt_while_waiting_closes_the_connection(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.chat([Hang()])
@@ -837,7 +839,7 @@ def test_an_interrupt_while_waiting_lets_go_of_the_connection(
         (page(404, "Not Found"), "wrong_path"),
     ],
 )
-def test_an_answer_that_lists_no_models_has_its_kind(
+def test_an_answer_without_models_has_its_kind_of_problem(
     server: ScriptedServer, script: Script, kind: str
 ) -> None:
     server.models(script)
@@ -881,7 +883,9 @@ def test_a_400_for_an_unknown_model_names_the_listed_models(
     assert "openai/gpt-oss-20b" in str(failure(server, request=named))
 
 
-def test_a_check_learns_what_the_server_is(server: ScriptedServer) -> None:
+def test_a_check_tells_the_models_and_the_version_of_the_server(
+    server: ScriptedServer,
+) -> None:
     server.models(models("a/b", "c/d")).chat(
         reply("<|channel|>", finish_reason="length")
     )

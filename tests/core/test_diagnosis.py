@@ -1,4 +1,4 @@
-"""The table of failures: each cause has its kind, and every text is fit to be shown to a user."""
+"""The table of problems: each cause has its kind, and a user can read every text."""
 
 from __future__ import annotations
 
@@ -315,9 +315,7 @@ def test_a_lossy_reply_is_known_by_version_and_count(
     assert (problem is not None and problem.kind == "lossy_server") == lossy
 
 
-def test_a_reply_of_a_mended_0_26_3_is_whole_although_tokens_without_text_count() -> (
-    None
-):
+def test_tokens_without_text_do_not_make_a_reply_lossy() -> None:
     whole = reply(answer="👩‍👩‍👧 こんにちは", usage=Usage(9, 20))
     assert explain_reply(whole, base_url=URL, fingerprint=LOSSY, deltas=10) is None
 
@@ -347,7 +345,7 @@ def test_the_fingerprint_begins_with_the_version(
     assert server_version(fingerprint) == version
 
 
-def test_a_refused_localhost_points_to_the_way_out_of_a_container() -> None:
+def test_a_refused_localhost_names_the_address_for_containers() -> None:
     for url in ("localhost:9000", "http://127.0.0.1:9000/v1", "http://[::1]:9000"):
         problem = explain_failure(connect("refused", url))
         for text in (problem.en, problem.ja):
@@ -355,7 +353,7 @@ def test_a_refused_localhost_points_to_the_way_out_of_a_container() -> None:
             assert "--host 0.0.0.0" in text
 
 
-def test_a_refused_machine_elsewhere_is_told_to_listen_to_others() -> None:
+def test_a_refused_remote_server_names_the_option_to_listen_on_all_addresses() -> None:
     problem = explain_failure(connect("refused"))
     assert "--host 0.0.0.0" in problem.en
     assert "host.docker.internal" not in problem.en
@@ -381,7 +379,7 @@ def unknown(model: str, models: tuple[str, ...]) -> Problem:
     return explain_failure(status(404, "Not Found", models, model))
 
 
-def test_an_unknown_model_is_told_its_nearest_neighbours() -> None:
+def test_an_unknown_model_gets_the_nearest_names() -> None:
     problem = unknown("openai/gpt-oss-20b", MODELS)
     near = ", ".join([*MODELS[1:3], MODELS[4]])
     assert "“openai/gpt-oss-20b”" in problem.en
@@ -390,13 +388,11 @@ def test_an_unknown_model_is_told_its_nearest_neighbours() -> None:
     assert f"（{near}）。" in problem.ja
 
 
-def test_an_unknown_model_unlike_all_others_is_told_the_first_ones() -> None:
+def test_an_unknown_model_without_near_names_gets_the_first_ones() -> None:
     assert f": {', '.join(MODELS[:3])}." in unknown("zzz", MODELS).en
 
 
-def test_an_unknown_model_on_a_server_without_any_is_told_to_use_the_loaded_one() -> (
-    None
-):
+def test_if_no_model_is_listed_the_advice_is_to_leave_it_empty() -> None:
     assert (
         "Leave the model empty to use the one that is loaded"
         in explain_failure(status(404, "Repository Not Found", (), "gpt-oss-20b")).en
@@ -453,7 +449,7 @@ def test_a_key_never_gets_into_a_text(code: int, body: str) -> None:
 @pytest.mark.parametrize(
     "pasted", [f"{KEY}\n", f" {KEY} ", "sk-very -secret", f"Bearer {KEY}"]
 )
-def test_a_key_is_blotted_out_as_it_was_pasted_and_as_it_is_sent(pasted: str) -> None:
+def test_a_key_is_hidden_as_it_was_pasted_and_as_it_is_sent(pasted: str) -> None:
     body = f"no {KEY}, no {pasted}, no {''.join(pasted.split())}"
     failure = Failure("status", URL, status=400, body=body, location=f"http://x/{KEY}/")
     moved = Failure("status", URL, status=307, location=f"http://x/{KEY}/")
@@ -465,7 +461,7 @@ def test_a_key_is_blotted_out_as_it_was_pasted_and_as_it_is_sent(pasted: str) ->
 
 
 @pytest.mark.parametrize("said", ["p%40ss!", "p@ss!", "bWU6cEBzcyE="])
-def test_a_password_of_the_address_is_blotted_out_too(said: str) -> None:
+def test_a_password_of_the_address_is_hidden_too(said: str) -> None:
     url = "http://me:p%40ss!@mac.local:8080/v1"
     problem = explain_failure(Failure("status", url, status=400, body=f"no {said}"))
     assert "“no …”" in problem.en
@@ -486,7 +482,7 @@ def test_a_very_long_address_from_a_server_is_cut() -> None:
     assert len(explain_failure(hostile).en) < 1000
 
 
-def test_the_words_of_a_server_cannot_steer_a_terminal() -> None:
+def test_the_words_of_a_server_hold_no_control_characters() -> None:
     problem = explain_failure(status(400, '{"error": "x \\u001b[31m\\u0007y"}'))
     assert problem.en.isprintable()
 
@@ -534,7 +530,7 @@ QUOTED = re.compile(
 )  # addresses, names of models and the server's own words
 
 
-def test_the_cases_above_reach_every_row() -> None:
+def test_the_cases_reach_every_row_of_the_table() -> None:
     shown = {
         row for row in PROBLEMS for _, problem in TEXTS if is_filled_from(row, problem)
     }
@@ -574,14 +570,12 @@ def test_a_problem_has_the_stage_of_its_row_on_every_host(row: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "text"), [("en", "A. B."), ("ja", "あ。い。")])
-def test_a_problem_speaks_the_language_that_is_asked_for(
-    language: Language, text: str
-) -> None:
+def test_a_problem_has_a_text_in_each_language(language: Language, text: str) -> None:
     assert Problem("dns", "connection", "A. B.", "あ。い。").text(language) == text
 
 
 def wrapped(error: Exception) -> Exception:
-    """An exception as HTTP libraries wrap one: by cause and by argument."""
+    """An exception wrapped as HTTP libraries do it, as a cause and as an argument."""
     outer = ConnectionError("outer", RuntimeError("inner"))
     outer.args[1].__cause__ = error
     return outer
@@ -598,12 +592,14 @@ def wrapped(error: Exception) -> Exception:
         (UnicodeEncodeError("latin-1", "鍵", 0, 1, "no"), "bad_key"),
     ],
 )
-def test_the_cause_is_found_inside_of_wrappers(error: Exception, cause: Cause) -> None:
+def test_the_cause_is_found_inside_wrapping_exceptions(
+    error: Exception, cause: Cause
+) -> None:
     assert cause_of(error) == cause
     assert cause_of(wrapped(error)) == cause
 
 
-def test_exceptions_that_hold_each_other_end_the_search() -> None:
+def test_a_cycle_of_exceptions_ends_the_search() -> None:
     first, second = OSError("a"), OSError("b")
     first.__context__, second.__cause__ = second, first
     assert cause_of(first) == ""

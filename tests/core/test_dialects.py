@@ -32,7 +32,7 @@ CORPUS = json.loads(
 # Raw text.
 
 
-def test_raw_harmony_is_taken_apart() -> None:
+def test_raw_harmony_is_split_into_thinking_and_answer() -> None:
     got = answer_of(*deltas(RAW))
     assert (got.reasoning, got.answer) == ("Think.", "Answer.")
 
@@ -133,7 +133,7 @@ def test_a_later_delta_with_a_marker_inside_ends_the_alignment() -> None:
     assert (got.reasoning, got.answer) == ("a <|end|> bc", "x")
 
 
-def test_a_first_marker_in_pieces_means_that_the_stream_is_not_aligned() -> None:
+def test_a_stream_whose_first_marker_is_in_pieces_is_not_aligned() -> None:
     got = reply_of(
         *["<|chan", "nel|>analysis<|message|>a"],
         "<|end|>",
@@ -237,7 +237,7 @@ def test_text_after_a_native_call_is_not_searched_for_markup() -> None:
     assert (got.answer, len(got.tool_calls)) == ("<|channel|>final", 1)
 
 
-def test_a_call_that_thinking_cuts_off_is_told_even_if_the_reply_goes_on() -> None:
+def test_a_call_that_thinking_cuts_off_marks_the_reply_as_truncated() -> None:
     cut = chunk({"content": '<|channel|>commentary to=functions.f<|message|>{"a'})
     got = answer_of(cut, chunk({"reasoning": "Hm"}), *deltas("Hi"), tools=["f"])
     assert (got.answer, got.truncated) == ("Hi", True)
@@ -274,7 +274,7 @@ def test_a_call_in_the_text_before_the_first_field_counts() -> None:
     assert (len(got.tool_calls), got.finish_reason) == (1, "tool_calls")
 
 
-# Surrogates: JSON can spell what no text may hold.
+# Lone surrogates, which JSON can spell and UTF-8 cannot encode.
 
 
 def test_lone_surrogates_become_replacement_characters() -> None:

@@ -1,4 +1,4 @@
-"""What the client and with it the command line tell of every fault."""
+"""The kind of problem that the client, and so the command line, tells for each fault."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def test_each_fault_is_told_and_what_came_is_kept(
 
 
 @pytest.mark.parametrize("name", LIST_FAULTS)
-def test_each_fault_of_the_list_of_models_is_told(tmp_path: Path, name: str) -> None:
+def test_each_fault_of_the_list_of_models_has_its_kind(
+    tmp_path: Path, name: str
+) -> None:
     fault = LIST_FAULTS[name]
     with playing(name, tmp_path) as server:
         client = Client(server.base_url, timeouts=HURRIED if fault.waits else PATIENT)

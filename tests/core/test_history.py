@@ -1,3 +1,5 @@
+"""clean_history: the corpus, and any messages become messages that the chat template renders."""
+
 from __future__ import annotations
 
 import copy
@@ -51,7 +53,7 @@ def strings_in(value: Json) -> list[str]:
 
 
 def without_words(value: Json) -> Json:
-    """The same messages, with every text that may be a user's made harmless; roles and shape stay."""
+    """The same messages with "{}" for every text that may be a user's."""
     if isinstance(value, dict):
         return {
             key: item if key in ("role", "type") else without_words(item)
@@ -121,7 +123,7 @@ def test_defusing_twice_is_defusing_once(text: str) -> None:
     assert defuse(defuse(text)) == defuse(text)
 
 
-# --- whatever is sent -------------------------------------------------------------------------------
+# --- any messages -----------------------------------------------------------------------------------
 
 FRAGMENTS = (
     (CORPUS[0].parent / "fragments.txt").read_text(encoding="utf-8").splitlines()
@@ -189,10 +191,10 @@ HISTORY = st.lists(MESSAGE | JSON, max_size=6)
 
 
 @given(HISTORY)
-def test_any_messages_become_ones_that_the_template_takes(
+def test_the_template_renders_any_messages_after_cleaning(
     messages: list[Json],
 ) -> None:
-    before = repr(messages)  # and not a copy: NaN is not equal to itself
+    before = repr(messages)  # a copy would not do: NaN is not equal to itself
     cleaned = clean_history(messages)
     assert repr(messages) == before
     assert clean_history(cleaned) == cleaned
@@ -243,7 +245,7 @@ def test_an_answer_after_thinking_keeps_its_exact_text(text: str) -> None:
     assert thoughts == ["a"]
 
 
-def test_tags_nested_past_any_sense_end_as_text() -> None:
+def test_tags_nested_very_deeply_become_text() -> None:
     block = ""
     for opening, closing in [
         ("think>", "think>"),
@@ -323,7 +325,7 @@ def spell_out_steps(steps: list[tuple[str, int]]) -> list[list[Json]]:
 
 
 @given(st.lists(TURN, min_size=1, max_size=4), st.lists(STEP, max_size=3))
-def test_a_growing_conversation_repeats_what_was_sent_before(
+def test_a_growing_conversation_keeps_its_beginning(
     turns: list[tuple[list[tuple[str, int]], str]], steps: list[tuple[str, int]]
 ) -> None:
     messages: list[Json] = [{"role": "system", "content": "S"}]
@@ -332,9 +334,9 @@ def test_a_growing_conversation_repeats_what_was_sent_before(
         messages.append({"role": "user", "content": "q"})
         messages += [message for step in spell_out_steps(loop) for message in step]
         messages.append({"role": "assistant", "content": answer})
-        *cleaned, wish = clean_history(messages)
+        *cleaned, last = clean_history(messages)
         assert cleaned[: len(sent)] == sent
-        assert wish["content"] == CONTINUE
+        assert last["content"] == CONTINUE
         sent = cleaned
     messages.append({"role": "user", "content": "q"})
     for step in [[], *spell_out_steps(steps)]:

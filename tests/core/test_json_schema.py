@@ -1,4 +1,4 @@
-"""Schemas are read out of their wrappers, and every fault is told by its reason and place."""
+"""Schemas are read out of their wrappers, and every fault has a reason and a place."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_an_answer_that_fits_stays_as_it_is() -> None:
     ],
     ids=["an object", "lists in a list", "may be null", "one of two", "all of two"],
 )
-def test_keys_that_nobody_allows_are_dropped(
+def test_keys_that_the_schema_does_not_allow_are_dropped(
     schema: JsonObject, answer: str, fitted: str
 ) -> None:
     assert fit_reply(answer, schema) == fitted
@@ -133,7 +133,7 @@ def test_keys_that_nobody_allows_are_dropped(
     ],
     ids=["another fault", "two readings", "fits twice"],
 )
-def test_a_fault_that_is_not_an_extra_key_alone_is_told(
+def test_a_reply_with_a_fault_beside_extra_keys_is_refused(
     schema: JsonObject, answer: str
 ) -> None:
     with pytest.raises(SchemaFault):
@@ -162,7 +162,7 @@ def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", SLOW)
-def test_a_reply_is_never_checked_against_it_either(pattern: str) -> None:
+def test_a_reply_is_never_checked_against_a_slow_pattern(pattern: str) -> None:
     text = "a" * 40 + "!"
     with pytest.raises(SchemaFault, match="for ever"):
         check_reply(json.dumps(text), text_of(pattern))

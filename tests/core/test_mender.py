@@ -1,4 +1,4 @@
-"""JSON as models write it: the corpus, damage of every kind, and hostile texts."""
+"""Mending of JSON as models write it: the corpus, damage of every kind, and hostile texts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harmony_core.mender import MAX_MENDED, Mended, mend_json, mend_object
 
 
 class Case(NamedTuple):
-    """One row of the corpus; None stands for a refusal.
+    """One row of the corpus.
 
-    `expected` is what `mend_object` returns, and `mend_json` too unless there is a
-    `reply`.
+    `expected` is the result of `mend_object`, and of `mend_json` too, unless the row has a
+    `reply`. None stands for a refusal.
     """
 
     name: str
@@ -76,7 +76,7 @@ def test_a_refusal_says_why(text: str, reason: str) -> None:
     assert mend_object(text).reason == reason
 
 
-def test_halves_of_characters_are_replaced_even_in_refused_text() -> None:
+def test_lone_surrogates_are_replaced_even_in_refused_text() -> None:
     assert mend_object('{"a": "\ud800"}') == Mended('{"a": "\ufffd"}', {"a": "\ufffd"})
     assert mend_object("x \udfff").text == "x \ufffd"
 
@@ -110,7 +110,7 @@ OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
 def write(
     value: Json, quote: Callable[[str], str], gap: str = "", last: str = ""
 ) -> str:
-    """JSON with a `gap` around every sign and `last` behind every last member."""
+    """JSON with `gap` around every comma, colon and bracket, and `last` after each last member."""
 
     def parts() -> list[str]:
         if isinstance(value, dict):
@@ -258,14 +258,14 @@ def filled(middle: str, before: str = "", after: str = "") -> str:
     ids=lambda text: ascii(text[:12] + text[-4:]),
 )
 def test_a_hostile_text_takes_time_in_proportion_to_its_length(text: str) -> None:
-    """In the square of its length one of them would take minutes."""
+    """If the time grew with the square of the length, one of these texts would take minutes."""
     for mended in (mend_object(text, closed=True), mend_json(text, closed=True)):
         mended.text.encode()
         assert mended.reason or mended.value == json.loads(mended.text)
 
 
 @pytest.mark.parametrize("unit", ["{a:", '"a":1,', "'a':None,", "[1,],", "#\n"])
-def test_what_is_broken_and_long_is_refused(unit: str) -> None:
+def test_broken_json_past_the_bound_is_refused(unit: str) -> None:
     text = "{" + unit * MAX_MENDED
     assert mend_object(text, closed=True).reason
     few = "{" + '"a":1,' * (MAX_MENDED // 8)
@@ -277,6 +277,6 @@ def test_valid_json_of_any_length_stays_as_it_is() -> None:
     assert mend_object(text).text == text
 
 
-def test_prose_that_repeats_a_value_without_end_holds_none() -> None:
+def test_prose_that_repeats_a_value_very_often_is_refused() -> None:
     assert mend_json('Here: {"a": 1} ' * 2).value == {"a": 1}
     assert mend_json('Here: {"a": 1} ' * 1000).reason

@@ -1,4 +1,4 @@
-"""The model that stands for no name."""
+"""The model of a list that is used if nobody named one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HUGGING_FACE = ("mlx-community/Qwen3-4B", "mlx-community/gpt-oss-20b-MXFP4-Q8")
         ((), "gpt-oss-20b", ""),
     ],
 )
-def test_the_name_counts_then_the_family_then_a_list_of_one(
+def test_the_name_counts_then_the_family_then_the_only_model(
     ids: tuple[str, ...], wanted: str, chosen: str
 ) -> None:
     assert choose_model(ids, wanted) == chosen

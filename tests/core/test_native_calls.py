@@ -1,4 +1,4 @@
-"""Tool calls in fields of their own, as the many servers cut and number them."""
+"""Tool calls in the field `tool_calls`, as different servers cut and number them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_native_calls_without_an_id_get_one() -> None:
     assert summary(got) == [("call_1_1", "f", "{}"), ("call_1_2", "g", "{}")]
 
 
-def test_an_id_that_the_server_repeats_is_given_once() -> None:
+def test_repeated_ids_of_the_server_become_unique() -> None:
     pieces = [call_piece("f", "{}", index=at, id="call_0") for at in range(3)]
     ids = [call.id for call in native_calls(*pieces).tool_calls]
     assert (ids[0], len(set(ids))) == ("call_0", 3)
@@ -53,7 +53,7 @@ def test_a_prefix_from_the_host_names_all_calls_whatever_the_server_sends() -> N
     assert [call.id for call in got.tool_calls] == ["ab_1", "ab_2", "ab_3"]
 
 
-def test_the_text_of_a_call_to_the_reader_comes_as_it_arrives() -> None:
+def test_a_call_to_the_user_is_streamed_as_answer() -> None:
     name = "<|constrain|>response"
     pieces = [call_piece(name, "Five", index=0), call_piece(arguments=".", index=0)]
     stream = ChatStream()
@@ -129,7 +129,7 @@ def test_an_incomplete_native_call_is_dropped_and_a_complete_one_kept() -> None:
     assert (got.tool_calls, got.truncated, got.finish_reason) == ((), True, "stop")
 
 
-def test_odd_pieces_of_calls_are_passed_over() -> None:
+def test_malformed_pieces_of_calls_are_skipped() -> None:
     odd = [
         None,
         5,

@@ -1,7 +1,7 @@
 """All text of a reply comes out again, unless it is part of a header.
 
-Numbered words are mixed with markers, channels, recipients and blanks. `owed` tells what a host must get. It
-looks only at the text and does not read it as the parser does.
+Numbered words are mixed with markers, channels, recipients and blanks. `owed` finds the text that a host must
+get. It does so in another way than the parser.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def numbered(parts: Iterable[str]) -> list[str]:
 
 
 def owed(text: str) -> Iterator[str]:
-    """The text that can never be part of a header.
+    """The text that can never be part of a header, so that a host must get it.
 
-    A host is owed the text after `<|message|>`, after a terminator and at the start. It
-    is owed what follows a known channel, unless the header goes on at the next marker.
-    It is not owed arguments, because mending drops what surrounds their object (rule 6),
-    nor text after a call (rule 10).
+    This is the text after `<|message|>`, after a terminator and at the start, and the text
+    after a known channel unless the header goes on at the next marker. Arguments do not
+    count, because mending drops text around their object (rule 6). Text after a call does
+    not count either (rule 10).
     """
     markers = [marker for marker in MARKERS.findall(text) if marker != "<|constrain|>"]
     bodies = re.split(
@@ -92,7 +92,7 @@ def behind_header(text: str, opening: str) -> str:
 
 
 def given_to_host(events: Iterable[Event]) -> str:
-    """Everything that a host gets to see, in its order."""
+    """All text that a host gets, in its order."""
     text = ""
     for event in events:
         if isinstance(event, AnswerDelta | ReasoningDelta):

@@ -1,4 +1,4 @@
-"""Every spelling of harmony.md, in every chunking; and the rules for any text at all."""
+"""The parser reads every spelling of harmony.md in every chunking, and keeps its rules for any text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def events_of(pieces: Iterable[str], case: Case, aligned: bool = False) -> list[
     return merged([*events, *parser.close(case.finish_reason)])
 
 
-def told(reply: Reply) -> dict[str, object]:
+def fields_of(reply: Reply) -> dict[str, object]:
     calls = [
         {
             "name": call.name,
@@ -99,12 +99,14 @@ def test_the_corpus_covers_every_row_of_the_specification() -> None:
 
 @each_case
 def test_whole_text_means_what_the_specification_says(case: Case) -> None:
-    assert told(parse(case.text, case.tools, case.finish_reason)) == case.expected()
+    assert (
+        fields_of(parse(case.text, case.tools, case.finish_reason)) == case.expected()
+    )
 
 
 @each_case
 def test_single_characters_mean_the_same(case: Case) -> None:
-    assert told(collect(events_of(case.text, case))) == case.expected()
+    assert fields_of(collect(events_of(case.text, case))) == case.expected()
 
 
 @each_case
@@ -124,7 +126,7 @@ def test_random_cuts_mean_the_same(case: Case, seed: int) -> None:
 @pytest.mark.parametrize("size", [1, 99])
 def test_every_blank_of_unicode_is_a_blank_in_a_header(blank: str, size: int) -> None:
     call = f'<|channel|>commentary{blank}to=f{blank}json{{"a": 1}}'
-    assert told(in_pieces(call, size))["tool_calls"] == [
+    assert fields_of(in_pieces(call, size))["tool_calls"] == [
         {"name": "f", "arguments": '{"a": 1}', "valid": True, "declared": True}
     ]
     answer = f"<|channel|>final{blank}こんにちは"
@@ -253,7 +255,7 @@ def test_a_stream_may_turn_aligned_and_back() -> None:
 
 
 def shows_no_marker(case: Case) -> bool:
-    """Whether no marker of this case is text by a rule for unaligned streams."""
+    """Whether an aligned stream reads the case in the same way: no marker of it is text."""
     shown = f"{case.answer}{case.reasoning}{case.tool_calls}"
     return not MARKER.search(shown) and not case.name.startswith("string:")
 
@@ -263,7 +265,7 @@ def shows_no_marker(case: Case) -> bool:
 )
 def test_marker_by_marker_an_aligned_stream_means_the_same(case: Case) -> None:
     deltas = [piece for piece in split_at_markers(case.text) if piece]
-    assert told(collect(events_of(deltas, case, aligned=True))) == case.expected()
+    assert fields_of(collect(events_of(deltas, case, aligned=True))) == case.expected()
 
 
 def split_at_markers(text: str) -> list[str]:
@@ -325,7 +327,7 @@ def test_nothing_is_held_after_close_and_nothing_comes_after_it() -> None:
         ("<|start|>assistant", "<|start|>assistant", "", []),
     ],
 )
-def test_a_header_of_the_stripped_spelling_may_have_kept_its_start(
+def test_a_stripped_header_may_keep_its_start_marker(
     text: str, reasoning: str, answer: str, called: list[str]
 ) -> None:
     reply = parse(f"analysisWe think. {text}", ["f"])
@@ -357,7 +359,7 @@ def test_finish_says_tool_calls_only_for_calls_that_may_be_executed() -> None:
         (FINAL + "x", "error", "failed"),
     ],
 )
-def test_every_way_to_end_has_a_name(
+def test_every_ending_has_its_outcome(
     text: str, finish_reason: FinishReason, outcome: str
 ) -> None:
     assert parse(text, ("f",), finish_reason).outcome == outcome
@@ -464,7 +466,7 @@ def test_deeply_nested_arguments_are_not_json_and_do_not_raise() -> None:
     )
 
 
-# Any text at all.
+# Any text.
 
 WORDS = [
     *(
@@ -553,7 +555,7 @@ def test_text_inside_messages_is_kept_to_the_letter(thought: str, answer: str) -
 
 @given(st.text(min_size=1))
 def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
-    # A capital first, so that it is not one of the words that begin a reply.
+    # The capital keeps the text from beginning with a word like "analysis".
     spelled = "X" + text.replace("<|", "<")
     assert parse(spelled).answer == spelled
 
@@ -562,7 +564,7 @@ def test_text_without_markers_is_answer_to_the_letter(text: str) -> None:
 
 
 def over(text: str, tools: Iterable[str] = ("f",)) -> bool:
-    """Whether a host may hang up, the same if fed by characters."""
+    """Whether a host may hang up, after checking that single characters give the same."""
     parser, whole = HarmonyParser(tools), HarmonyParser(tools)
     for character in text:
         parser.feed(character)
@@ -581,7 +583,7 @@ def over(text: str, tools: Iterable[str] = ("f",)) -> bool:
         "<|start|>user<|message|>",
     ],
 )
-def test_a_host_may_hang_up_where_no_further_message_follows_a_call(
+def test_a_host_may_hang_up_if_no_message_follows_a_call(
     behind: str,
 ) -> None:
     assert over(CALL + "{}<|call|>" + behind)
@@ -610,8 +612,8 @@ def test_a_closed_call_is_known_until_something_else_begins() -> None:
     assert not parser.call_closed
 
 
-def test_a_million_escaped_quotes_end_a_call_in_no_time() -> None:
-    """They were read once for each of them, which would have taken hours."""
+def test_a_million_escaped_quotes_are_read_once() -> None:
+    """Reading all of them again for each one would take hours."""
     quotes = '\\"' * 500_000
     parser = HarmonyParser(["f"])
     parser.feed("<|channel|>commentary to=functions.f<|message|>{" + quotes)

@@ -12,7 +12,7 @@ import pytest
 import harmony_core
 from harmony_core import HarmonyParser, collect
 
-# The standard library's own reader of patterns has no public name.
+# The standard library's parser of patterns has no public name.
 sre_parser = importlib.import_module("re._parser")
 
 

@@ -1,4 +1,4 @@
-"""The program that the READMEs show to those who use the core as a library."""
+"""The program in the READMEs that uses the core as a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are read without JSON mean the same as with it, whatever they hold."""
+"""Records that a template reads give the same events as records that are read as JSON."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_a_template_reads_up_to_the_record_that_does_not_fit() -> None:
         b"a\nb",
     ],
 )
-def test_a_body_that_is_not_one_string_is_left_to_json(body: bytes) -> None:
+def test_a_body_that_is_not_one_string_is_read_as_json(body: bytes) -> None:
     template = learned(HEAD + b"a" + TAIL)
     odd, fit = HEAD + body + TAIL, HEAD + b"b" + TAIL
     assert template.texts_at(odd, 0) == ([], 0)
     assert template.texts_at(fit + odd + fit, 0) == (["b"], len(fit))
 
 
-def test_bodies_whose_faults_cancel_out_are_left_to_json() -> None:
+def test_bodies_whose_faults_cancel_out_are_read_as_json() -> None:
     bodies = [b"c\\", b",", b',"d']
     assert len(json.loads(b'["' + b'","'.join(bodies) + b'"]')) == len(bodies)
     data = b"".join(HEAD + body + TAIL for body in bodies)
@@ -151,7 +151,7 @@ RECORDS = st.builds(
     st.integers(0, 999),
     st.sampled_from([[], ["STOP"]]),
 )
-def test_the_events_are_those_of_json_alone_in_every_cut(
+def test_templates_and_json_give_the_same_events_in_every_cut(
     records: list[bytes], seed: int, stop: list[str]
 ) -> None:
     data = b"".join([text("a"), text("b"), *records])
@@ -161,7 +161,9 @@ def test_the_events_are_those_of_json_alone_in_every_cut(
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=8), st.booleans())
-def test_any_texts_come_through(texts: list[str], ascii_only: bool) -> None:
+def test_templates_and_json_give_the_same_events_for_any_text(
+    texts: list[str], ascii_only: bool
+) -> None:
     record = {"choices": [{"delta": {"content": "a"}}]}
     pieces = []
     for content in ["<|message|>x", *texts]:

@@ -1,4 +1,4 @@
-"""Thinking as text: one stretch of thought is one block, always closed, and never closed from inside."""
+"""Thinking as text: each run of thinking is one closed block, whatever tags it holds."""
 
 from __future__ import annotations
 

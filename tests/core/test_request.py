@@ -1,4 +1,4 @@
-"""ChatRequest: a body that every version of the server takes, and the same one every time."""
+"""ChatRequest makes a body that every version of the server takes, and always the same one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harmony_core.jsontext import Json, JsonObject, as_list
 from harmony_core.limits import MAX_MODELS
 from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.request import NUMBERS as NUMBERS_SENT
-from harmony_core.request import ChatRequest, Endpoint, listed_models_in, models_from
+from harmony_core.request import ChatRequest, Endpoint, listed_models_in
 from harmony_core.tools import TOOL_REQUIRED, function_of
 from tests.core.test_tools import nested_schema
 
@@ -31,8 +31,8 @@ NUMBERS = [
 ]
 
 
-def payload(**wishes: object) -> JsonObject:
-    return ChatRequest(HELLO, **wishes).payload()  # type: ignore[arg-type]
+def payload(**options: object) -> JsonObject:
+    return ChatRequest(HELLO, **options).payload()  # type: ignore[arg-type]
 
 
 def tool(**function: object) -> JsonObject:
@@ -47,8 +47,8 @@ def tool(**function: object) -> JsonObject:
     return function_sent
 
 
-def system_text(**wishes: object) -> str:
-    messages = payload(**wishes)["messages"]
+def system_text(**options: object) -> str:
+    messages = payload(**options)["messages"]
     assert isinstance(messages, list)
     assert isinstance(messages[0], dict)
     assert messages[0]["role"] == "system"
@@ -107,7 +107,7 @@ def test_a_user_and_password_in_the_url_become_basic_auth(url: str) -> None:
     assert endpoint.headers["Authorization"] == f"Basic {pair}"
 
 
-def test_a_key_is_stronger_than_a_password_in_the_url() -> None:
+def test_a_key_wins_over_a_password_in_the_url() -> None:
     assert Endpoint("http://me:you@mac", "k").headers["Authorization"] == "Bearer k"
 
 
@@ -122,7 +122,7 @@ def test_a_key_is_stronger_than_a_password_in_the_url() -> None:
         (Endpoint("mac", ca_file="c", verify=False), {"SSL_CERT_FILE": "s"}, False),
     ],
 )
-def test_the_setting_is_stronger_than_the_environment(
+def test_the_setting_wins_over_the_environment(
     endpoint: Endpoint, environment: dict[str, str], trusted: str | bool
 ) -> None:
     assert endpoint.trusted(environment) == trusted
@@ -149,7 +149,7 @@ def test_a_request_for_a_whole_reply_has_no_stream_options() -> None:
     assert "stream_options" not in body
 
 
-def test_the_wishes_of_the_caller_are_sent() -> None:
+def test_the_values_of_the_caller_are_sent() -> None:
     body = payload(
         model=" m ", max_tokens=5, temperature=0, top_p=0.5, top_k=3, min_p=0.1, seed=7
     )
@@ -240,8 +240,8 @@ def test_a_first_line_of_the_system_prompt_sets_the_effort(
 def test_the_request_wins_over_the_system_prompt_and_that_over_the_default() -> None:
     prompt: list[Json] = [{"role": "system", "content": "Reasoning: high"}]
 
-    def sent(**wishes: object) -> tuple[Json, Json]:
-        body = ChatRequest([*prompt, *HELLO], **wishes).payload()  # type: ignore[arg-type]
+    def sent(**options: object) -> tuple[Json, Json]:
+        body = ChatRequest([*prompt, *HELLO], **options).payload()  # type: ignore[arg-type]
         return body["reasoning_effort"], body["messages"]
 
     assert sent(default_effort="low") == ("high", HELLO)
@@ -270,12 +270,12 @@ def test_messages_are_cleaned() -> None:
 
 
 def test_the_same_request_has_the_same_bytes() -> None:
-    wishes = {
+    options = {
         "tools": [{"function": {"name": "f"}}],
         "effort": "low",
         "response_format": {"type": "json_object"},
     }
-    assert json.dumps(payload(**wishes)) == json.dumps(payload(**wishes))
+    assert json.dumps(payload(**options)) == json.dumps(payload(**options))
 
 
 def test_stop_words_and_response_formats_are_not_forwarded() -> None:
@@ -340,7 +340,7 @@ HOSTILE: list[JsonObject] = [
 
 
 @pytest.mark.parametrize("extra", HOSTILE, ids=str)
-def test_a_hostile_field_changes_nothing(extra: JsonObject) -> None:
+def test_a_harmful_field_of_extra_changes_nothing(extra: JsonObject) -> None:
     assert payload(effort="low", extra=extra) == payload(effort="low")
 
 
@@ -373,7 +373,7 @@ KNOWN_FIELDS = {
         JSON | st.dictionaries(st.sampled_from(["reasoning_effort", "x"]), JSON),
     )
 )
-def test_whatever_is_in_extra_only_known_fields_within_bounds_are_sent(
+def test_only_known_fields_of_extra_are_sent_within_their_bounds(
     extra: JsonObject,
 ) -> None:
     body = payload(extra=extra)
@@ -538,7 +538,7 @@ def test_a_tool_choice_decides_which_tools_are_sent_and_known(
     assert call.executable == ("f" in names)
 
 
-def test_a_call_that_is_required_is_asked_for_in_the_instructions() -> None:
+def test_a_required_call_is_asked_for_in_the_system_prompt() -> None:
     required = payload(tools=TWO_TOOLS, tool_choice="required")
     assert required["messages"] == [
         {"role": "system", "content": TOOL_REQUIRED},
@@ -564,7 +564,7 @@ def test_a_json_object_is_asked_for_in_plain_words() -> None:
     assert text.endswith('\n{"type": "object"}')
 
 
-def test_a_schema_is_asked_for_as_harmony_has_it() -> None:
+def test_a_schema_is_asked_for_in_harmonys_form() -> None:
     wanted = {
         "name": "shopping\nlist",
         "description": "What to\nbuy.",
@@ -584,7 +584,7 @@ def test_an_invalid_schema_means_any_object(schema: Json) -> None:
     ) == system_text(response_format={"type": "json_object"})
 
 
-def test_the_format_is_added_to_the_instructions_that_are_there() -> None:
+def test_the_format_is_added_to_the_system_prompt() -> None:
     messages: list[Json] = [{"role": "system", "content": "Be kind."}, *HELLO]
     sent = ChatRequest(messages, response_format={"type": "json_object"}).payload()[
         "messages"
@@ -616,7 +616,7 @@ def test_a_request_without_messages_may_ask_for_json() -> None:
     assert len(sent) == 1
 
 
-def test_a_schema_nested_past_any_sense_is_cut() -> None:
+def test_a_schema_nested_very_deeply_is_cut() -> None:
     schema = nested_schema(2000)
     text = system_text(
         response_format={"type": "json_schema", "json_schema": {"schema": schema}}
@@ -631,7 +631,7 @@ def completion(content: str) -> bytes:
     return json.dumps({"choices": [{"message": {"content": content}}]}).encode()
 
 
-def test_the_stream_knows_the_tools_the_stop_words_and_the_wish_for_json() -> None:
+def test_the_stream_knows_the_tools_the_stop_words_and_the_format() -> None:
     stream = ChatRequest(
         HELLO,
         tools=[{"type": "function", "function": {"name": "Web Search"}}, None],
@@ -676,7 +676,8 @@ def test_stop_words_come_as_one_or_several(stop: str | list[str]) -> None:
 def test_the_models_are_listed_once_each_and_in_order() -> None:
     data = [{"id": "b"}, {"id": "a"}, {"id": "b"}, {"id": 5}, {"id": ""}, None, {}]
     body = json.dumps({"object": "list", "data": data})
-    assert models_from(body) == models_from(body.encode()) == ("b", "a")
+    assert listed_models_in(body)[0] == ("b", "a")
+    assert listed_models_in(body.encode())[0] == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -684,16 +685,16 @@ def test_the_models_are_listed_once_each_and_in_order() -> None:
     ["", "[]", "{}", '{"data": null}', '{"data": {"id": "a"}}', b"\xff\xfe", "<html>"],
 )
 def test_an_unreadable_model_list_is_empty(body: str | bytes) -> None:
-    assert models_from(body) == ()
+    assert listed_models_in(body)[0] == ()
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\x1b[31mb", "a\nb", "x" * 301])
 def test_an_id_that_cannot_be_shown_or_sent_is_left_out(odd: str) -> None:
     body = json.dumps({"data": [{"id": odd}, {"id": "モデル 20b"}]})
-    assert models_from(body) == ("モデル 20b",)
+    assert listed_models_in(body)[0] == ("モデル 20b",)
 
 
-def test_a_list_that_is_cut_or_too_long_is_not_all() -> None:
+def test_a_list_that_is_cut_or_too_long_counts_as_incomplete() -> None:
     data = [{"id": str(number)} for number in range(MAX_MODELS + 1)]
     some, complete = listed_models_in(json.dumps({"data": data}))
     assert (len(some), complete) == (MAX_MODELS, False)
@@ -741,10 +742,10 @@ def has_odd_values(value: object) -> bool:
         max_size=3,
     ),
 )
-def test_no_input_of_a_host_raises_or_becomes_a_null(
-    wishes: dict[str, Json], extra: dict[str, Json], tools: list[Json]
+def test_no_value_of_a_host_raises_or_becomes_a_null(
+    options: dict[str, Json], extra: dict[str, Json], tools: list[Json]
 ) -> None:
-    body = payload(**wishes, extra=extra, tools=tools)
+    body = payload(**options, extra=extra, tools=tools)
     assert not has_odd_values(body)
     assert type(body["max_tokens"]) is int
     assert type(body["temperature"]) is type(body["top_p"]) is float

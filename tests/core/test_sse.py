@@ -1,4 +1,4 @@
-"""SSE: the same events however the bytes are cut, and no bytes of a server raise."""
+"""SseDecoder gives the same fields however the bytes are cut, and no bytes raise."""
 
 from __future__ import annotations
 
@@ -163,7 +163,9 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.data())
-def test_the_cuts_make_no_difference(pieces: list[bytes], draw: st.DataObject) -> None:
+def test_any_cuts_give_the_same_fields(
+    pieces: list[bytes], draw: st.DataObject
+) -> None:
     data = b"".join(pieces)
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=10)))
     bounds = [0, *cuts, len(data)]

@@ -45,7 +45,7 @@ def prompt_for(parameters: Json, **function: Json) -> str:
 
 
 def read_strictly(schema: Any) -> None:
-    """Do with a schema what OpenAI's template does: add to its texts, join its lists, loop over it."""
+    """Use a schema as OpenAI's template does: add to its texts, join its lists, loop over it."""
     if isinstance(schema, bool):
         return
     assert isinstance(schema.get("type", ""), str | list)
@@ -91,7 +91,7 @@ def read_strictly(schema: Any) -> None:
     ],
     ids=str,
 )
-def test_an_unexpected_schema_is_sent_so_that_it_renders(
+def test_the_template_renders_an_unexpected_schema(
     parameters: Json,
 ) -> None:
     assert "type f = (" in prompt_for(parameters, description=["x", 5])
@@ -114,7 +114,7 @@ def test_the_readable_parts_of_an_odd_schema_are_kept() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 20, 24, 25, 26, 100, 450, 900, 100_000])
-def test_a_schema_may_be_nested_without_end(depth: int) -> None:
+def test_the_template_renders_a_schema_of_any_depth(depth: int) -> None:
     assert "type f = (" in prompt_for(nested_schema(depth))
     arrays: Json = {"type": "string"}
     for _ in range(depth):
@@ -122,7 +122,7 @@ def test_a_schema_may_be_nested_without_end(depth: int) -> None:
     assert "a?: " in prompt_for({"properties": {"a": arrays}})
 
 
-def test_a_schema_is_whole_to_the_depth_that_people_write() -> None:
+def test_a_schema_of_twenty_levels_is_sent_whole() -> None:
     assert (
         str(sent_tools({"name": "f", "parameters": nested_schema(20)})).count("'a'")
         == 20

@@ -25,6 +25,7 @@ import requests
 from tests.dify.environments import base_python, variables_of_dify
 from tests.dify.plugin_process import Host, Message
 from tests.support.ports import free_port
+from tests.support.postgres import postgres, system_postgres
 
 DAEMON = os.environ.get("DIFY_DAEMON", "")
 CLI = os.environ.get("DIFY_CLI", "")
@@ -128,7 +129,7 @@ def _message(answer: dict[str, object]) -> Message:
 def running_daemon() -> Iterator[Daemon]:
     """The daemon, its tables made by `dify migrate`, on databases that are new and end with it."""
     with (
-        postgres() as database,
+        postgres(system_postgres(), "dify") as database,
         redis() as cache,
         tempfile.TemporaryDirectory(prefix="dify-daemon-") as folder,
     ):
@@ -143,48 +144,6 @@ def running_daemon() -> Iterator[Daemon]:
         with _process([DAEMON], Path(folder), environment) as log:
             _wait(lambda: _listens(port), START_LIMIT, log)
             yield Daemon(f"http://127.0.0.1:{port}")
-
-
-@contextlib.contextmanager
-def postgres() -> Iterator[int]:
-    """A PostgreSQL whose role `dify` may create databases; yields its port."""
-    bins = max(
-        Path("/usr/lib/postgresql").glob("*/bin"),
-        key=lambda path: float(path.parent.name),
-    )
-    with tempfile.TemporaryDirectory(prefix="dify-postgres-") as folder:
-        as_owner: list[str] = []
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            shutil.chown(folder, "postgres")
-            as_owner = ["runuser", "-u", "postgres", "--"]
-        port, data = free_port(), f"{folder}/data"
-        options = f"-p {port} -k {folder} -h 127.0.0.1 -c fsync=off"
-        _run(
-            *as_owner,
-            f"{bins}/initdb",
-            "-D",
-            data,
-            "-U",
-            "dify",
-            "--auth=trust",
-            "--encoding=UTF8",
-        )
-        _run(
-            *as_owner,
-            f"{bins}/pg_ctl",
-            "-D",
-            data,
-            "-o",
-            options,
-            "-l",
-            f"{folder}/log",
-            "-w",
-            "start",
-        )
-        try:
-            yield port
-        finally:
-            _run(*as_owner, f"{bins}/pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 
 @contextlib.contextmanager
@@ -284,8 +243,3 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
         return True
     return False
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    assert done.returncode == 0, done.stdout + done.stderr

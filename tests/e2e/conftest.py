@@ -1,4 +1,4 @@
-"""Real mlx_lm servers of several versions with the toy model, each in its own environment.
+"""Real servers of several mlx-lm versions with the toy model, each in a separate environment.
 
 `make` builds the environments (.cache/mlx-lm-VERSION from requirements/mlx-lm-VERSION.txt).
 """

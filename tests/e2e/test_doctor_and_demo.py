@@ -18,7 +18,7 @@ MEASURED = ("reply", "second_turn", "tools", "json", "japanese", "stop", "partin
 
 
 def examined(version: str) -> dict[str, dict[str, object]]:
-    """The steps of `doctor --json` on a real server, by their names."""
+    """Return the steps of `doctor --json` on a real server, by name."""
     with toy_server([python_of(version), "-m", "mlx_lm.server"]) as server:
         line = [sys.executable, "-m", "harmony_core", "doctor", "--json"]
         line += ["--base-url", server.base_url, "--server-python", python_of(version)]
@@ -32,7 +32,7 @@ def examined(version: str) -> dict[str, dict[str, object]]:
     "version",
     [NEWEST, *(pytest.param(name, marks=pytest.mark.e2e) for name in WORKING)],
 )
-def test_doctor_finds_a_working_server_working(version: str) -> None:
+def test_doctor_reports_no_failure_of_a_working_server(version: str) -> None:
     steps = examined(version)
     assert {steps[name]["mark"] for name in MEASURED} == {"ok"}
     facts = steps["version"]["facts"]
@@ -45,7 +45,7 @@ def test_doctor_finds_a_working_server_working(version: str) -> None:
 
 
 @pytest.mark.e2e
-def test_doctor_finds_the_lossy_server_lossy() -> None:
+def test_doctor_detects_the_lossy_server() -> None:
     steps = examined(LOSSY)
     assert steps["japanese"]["kind"] == "lossy_server"
     assert steps["second_turn"]["mark"] == "ok"

@@ -1,4 +1,4 @@
-"""The worst that a user can make a host send to a real server: the next user is still answered."""
+"""Hostile requests to a real server. After each, the next user must still get an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 GREETING = next(t for t in load_transcripts() if t.name == "greeting")
 
-# A penalty or a sampler works only if its strength is set too.
+# These options have an effect only if their strength is set too.
 COMPANIONS: dict[str, JsonObject] = {
     "repetition_context_size": {"repetition_penalty": 1.5},
     "presence_context_size": {"presence_penalty": 1},
@@ -44,12 +44,13 @@ HOSTILE: list[JsonObject] = [
     {"max_completion_tokens": 10**30},
     {"num_draft_tokens": HUGE},
     {"top_logprobs": HUGE, "logprobs": True},
+    {"logprobs": False},
     dict.fromkeys(NUMBERS, HUGE),
 ]
 
 
-def is_answered(client: Client, extra: JsonObject) -> None:
-    """Send a request with these fields, however it ends, and then an ordinary one."""
+def check_next_user(client: Client, extra: JsonObject) -> None:
+    """Send a request with these fields, then check that an ordinary request gets its answer."""
     messages = list(GREETING.messages)
     extra = {"max_tokens": 12, "temperature": 1.0, **extra}
     reply = client.complete(ChatRequest(messages, extra=extra))
@@ -62,15 +63,17 @@ def is_answered(client: Client, extra: JsonObject) -> None:
 def test_a_server_takes_every_number_at_its_bounds(
     client: Client, name: str, bound: float
 ) -> None:
-    is_answered(client, {name: bound, **COMPANIONS.get(name, {})})
+    check_next_user(client, {name: bound, **COMPANIONS.get(name, {})})
 
 
 @pytest.mark.parametrize("extra", HOSTILE, ids=str)
-def test_a_hostile_body_does_no_harm(client: Client, extra: JsonObject) -> None:
-    is_answered(client, extra)
+def test_a_hostile_body_does_not_harm_the_next_user(
+    client: Client, extra: JsonObject
+) -> None:
+    check_next_user(client, extra)
 
 
-def test_a_schema_nested_without_end_is_answered(client: Client) -> None:
+def test_a_deeply_nested_schema_is_answered(client: Client) -> None:
     schema: Json = {"type": "string"}
     for _ in range(900):
         schema = {"type": "object", "properties": {"a": schema}, "required": True}

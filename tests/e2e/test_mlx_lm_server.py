@@ -1,26 +1,31 @@
-"""The real mlx_lm.server, newest in the default run, older ones in `make e2e`."""
+"""The real mlx_lm.server: the newest in the default run, older ones in `make e2e`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+from typing import Any
 
 import pytest
 import requests
 
 from harmony_core import ChatRequest, Client, clean_history
-from harmony_core.cli.toy_server import toy_server
+from harmony_core.cli.toy_server import ToyServer, toy_server
 from harmony_core.client import ServerError
 from harmony_core.events import AnswerDelta, Progress, ReasoningDelta, Reply
-from harmony_core.jsontext import JsonObject, load_json
+from harmony_core.jsontext import Json, JsonObject, load_json
 from harmony_core.markers import CONTROL_TOKENS
+from harmony_core.native_calls import openai_call
+from openwebui_pipe.bundle import TARGET
 from tests.e2e.conftest import LOSSY, NEWEST, python_of
+from tests.pipe.fake_host import Host, joined, load_as_in_0_12_4
 from tests.support.weather import WEATHER_TOOL
 from toy.check_prompts import UnseenPrompts
 from toy.transcripts import Transcript, load_transcripts
 
 TRANSCRIPTS = {transcript.name: transcript for transcript in load_transcripts()}
-# Old servers read `arguments` as they come, or lose `thinking`: the prompt differs, but it is accepted.
+# Old servers do not parse `arguments`, or drop `thinking`. The prompt differs then, but they accept it.
 PLAIN = (
     "greeting",
     "greeting_ja",
@@ -57,9 +62,7 @@ def markers_in(reply: Reply) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_thinking_and_answer_arrive_apart_and_to_the_letter(
-    client: Client, name: str
-) -> None:
+def test_thinking_and_answer_are_separate_and_exact(client: Client, name: str) -> None:
     transcript = TRANSCRIPTS[name]
     reply = ask_for(client, transcript)
     assert (reply.reasoning, reply.answer) == (transcript.thinking, transcript.answer)
@@ -70,7 +73,7 @@ def test_thinking_and_answer_arrive_apart_and_to_the_letter(
 
 @pytest.mark.parametrize("version", [NEWEST], indirect=True, scope="session")
 @pytest.mark.parametrize("name", TRANSCRIPTS)
-def test_the_toy_gives_its_reply_whatever_stands_before_the_last_message(
+def test_the_toy_gives_its_reply_after_any_earlier_messages(
     client: Client, name: str
 ) -> None:
     transcript, unseen = TRANSCRIPTS[name], UnseenPrompts(random.Random(name))
@@ -98,7 +101,7 @@ def test_the_second_turn_works_with_a_raw_reply_in_the_history(client: Client) -
     assert ask(client, raw).answer == TRANSCRIPTS["second_turn"].answer
 
 
-def test_the_server_refuses_that_history_when_nobody_cleans_it(client: Client) -> None:
+def test_the_server_refuses_a_history_that_is_not_cleaned(client: Client) -> None:
     raw = [
         {"role": "user", "content": "Hello!"},
         {"role": "assistant", "content": TRANSCRIPTS["greeting"].raw},
@@ -114,7 +117,7 @@ def test_the_server_refuses_that_history_when_nobody_cleans_it(client: Client) -
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_tool_calls_arrive_whole_and_may_be_executed(client: Client, name: str) -> None:
+def test_tool_calls_are_complete_and_executable(client: Client, name: str) -> None:
     transcript = TRANSCRIPTS[name]
     reply = ask_for(client, transcript, tools=[WEATHER_TOOL])
     assert (
@@ -157,20 +160,15 @@ def test_two_calls_of_one_reply_are_answered_together(client: Client) -> None:
 
 
 def assistant_message(reply: Reply) -> JsonObject:
-    calls = [
-        {
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
-        }
-        for call in reply.tool_calls
+    calls: list[Json] = [
+        openai_call(call.id, call.name, call.arguments) for call in reply.tool_calls
     ]
     return {
         "role": "assistant",
         "content": reply.answer,
         "reasoning": reply.reasoning,
         "tool_calls": calls,
-    }  # type: ignore[dict-item]
+    }
 
 
 def tool_message(call_id: str, content: str) -> JsonObject:
@@ -192,7 +190,7 @@ def test_a_json_reply_is_json_and_nothing_else(client: Client) -> None:
     assert reply.reasoning == ""
 
 
-def test_a_reply_cut_in_its_thinking_says_so(client: Client) -> None:
+def test_a_reply_cut_in_its_thinking_is_reported(client: Client) -> None:
     reply = ask_for(client, TRANSCRIPTS["long_thinking"], max_tokens=12)
     assert (reply.outcome, reply.finish_reason, reply.answer) == (
         "cut_in_reasoning",
@@ -219,19 +217,43 @@ def test_a_stop_word_in_the_thinking_does_not_end_the_answer(client: Client) -> 
 @pytest.mark.parametrize(
     ("name", "outcome"), [("only_thinking", "only_reasoning"), ("empty", "empty")]
 )
-def test_replies_without_an_answer_are_told_apart(
+def test_replies_without_an_answer_are_distinguished(
     client: Client, name: str, outcome: str
 ) -> None:
     assert ask_for(client, TRANSCRIPTS[name]).outcome == outcome
 
 
-def test_a_whole_reply_without_streaming_means_the_same(client: Client) -> None:
+def test_a_reply_without_streaming_gives_the_same_result(client: Client) -> None:
     transcript = TRANSCRIPTS["greeting_ja"]
     reply = ask_for(client, transcript, stream=False)
     assert (reply.reasoning, reply.answer) == (transcript.thinking, transcript.answer)
 
 
-def test_tokens_arrive_one_by_one_and_the_prompt_is_followed(client: Client) -> None:
+def test_a_whole_reply_tells_its_logprobs_and_a_stream_does_not(
+    client: Client, server: ToyServer, version: str
+) -> None:
+    transcript = TRANSCRIPTS["greeting_ja"]
+    body = {
+        "messages": list(transcript.messages),
+        "logprobs": True,
+        "top_logprobs": 2,
+        "temperature": 0,
+    }
+    given: dict[str, Any] = {"__metadata__": {"session_id": None}}
+    host = Host(load_as_in_0_12_4(TARGET.read_text("utf-8")), BASE_URL=server.base_url)
+    whole = asyncio.run(host.call(body | {"stream": False}, **given))["choices"][0]
+    chunks = asyncio.run(host.call(body | {"stream": True}, **given))
+    assert whole["message"]["content"] == joined(chunks) == transcript.answer
+    assert "logprobs" not in str(chunks)
+    if version.startswith("0.2"):  # it tells them in another form
+        assert "logprobs" not in whole
+        return
+    tokens = whole["logprobs"]["content"]
+    assert len(tokens) > len(transcript.answer)  # the thinking, and markup
+    assert all(len(token["top_logprobs"]) == 2 for token in tokens)
+
+
+def test_tokens_arrive_one_by_one_after_the_prompts_progress(client: Client) -> None:
     transcript = TRANSCRIPTS["long_story"]
     asked = ChatRequest(
         [{"role": "system", "content": "word " * 700}, *transcript.messages],
@@ -256,13 +278,13 @@ def test_control_tokens_in_a_user_message_do_not_become_messages(
     assert ask(client, messages, max_tokens=20).finish_reason in ("stop", "length")
 
 
-def test_an_unknown_model_is_named_and_never_downloaded(client: Client) -> None:
+def test_an_unknown_model_is_reported_and_never_downloaded(client: Client) -> None:
     with pytest.raises(ServerError) as caught:
         client.check("gpt-oss-21b")
     assert caught.value.problem.kind == "unknown_model"
 
 
-def test_a_wrong_path_is_told_from_a_wrong_model(client: Client) -> None:
+def test_a_wrong_path_is_distinguished_from_a_wrong_model(client: Client) -> None:
     with pytest.raises(ServerError) as caught:
         Client(f"{client.base_url}/elsewhere").check()
     assert caught.value.problem.kind == "wrong_path"

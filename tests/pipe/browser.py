@@ -40,8 +40,8 @@ def chromium() -> Iterator[Browser]:
 class Visit:
     """A person's browser tab on an Open WebUI.
 
-    `language` is the language that the person has chosen there, `token` signs in another
-    person than the admin. Pictures go to `shots`.
+    `language` is the person's language there. `token` signs in a user; without it the admin
+    is signed in. Pictures go to `shots`.
     """
 
     def __init__(
@@ -197,13 +197,13 @@ class Visit:
 
     @property
     def stop_button(self) -> Locator:
-        """Without a label in 0.6."""
+        """The button that stops the answer; in 0.6 it has no label."""
         return self.page.locator(
             "[aria-label=Stop], [aria-label=停止], form button.bg-white.rounded-full"
         )
 
     def finished_answer(self, number: int) -> Locator:
-        """The reply of that number (from 0), once it is complete: only then it can be read aloud."""
+        """The reply of that number (from 0) once it is complete, which its speak button shows."""
         expect(
             self.page.locator("#messages-container [id^=speak-button-]")
         ).to_have_count(number + 1)
@@ -223,7 +223,7 @@ class Visit:
         question.get_by_role("button", name="Send").click()
 
     def regenerate(self) -> None:
-        """Ask for the last answer again, with the button that the keyboard shortcut presses."""
+        """Ask for the last answer again, with the hidden button of the keyboard shortcut."""
         button = self.page.locator(".regenerate-response-button").last
         button.evaluate("node => node.click()")
 
@@ -242,6 +242,45 @@ class Visit:
         """Add a file to the next message."""
         self.page.locator("input[type=file]").first.set_input_files(file)
         expect(self.page.get_by_text(file.name).first).to_be_visible()
+
+    def attach_knowledge(self, name: str) -> None:
+        """Add a collection to the next message, as `#` and the start of its name do."""
+        self.page.locator("#chat-input").click()
+        self.page.keyboard.type(f"#{name[:3]}")
+        self.page.get_by_role("button", name=name).click()
+
+    def fill_knowledge(self, collection: str, files: list[Path]) -> None:
+        """Add files to a collection, by its id. A file shows its size once it can be searched."""
+        self.open(f"/workspace/knowledge/{collection}")
+        for number, file in enumerate(files, 1):
+            self.page.locator("input[type=file]").first.set_input_files(file)
+            sizes = self.page.get_by_text(re.compile(r"^\d+\.\d B$"))
+            expect(sizes).to_have_count(number)
+
+    def open_personalization(self) -> None:
+        """Open the settings that list the memories."""
+        self.page.get_by_role("button", name="User menu").click()
+        self.page.get_by_role("menuitem", name="Settings").click()
+        self.page.get_by_role("tab", name="Personalization").click()
+
+    def choose_memory(self) -> None:
+        """Switch memory off and on again. It is on by default, but only then it is in the settings."""
+        self.open_personalization()
+        switch = self.page.get_by_role("switch", name="Memory")
+        for checked in ("false", "true"):
+            switch.click()
+            expect(switch).to_have_attribute("aria-checked", checked)
+        self.page.get_by_role("button", name="Save", exact=True).click()
+        self.page.keyboard.press("Escape")
+
+    @property
+    def note(self) -> Locator:
+        """The text of the note that is open."""
+        return self.page.get_by_role("textbox", name="Write something...")
+
+    def open_note_chat(self) -> None:
+        """Open the chat beside a note."""
+        self.page.get_by_role("button", name="Chat", exact=True).click()
 
     def paste_over(self, function: str, content: str) -> None:
         """Admin Panel, Functions, Edit: replace the text of a function and save it."""

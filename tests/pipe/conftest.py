@@ -1,4 +1,4 @@
-"""Fixtures of the pipe's tests: every one runs on the source and on the bundle, loaded in both ways."""
+"""Fixtures of the pipe's tests; `module` runs a test on the source and on the bundle in both hosts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from playwright.sync_api import Browser
 
 import openwebui_pipe.pipe
 from openwebui_pipe.bundle import TARGET
-from tests.pipe.browser import chromium
+from tests.pipe.browser import Visit, chromium
 from tests.pipe.fake_host import Host, load_as_in_0_6_20, load_as_in_0_12_4
+from tests.pipe.openwebui import SHOTS, OpenWebUi
 from tests.server import ScriptedServer
 
 
@@ -22,7 +23,7 @@ from tests.server import ScriptedServer
     scope="session", params=["source", "bundle as in 0.6.20", "bundle as in 0.12.4"]
 )
 def module(request: pytest.FixtureRequest) -> Any:
-    """What holds `Pipe`: the source module, or the bundle as a host has it."""
+    """The module with `Pipe`: the source, or the bundle as a host loads it."""
     if request.param == "source":
         return openwebui_pipe.pipe
     load = load_as_in_0_6_20 if request.param.endswith("0.6.20") else load_as_in_0_12_4
@@ -37,13 +38,13 @@ def host(module: Any, server: ScriptedServer) -> Host:
 
 @pytest.fixture
 def host_with(module: Any, server: ScriptedServer) -> Callable[..., Host]:
-    """Such a host with more Valves set."""
+    """Makes a host whose pipe talks to the server and has more Valves set."""
     return lambda **valves: Host(module, **({"BASE_URL": server.base_url} | valves))
 
 
 @pytest.fixture
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which an Open WebUI keeps its data, where the pipe looks it up."""
+    """A folder that the pipe finds as Open WebUI's data folder."""
     env = types.ModuleType("open_webui.env")
     folder = tmp_path / "data"
     folder.mkdir()
@@ -55,7 +56,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def host_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes the host a given version of Open WebUI, where the pipe looks it up."""
+    """Makes the pipe find a given version of Open WebUI."""
 
     def pretend(version: str) -> None:
         env = types.ModuleType("open_webui.env")
@@ -71,3 +72,11 @@ def browser() -> Iterator[Browser]:
     """A real Chromium."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
+    """The admin's tab on the Open WebUI of the module."""
+    someone = Visit(browser, webui.base_url, SHOTS)
+    yield someone
+    someone.close()

@@ -82,7 +82,7 @@ def _execute(content: str, module: types.ModuleType, flags: int) -> None:
 
 
 class Host:
-    """Calls a pipe as Open WebUI does: fresh Valves before each call, only the arguments that it names."""
+    """Calls a pipe as Open WebUI does: with fresh Valves, and only with the arguments that it names."""
 
     def __init__(self, module: Any, **valves: object) -> None:
         self.module = module
@@ -91,7 +91,7 @@ class Host:
         self.events: list[dict[str, Any]] = []
 
     async def emit(self, event: dict[str, Any]) -> None:
-        """The `__event_emitter__`: events arrive in `events`, JSON as they must be."""
+        """The `__event_emitter__`: keeps events in `events`, and fails if one is not JSON."""
         self.events.append(json.loads(json.dumps(event)))
 
     @property
@@ -105,7 +105,7 @@ class Host:
         return {entry["id"]: entry["name"] for entry in await self.function.pipes()}
 
     async def call(self, body: dict[str, Any], **given: Any) -> Any:
-        """One call; in a generator's place what it yields, as the JSON that the host makes of it."""
+        """One call. A stream becomes the list of its chunks, each as the JSON that the host sends."""
         self.function.valves = self.function.Valves(**self.valves)
         result = await self.start(body, **given)
         if isinstance(result, StreamingResponse):
@@ -144,34 +144,26 @@ class Host:
 
     def chat(self, text: str = "Hello", **rest: Any) -> list[dict[str, Any]]:
         """The chunks of a streamed reply to one message."""
-        given = {
-            name: rest.pop(name)
-            for name in list(rest)
-            if name.startswith("__") or name == "user_valves"
-        }
-        chunks = asyncio.run(
-            self.call(
-                {"messages": [{"role": "user", "content": text}], **rest}, **given
-            )
-        )
+        chunks = self._ask(text, rest)
         assert isinstance(chunks, list)
         return chunks
 
     def complete(self, text: str = "Hello", **rest: Any) -> dict[str, Any]:
         """The one answer to a request that does not stream."""
-        given = {
-            name: rest.pop(name)
-            for name in list(rest)
-            if name.startswith("__") or name == "user_valves"
-        }
-        body = {
-            "messages": [{"role": "user", "content": text}],
-            "stream": False,
-            **rest,
-        }
-        answer = asyncio.run(self.call(body, **given))
+        answer = self._ask(text, {"stream": False} | rest)
         assert isinstance(answer, dict)
         return answer
+
+    def _ask(self, text: str, rest: dict[str, Any]) -> Any:
+        """Call the pipe with a message, fields of the body, and arguments like `__user__`."""
+        given = {
+            name: value
+            for name, value in rest.items()
+            if name.startswith("__") or name == "user_valves"
+        }
+        body = {name: value for name, value in rest.items() if name not in given}
+        messages = [{"role": "user", "content": text}]
+        return asyncio.run(self.call({"messages": messages} | body, **given))
 
 
 def joined(chunks: list[dict[str, Any]], name: str = "content") -> str:
@@ -184,7 +176,7 @@ def deltas(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def error_of(chunks: list[dict[str, Any]]) -> str:
-    """The one error among the chunks, which must be the last of them and without choices."""
+    """The message of the only error, which must be the last chunk and have no choices."""
     errors = [chunk for chunk in chunks if "error" in chunk]
     assert len(errors) == 1, chunks
     assert errors[0] is chunks[-1]

@@ -1,4 +1,4 @@
-"""A real Open WebUI: its process, which starts on an empty folder, and its API."""
+"""A real Open WebUI: its process and its API."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -17,6 +18,7 @@ from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
+SHOTS = CACHE / "artefacts" / "openwebui"  # the pictures of the scenes
 PATIENCE = 90.0  # seconds: an upper bound for every wait, never a measure
 REQUIREMENTS = {"0.12.4": "openwebui", "0.6.20": "openwebui-legacy"}
 
@@ -40,6 +42,13 @@ ENVIRONMENT = {
     "ANONYMIZED_TELEMETRY": "False",
     "DO_NOT_TRACK": "true",
 }
+# Without titles, tags and other tasks, so that only questions reach the server.
+QUIET = {
+    "ENABLE_TITLE_GENERATION": "False",
+    "ENABLE_TAGS_GENERATION": "False",
+    "ENABLE_FOLLOW_UP_GENERATION": "False",
+    "ENABLE_RETRIEVAL_QUERY_GENERATION": "False",
+}
 
 
 def uv() -> str:
@@ -54,39 +63,37 @@ def uv() -> str:
 
 
 def install(version: str) -> Path:
-    """The folder of an environment with that Open WebUI, made on first use.
+    """The folder of an environment with that Open WebUI, made anew if its requirements changed.
 
-    Open WebUI itself comes without its dependencies: those listed beside it are all that it needs here, and
-    spare gigabytes of torch.
+    Open WebUI is installed without its dependencies. The files in requirements/ list those that it needs
+    here, which saves gigabytes of torch.
     """
     home = CACHE / f"openwebui-{version}"
-    ready = home / "ready"
-    if not ready.exists():
-        pip = [
-            uv(),
-            "pip",
-            "install",
-            "-q",
-            "--python",
-            str(home / "bin" / "python"),
-            "--no-deps",
-            "--require-hashes",
-        ]
-        # Open WebUI wants a Python below 3.13.
-        base = sys.executable if sys.version_info < (3, 13) else "3.12"
-        subprocess.run(
-            [uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True
-        )
-        for name in (REQUIREMENTS[version], REQUIREMENTS[version] + "-app"):
-            subprocess.run(
-                [*pip, "-r", str(ROOT / "requirements" / f"{name}.txt")], check=True
-            )
-        ready.touch()
+    name = REQUIREMENTS[version]
+    files = [ROOT / "requirements" / f"{n}.txt" for n in (name, f"{name}-app")]
+    wanted = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    ready = home / "ready"  # holds the hash of its requirements
+    if not ready.exists() or ready.read_text() != wanted:
+        _make(home, files)
+        ready.write_text(wanted)
     return home
 
 
+def _make(home: Path, requirements: list[Path]) -> None:
+    # Open WebUI wants a Python below 3.13.
+    base = sys.executable if sys.version_info < (3, 13) else "3.12"
+    subprocess.run(
+        [uv(), "venv", "-q", "--clear", "--python", base, str(home)], check=True
+    )
+    pip = [uv(), "pip", "install", "-q", "--python", str(home / "bin" / "python")]
+    for file in requirements:
+        subprocess.run(
+            [*pip, "--no-deps", "--require-hashes", "-r", str(file)], check=True
+        )
+
+
 class OpenWebUi:
-    """A running Open WebUI; a context manager. `base_url` is where it is, `log_path` what it wrote."""
+    """A running Open WebUI, as a context manager. `base_url` is its address, `log_path` its log."""
 
     def __init__(self, version: str, data: Path, **environment: str) -> None:
         self.version = version

@@ -1,4 +1,4 @@
-"""Tasks wait for answers and for each other, but for nothing else and never for ever."""
+"""Background tasks wait for answers and for each other, but never for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openwebui_pipe import background_tasks
 from openwebui_pipe.background_tasks import (
     AnswersFirst,
     BackgroundTask,
-    Patience,
+    TaskWaits,
     client_gone,
 )
 
@@ -20,24 +20,24 @@ TITLE = BackgroundTask("title_generation", "chat")
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of hundredths of a second instead of seconds, in the same proportions."""
     monkeypatch.setattr(background_tasks, "POLL", 0.001)
-    for name in ("ORDINARY", "HASTY", "AUTOCOMPLETING"):
-        long: Patience = getattr(background_tasks, name)
+    for name in ("ORDINARY", "URGENT", "AUTOCOMPLETING"):
+        long: TaskWaits = getattr(background_tasks, name)
         values = ("settle", "others", "longest", "own")
         short = {value: getattr(long, value) / 100 for value in values}
         monkeypatch.setattr(background_tasks, name, replace(long, **short))
-    for kind, patience in background_tasks.PATIENCE.items():
-        short = {value: getattr(patience, value) / 100 for value in values}
-        monkeypatch.setitem(background_tasks.PATIENCE, kind, replace(patience, **short))
+    for kind, waits in background_tasks.WAITS.items():
+        short = {value: getattr(waits, value) / 100 for value in values}
+        monkeypatch.setitem(background_tasks.WAITS, kind, replace(waits, **short))
 
 
 def test_a_task_waits_for_the_last_answer_of_its_chat() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "chat"):
-            with lanes.answering("a", "chat"):
-                task = asyncio.create_task(_run(lanes, TITLE, order))
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "chat"):
+            with tasks.answering("a", "chat"):
+                task = asyncio.create_task(_run(tasks, TITLE, order))
                 await asyncio.sleep(0.2)  # longer than it waits for other chats
             order.append("one answer is over")
             await asyncio.sleep(0.1)
@@ -48,35 +48,35 @@ def test_a_task_waits_for_the_last_answer_of_its_chat() -> None:
 
 
 def test_a_task_does_not_wait_for_another_server() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("another", "chat"):
-            await _run(lanes, TITLE, order)
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("another", "chat"):
+            await _run(tasks, TITLE, order)
 
     assert _played(play) == ["title_generation"]
 
 
 def test_a_task_does_not_wait_long_for_the_answers_of_other_chats() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "another chat"):
-            await _run(lanes, TITLE, order)
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "another chat"):
+            await _run(tasks, TITLE, order)
 
     assert _played(play) == ["title_generation"]
 
 
 @pytest.mark.parametrize("kind", ["function_calling", "title_generation"])
-def test_an_answer_that_waits_for_a_task_of_its_own_chat_gets_it(kind: str) -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "chat"):
-            await _run(lanes, BackgroundTask(kind, "chat"), order)
+def test_a_task_that_the_answer_of_its_chat_waits_for_runs(kind: str) -> None:
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "chat"):
+            await _run(tasks, BackgroundTask(kind, "chat"), order)
 
     assert _played(play) == [kind]
 
 
 def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        task = asyncio.create_task(_run(lanes, TITLE, order))
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        task = asyncio.create_task(_run(tasks, TITLE, order))
         await asyncio.sleep(0)
-        with lanes.answering("a", "chat"):
+        with tasks.answering("a", "chat"):
             await asyncio.sleep(0.05)
             order.append("answer")
         await task
@@ -87,11 +87,11 @@ def test_an_answer_that_begins_while_the_task_settles_goes_first() -> None:
 def test_tasks_run_one_after_another() -> None:
     most = 0
 
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
         async def run(chat: str) -> None:
             nonlocal most
-            async with lanes.turn("a", BackgroundTask("tags_generation", chat)):
-                most = max(most, lanes._lanes["a"].running)
+            async with tasks.turn("a", BackgroundTask("tags_generation", chat)):
+                most = max(most, tasks._loads["a"].running)
                 await asyncio.sleep(0.01)
                 order.append(chat)
 
@@ -102,13 +102,13 @@ def test_tasks_run_one_after_another() -> None:
 
 
 def test_a_newer_task_of_the_same_chat_and_kind_replaces_one_that_waits() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "chat"):
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "chat"):
             waiting = [
-                asyncio.create_task(_run(lanes, replace(TITLE), order))
+                asyncio.create_task(_run(tasks, replace(TITLE), order))
                 for _ in range(3)
             ]
-            waiting.append(asyncio.create_task(_run(lanes, _TAGS, order)))
+            waiting.append(asyncio.create_task(_run(tasks, _TAGS, order)))
             await asyncio.sleep(0.02)
         await asyncio.gather(*waiting)
 
@@ -120,11 +120,11 @@ def test_a_newer_task_of_the_same_chat_and_kind_replaces_one_that_waits() -> Non
     ]
 
 
-def test_two_questions_to_the_model_for_one_answer_are_both_put() -> None:
+def test_two_query_tasks_of_one_chat_both_run() -> None:
     queries = BackgroundTask("query_generation", "chat")
 
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        await asyncio.gather(*(_run(lanes, replace(queries), order) for _ in range(2)))
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        await asyncio.gather(*(_run(tasks, replace(queries), order) for _ in range(2)))
 
     assert _played(play) == ["query_generation"] * 2
 
@@ -135,9 +135,9 @@ def test_a_task_whose_client_has_gone_is_dropped() -> None:
     async def gone() -> bool:
         return left.is_set()
 
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "chat"):
-            task = asyncio.create_task(_run(lanes, replace(TITLE, gone=gone), order))
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "chat"):
+            task = asyncio.create_task(_run(tasks, replace(TITLE, gone=gone), order))
             await asyncio.sleep(0.01)
             left.set()
             await task
@@ -147,23 +147,23 @@ def test_a_task_whose_client_has_gone_is_dropped() -> None:
 
 
 def test_an_autocompletion_is_dropped_rather_than_late() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "another chat"):
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "another chat"):
             completion = BackgroundTask("autocomplete_generation", "chat")
-            await _run(lanes, completion, order)
+            await _run(tasks, completion, order)
 
     assert _played(play) == ["dropped"]
 
 
 def test_a_cancelled_task_leaves_nothing_behind() -> None:
-    async def play(lanes: AnswersFirst, order: list[str]) -> None:
-        with lanes.answering("a", "chat"):
-            task = asyncio.create_task(_run(lanes, TITLE, order))
+    async def play(tasks: AnswersFirst, order: list[str]) -> None:
+        with tasks.answering("a", "chat"):
+            task = asyncio.create_task(_run(tasks, TITLE, order))
             await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        lane = lanes._lanes["a"]
-        assert (lane.answers, lane.running, lane.newest) == ({}, 0, {})
+        load = tasks._loads["a"]
+        assert (load.answers, load.running, load.newest) == ({}, 0, {})
 
     assert _played(play) == []
 
@@ -172,7 +172,7 @@ def test_a_cancelled_task_leaves_nothing_behind() -> None:
     ("path", "gone"),
     [("/api/v1/tasks/auto/completions", True), ("/api/chat/completions", False)],
 )
-def test_only_a_page_that_asks_for_the_task_itself_can_be_gone(
+def test_only_the_page_that_asked_for_the_task_can_be_gone(
     path: str, gone: bool
 ) -> None:
     class Request:
@@ -196,6 +196,6 @@ def _played(play: Any) -> list[str]:
     return order
 
 
-async def _run(lanes: AnswersFirst, task: BackgroundTask, order: list[str]) -> None:
-    async with lanes.turn("a", task) as granted:
+async def _run(tasks: AnswersFirst, task: BackgroundTask, order: list[str]) -> None:
+    async with tasks.turn("a", task) as granted:
         order.append(task.kind if granted else "dropped")

@@ -1,4 +1,4 @@
-"""The generated file: what a host wants of it, and what the bundler refuses to generate."""
+"""The generated file suits the hosts and its readers, and the bundler refuses all other code."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def text() -> str:
     return TARGET.read_text("utf-8")
 
 
-def test_the_committed_file_is_the_one_that_the_sources_give() -> None:
+def test_the_committed_file_matches_the_sources() -> None:
     assert main(["--check"]) is None
 
 
-def test_a_changed_byte_is_noticed_and_mended(
+def test_a_stale_file_is_noticed_and_written_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stale = tmp_path / TARGET.name
@@ -99,7 +99,7 @@ def test_an_admin_finds_the_settings_and_the_pipe_first(text: str) -> None:
     assert places == sorted(places)
 
 
-def test_the_top_says_what_it_talks_to_and_where_it_comes_from(text: str) -> None:
+def test_the_head_names_the_servers_it_talks_to_and_the_project(text: str) -> None:
     (url,) = re.findall(r"^repo: (\S+)$", (ROOT / "manifest.yaml").read_text(), re.M)
     top = text[: text.index("from __future__")]
     assert (
@@ -111,14 +111,14 @@ def test_the_top_says_what_it_talks_to_and_where_it_comes_from(text: str) -> Non
     assert frontmatter_of(text)["git_url"] == frontmatter_of(text)["author_url"] == url
 
 
-def test_every_page_that_a_comment_names_has_an_address_at_the_top(text: str) -> None:
+def test_every_page_that_a_comment_names_has_its_url_in_the_head(text: str) -> None:
     for page in set(re.findall(r"\b[a-z_]+\.md\b", text)):
         (path,) = re.findall(rf"^#   {page} +https://.*/blob/main/(\S+)$", text, re.M)
         assert (ROOT / path).name == page
         assert (ROOT / path).is_file()
 
 
-def test_a_section_with_bare_rules_says_of_which_page_they_are(text: str) -> None:
+def test_a_section_with_bare_rule_numbers_names_their_page(text: str) -> None:
     for part in text.split(RULER)[1:]:
         if re.search(r"\(rules? \d", part):
             assert re.search(r"^# A rule .* is one of [a-z_]+\.md\.$", part, re.M)
@@ -143,7 +143,7 @@ def test_the_host_reads_the_frontmatter(text: str) -> None:
 
 
 @pytest.mark.parametrize("load", [load_as_in_0_6_20, load_as_in_0_12_4])
-def test_it_loads_in_both_ways_and_knows_its_settings(
+def test_both_hosts_load_it_with_the_settings_of_the_sources(
     text: str, load: Callable[..., Any]
 ) -> None:
     module = load(text, "bundle_test")
@@ -154,7 +154,7 @@ def test_it_loads_in_both_ways_and_knows_its_settings(
     assert pipe.UserValves().model_dump() == PipeUserValves().model_dump()
 
 
-def test_nothing_of_the_project_is_imported_and_nothing_is_defined_twice(
+def test_it_imports_nothing_of_the_project_and_defines_each_name_once(
     text: str,
 ) -> None:
     tree = ast.parse(text)
@@ -182,7 +182,7 @@ def test_nothing_of_the_project_is_imported_and_nothing_is_defined_twice(
 
 
 def documentation(text: str) -> set[str]:
-    """The comments and docstrings of a module, but for what they refer to in brackets."""
+    """The comments and docstrings of a module, without words in brackets, which may be references."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     found = [token.string for token in tokens if token.type == tokenize.COMMENT]
     for node in ast.walk(ast.parse(text)):
@@ -263,14 +263,14 @@ def test_modules_stand_in_import_order_with_their_imports_merged(
     assert text.startswith('"""\ntitle: Test\nauthor_url: https://example.org/it\n')
 
 
-LOADED_LATER = {
+USED_LATER = {
     "in a function": "def f():\n    return Thing()\n",
     "in a method": "class A:\n    def f(self):\n        return Thing()\n",
     "in an annotation of a function": "def f(x: Thing) -> Thing:\n    return x\n",
     "in an annotation of a class without a base": "class A:\n    x: Thing\n",
     "in an annotation at the top": "x: Thing | None = None\n",
 }
-LOADED_AT_ONCE = {
+USED_WHILE_LOADING = {
     "as a base": "class A(Thing):\n    pass\n",
     "as a decorator": "@Thing\ndef f():\n    pass\n",
     "as a default": "def f(x=Thing):\n    return x\n",
@@ -284,17 +284,19 @@ LOADED_AT_ONCE = {
 
 
 def project_with_history(folder: Path, entry: str) -> Path:
-    """An entry that uses `Thing` of a module whose group stands below it."""
+    """An entry that uses `Thing` of a module whose group is below it in the file."""
     needed = (
         "from pydantic import BaseModel\n\nfrom harmony_core.history import Thing\n\n"
     )
     return project(folder, "", needed + entry, history="class Thing:\n    pass\n")
 
 
-@pytest.mark.parametrize("case", LOADED_LATER)
-def test_what_is_used_later_may_stand_below(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize("case", USED_LATER)
+def test_a_name_that_is_used_later_may_be_defined_below(
+    tmp_path: Path, case: str
+) -> None:
     entry = '"""\ntitle: Test\n"""\n\nfrom __future__ import annotations\n\n'
-    root = project_with_history(tmp_path, LOADED_LATER[case])
+    root = project_with_history(tmp_path, USED_LATER[case])
     pipe = root / "openwebui_pipe" / "pipe.py"
     pipe.write_text(entry + pipe.read_text("utf-8"), "utf-8")
     text = bundle(root)
@@ -302,9 +304,11 @@ def test_what_is_used_later_may_stand_below(tmp_path: Path, case: str) -> None:
     exec(compile(text, "<bundle>", "exec"), {})
 
 
-@pytest.mark.parametrize("case", LOADED_AT_ONCE)
-def test_what_is_used_at_once_must_stand_above(tmp_path: Path, case: str) -> None:
-    root = project_with_history(tmp_path, LOADED_AT_ONCE[case])
+@pytest.mark.parametrize("case", USED_WHILE_LOADING)
+def test_a_name_that_loading_uses_must_be_defined_above(
+    tmp_path: Path, case: str
+) -> None:
+    root = project_with_history(tmp_path, USED_WHILE_LOADING[case])
     with pytest.raises(BundleError, match="needs `Thing` while it is loaded"):
         bundle(root)
 
@@ -327,7 +331,7 @@ def test_a_module_without_a_group_stands_with_the_first_that_imports_it(
     assert parser < contents.index("harmony_core/part.py") < history
 
 
-def test_a_file_that_nobody_would_read_is_refused(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_of_lines_is_refused(tmp_path: Path) -> None:
     part = "one = 1\n" + "# a line\n" * MAX_LINES
     with pytest.raises(BundleError, match=str(MAX_LINES)):
         bundle(project(tmp_path, part))
@@ -407,7 +411,7 @@ REFUSED = {
         "from harmony_core.part import one\n",
         "builtin",
     ),
-    "a package that the host need not have": (
+    "a package that the host may not have": (
         "import numpy\n\none = 1\n",
         ENTRY_TEXT,
         "numpy",
@@ -422,7 +426,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_a_flat_file_cannot_express_is_refused(tmp_path: Path, case: str) -> None:
+def test_the_bundler_refuses_code_that_a_flat_file_cannot_hold(
+    tmp_path: Path, case: str
+) -> None:
     part, entry, why = REFUSED[case]
     with pytest.raises(BundleError, match=why):
         bundle(root=project(tmp_path, part, entry))

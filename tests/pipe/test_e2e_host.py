@@ -1,4 +1,4 @@
-"""Facts about the real Open WebUI 0.12.4 on which the pipe's decisions rest, without a browser."""
+"""Facts about the real Open WebUI 0.12.4 that the pipe relies on, without a browser."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from tests.server import (
     chunk,
     harmony_call,
     head,
+    json_page,
     models,
     page,
     reply,
+    sse,
     text,
 )
 
 pytestmark = pytest.mark.e2e
 
-# All built-in tools of 0.12.4 that come only where somebody switched them on.
+# All built-in tools of 0.12.4 that come only if somebody switched them on.
 SWITCHED_ON = {
     *("list_chat_files", "query_chat_files", "grep_chat_files", "view_file"),
     *("search_web", "fetch_url", "generate_image", "edit_image", "execute_code"),
     *("view_skill", "read_skill_file", "grep_skill_files", "update_skill_files"),
     *("delegate_task", "timer"),
 }
-# Those that come in every chat, unless an admin switched them off.
-RIDING = {
+# The built-in tools that come in every chat, unless an admin switched them off.
+UNASKED_TOOLS = {
     "time": {"get_current_timestamp", "calculate_timestamp"},
     "user_input": {"ask_user"},
     "knowledge": {
@@ -71,9 +73,9 @@ RIDING = {
 
 def test_the_pipe_knows_every_built_in_tool_of_open_webui() -> None:
     (tools,) = install("0.12.4").glob("lib/*/site-packages/open_webui/utils/tools.py")
-    riding = set().union(*RIDING.values())
+    riding = set().union(*UNASKED_TOOLS.values())
     assert built_in_tools(ast.parse(tools.read_text("utf-8"))) == riding | SWITCHED_ON
-    assert RIDING.keys() == UNASKED.keys()
+    assert UNASKED_TOOLS.keys() == UNASKED.keys()
     assert unasked(riding | SWITCHED_ON, {}, None, "") == riding
 
 
@@ -148,6 +150,24 @@ def test_a_program_that_streams_a_tool_call_gets_one_finish_reason(
     assert answer.text.count("tool_calls") >= 2
     assert '"finish_reason":"stop"' not in answer.text.replace(": ", ":")
     assert answer.text.rstrip().endswith("data: [DONE]")
+
+
+def test_a_program_gets_the_logprobs_that_it_asks_for(
+    webui: OpenWebUi, machine: ScriptedServer
+) -> None:
+    told = {"content": [{"token": "Yes", "logprob": -0.5, "top_logprobs": []}]}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": told}
+    streamed = sse({"choices": [choice | {"delta": {"content": "Yes"}}]})
+    whole = json_page({"choices": [choice | {"message": {"content": "Yes"}}]})
+    machine.chat([head(), streamed, DONE], whole)
+    asked = {"logprobs": True, "top_logprobs": 2}
+    events = ask(webui, stream=True, **asked).text.split("\n\n")
+    first = json.loads(events[0].removeprefix("data: "))
+    completion = ask(webui, stream=False, **asked).json()
+    for answer in (first, completion):
+        assert answer["choices"][0]["logprobs"] == told
+    for request, streams in zip(asked_of(machine), (True, False), strict=True):
+        assert request.json | asked | {"stream": streams} == request.json
 
 
 def test_an_error_in_a_channel_is_the_message(

@@ -15,13 +15,20 @@ from playwright.sync_api import Browser, expect
 from harmony_core.markers import CONTROL_TOKENS
 from openwebui_pipe.bundle import EXPORT, TARGET
 from tests.pipe.browser import Visit
-from tests.pipe.e2e_world import MODEL, TRANSCRIPTS, Mac, plain, prompt, until
-from tests.pipe.openwebui import CACHE, OpenWebUi
+from tests.pipe.e2e_world import (
+    MODEL,
+    TRANSCRIPTS,
+    Mac,
+    plain,
+    prompt,
+    texts_of,
+    until,
+)
+from tests.pipe.openwebui import SHOTS, OpenWebUi
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
-SHOTS = CACHE / "artefacts" / "openwebui"
 WEATHER_TOOL = '''"""
 title: Weather
 """
@@ -65,13 +72,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory, mac: Mac) -> Iterator[OpenWe
         yield running
 
 
-@pytest.fixture
-def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
-    someone = Visit(browser, webui.base_url, SHOTS)
-    yield someone
-    someone.close()
-
-
 def test_pasting_switching_on_and_setting_the_address_is_all_it_takes(
     visit: Visit, webui: OpenWebUi, mac: Mac
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_chat_of_two_turns_has_folded_thinking_and_clean_answers(
 
 
 def test_an_answer_that_is_cut_says_so_and_can_be_asked_for_again(
-    visit: Visit, webui: OpenWebUi
+    visit: Visit, webui: OpenWebUi, mac: Mac
 ) -> None:
     valves = webui.valves("mlx_harmony")
     webui.set_valves("mlx_harmony", **valves | {"MAX_TOKENS": 60})
@@ -124,6 +124,9 @@ def test_an_answer_that_is_cut_says_so_and_can_be_asked_for_again(
     visit.regenerate()
     expect(visit.answers.last).to_contain_text(plain(TRANSCRIPTS["long_story"])[-40:])
     visit.shot("06-regenerated")
+    first, second = mac.chat_requests()[-2:]
+    assert texts_of(first) == texts_of(second) == [prompt("long_story")]
+    assert first["max_tokens"] == 60 < second["max_tokens"]
 
 
 def test_title_tags_and_follow_ups_are_clean(webui: OpenWebUi) -> None:
@@ -150,7 +153,7 @@ def test_japanese_stays_intact_for_a_japanese_user(
 
 
 def test_a_question_that_is_edited_begins_a_branch_and_the_first_answer_stays(
-    visit: Visit,
+    visit: Visit, mac: Mac
 ) -> None:
     visit.new_chat(MODEL)
     visit.ask("Hello!")
@@ -161,6 +164,8 @@ def test_a_question_that_is_edited_begins_a_branch_and_the_first_answer_stays(
     visit.page.get_by_role("button", name="Previous message").first.click()
     expect(visit.answers.first).to_contain_text(plain(TRANSCRIPTS["greeting"]))
     assert_no_markup(visit)
+    reached = [texts_of(request) for request in mac.chat_requests()[-2:]]
+    assert reached == [["Hello!"], ["Thank you!"]]
 
 
 def test_literal_tags_and_markers_are_shown_as_text(visit: Visit) -> None:
@@ -245,7 +250,7 @@ def test_a_users_own_settings_win(visit: Visit) -> None:
     visit.shot("14-thinking-hidden")
 
 
-def test_the_built_in_connection_shows_what_the_pipe_is_for(visit: Visit) -> None:
+def test_without_the_pipe_open_webui_shows_raw_markup(visit: Visit) -> None:
     visit.new_chat("default_model")
     visit.ask("Hello!")
     expect(visit.finished_answer(0)).to_contain_text("<|channel|>analysis<|message|>")

@@ -1,4 +1,4 @@
-"""What people do with answers in the pages of the real Open WebUI 0.12.4, beside a scripted server.
+"""Answers in the pages of the real Open WebUI 0.12.4, regenerated, edited and shared, on a scripted server.
 
 Each scene looks at the page and at what reached the server. The pictures are kept beside those of the
 story in test_e2e_openwebui.py.
@@ -6,6 +6,7 @@ story in test_e2e_openwebui.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,39 +16,22 @@ from playwright.sync_api import Browser, expect
 
 from openwebui_pipe.bundle import TARGET
 from tests.pipe.browser import Visit
-from tests.pipe.e2e_world import MODEL, until
-from tests.pipe.openwebui import CACHE, OpenWebUi
-from tests.server import ScriptedServer, harmony, models, reply
+from tests.pipe.e2e_world import MODEL, texts_of, tool_names, until
+from tests.pipe.openwebui import QUIET, SHOTS, OpenWebUi
+from tests.server import ScriptedServer, harmony, harmony_call, models, reply
 
 pytestmark = pytest.mark.e2e
 
-SHOTS = CACHE / "artefacts" / "openwebui"
 OTHER = "mlx_harmony.gpt-oss-120b"
 
 
 @pytest.fixture(scope="module")
 def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
     """Open WebUI without titles and tags, so that only questions reach the server."""
-    quiet = dict.fromkeys(
-        [
-            "ENABLE_TITLE_GENERATION",
-            "ENABLE_TAGS_GENERATION",
-            "ENABLE_FOLLOW_UP_GENERATION",
-            "ENABLE_RETRIEVAL_QUERY_GENERATION",
-        ],
-        "False",
-    )
     folder = tmp_path_factory.mktemp("openwebui")
-    with OpenWebUi("0.12.4", folder, ENABLE_CHANNELS="True", **quiet) as running:
+    with OpenWebUi("0.12.4", folder, ENABLE_CHANNELS="True", **QUIET) as running:
         running.install_function("mlx_harmony", "MLX", TARGET.read_text("utf-8"))
         yield running
-
-
-@pytest.fixture
-def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
-    someone = Visit(browser, webui.base_url, SHOTS)
-    yield someone
-    someone.close()
 
 
 @pytest.fixture
@@ -133,7 +117,7 @@ def test_two_models_answer_side_by_side(visit: Visit, machine: ScriptedServer) -
     assert wanted == {"default_model", "gpt-oss-120b"}
 
 
-def test_what_the_host_adds_for_a_file_reaches_the_model(
+def test_the_text_of_a_file_reaches_the_model(
     visit: Visit, machine: ScriptedServer, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.txt"
@@ -145,8 +129,35 @@ def test_what_the_host_adds_for_a_file_reaches_the_model(
     expect(visit.finished_answer(0)).to_contain_text("She is called Aiko.")
     visit.shot("24-file")
     (request,) = requests_to(machine)
-    # This host has no document stack, so it adds the source without its text.
-    assert '<source id="1" name="notes.txt"' in str(request.json["messages"])
+    (shown,) = texts_of(request.json)
+    assert '<source id="1" name="notes.txt"' in shown
+    assert "The lighthouse keeper is called Aiko." in shown
+
+
+def test_the_model_changes_a_note_in_the_chat_beside_it(
+    visit: Visit, webui: OpenWebUi, machine: ScriptedServer
+) -> None:
+    data = {"content": {"md": "It was a long, long day at the lighthouse."}}
+    note = webui.post("/api/v1/notes/create", {"title": "Diary", "data": data})
+    new = {"note_id": note["id"], "content": "A day at the lighthouse."}
+    machine.chat(
+        reply(*harmony_call("view_note", json.dumps({"note_id": note["id"]}))),
+        reply(*harmony_call("replace_note_content", json.dumps(new))),
+        reply(*harmony("It is done.", "The note is shorter now.")),
+    )
+    visit.open(f"/notes/{note['id']}")
+    expect(visit.note).to_contain_text("It was a long, long day")
+    visit.open_note_chat()
+    visit.ask("Make this concise.")
+    expect(visit.finished_answer(0)).to_contain_text("The note is shorter now.")
+    expect(visit.note).to_have_text("A day at the lighthouse.")
+    visit.shot("27-note")
+    stored = webui.get(f"/api/v1/notes/{note['id']}")
+    assert stored["data"]["content"]["md"] == "A day at the lighthouse."
+    first, second, third = [request.json for request in requests_to(machine)]
+    assert tool_names(first) == {"view_note", "replace_note_content"}
+    assert "It was a long, long day" in texts_of(second)[-1]
+    assert json.loads(texts_of(third)[-1])["status"] == "success"
 
 
 def test_a_model_that_is_mentioned_in_a_channel_answers_there(
@@ -204,7 +215,4 @@ def requests_to(machine: ScriptedServer) -> list[Any]:
 
 def asked(machine: ScriptedServer) -> list[list[str]]:
     """The texts of the messages of each chat request."""
-    return [
-        [str(message.get("content")) for message in request.json["messages"]]
-        for request in requests_to(machine)
-    ]
+    return [texts_of(request.json) for request in requests_to(machine)]

@@ -1,4 +1,4 @@
-"""What a chat in Open WebUI shows of every fault."""
+"""A chat in Open WebUI with each fault of a server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def chunks_of(host: Host, leaves: bool) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_told_in_the_chat_and_what_came_is_kept(
+def test_a_chat_shows_each_fault_and_keeps_the_answer_before_it(
     server: ScriptedServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = FAULTS[name]
@@ -56,7 +56,7 @@ def test_each_fault_is_told_in_the_chat_and_what_came_is_kept(
 
 
 @pytest.mark.parametrize("name", LIST_FAULTS)
-def test_through_each_fault_of_the_list_the_models_of_before_stay(
+def test_the_known_models_stay_when_the_list_is_faulty(
     server: ScriptedServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.models(models("mlx-community/gpt-oss-20b"), LIST_FAULTS[name].script)
@@ -70,7 +70,7 @@ def test_through_each_fault_of_the_list_the_models_of_before_stay(
 
 
 @pytest.mark.parametrize("name", TLS_FAULTS)
-def test_each_fault_of_https_is_told_in_the_chat(tmp_path: Path, name: str) -> None:
+def test_a_chat_shows_each_fault_of_https(tmp_path: Path, name: str) -> None:
     fault = TLS_FAULTS[name]
     with playing(name, tmp_path) as server:
         host = Host(pipe, BASE_URL=server.base_url)

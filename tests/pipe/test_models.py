@@ -1,4 +1,4 @@
-"""The model list: short names, only what was asked for, never empty, never forgotten."""
+"""The model list has short names, follows the filter, is never empty, and survives a restart."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_models_that_embed_or_rank_are_never_offered(model: str, patterns: str) 
     assert wanted_models([model], patterns) == []
 
 
-def test_equal_names_are_told_apart_by_what_precedes_them() -> None:
+def test_equal_short_names_also_show_the_owner() -> None:
     ids = [
         "a/gpt-oss-20b",
         "b/gpt-oss-20b",
@@ -125,7 +125,7 @@ def test_another_address_is_asked_at_once(host: Host, server: ScriptedServer) ->
     assert len(server.requests) == 2
 
 
-def test_while_the_server_is_down_its_last_list_stands(
+def test_a_server_that_is_down_keeps_its_last_list(
     host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.models(models(*CACHE), page(502, "Bad Gateway"))
@@ -140,17 +140,17 @@ def test_while_the_server_is_down_its_last_list_stands(
     "script",
     [page(404, "Not Found"), page(200, "{}"), page(200, "<html>"), [b""]],
 )
-def test_without_a_list_the_servers_own_model_is_the_one_entry(
+def test_without_a_list_the_default_model_is_the_only_entry(
     host: Host, server: ScriptedServer, script: list[bytes]
 ) -> None:
     server.models(script)
     assert asyncio.run(host.models()) == {"default_model": "gpt-oss (MLX)"}
 
 
-def test_without_a_list_in_time_the_servers_own_model_is_the_one_entry(
+def test_without_a_list_in_time_the_default_model_is_the_only_entry(
     module: Any, host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In the source the limit is not in the module of the pipe itself.
+    # In the source, the limit is a name of another module than `Pipe`.
     limits = module.Exchange.read.__globals__
     monkeypatch.setitem(limits, "LIST_TIMEOUT", 0.1)
     server.models([Hang()])
@@ -166,7 +166,7 @@ def test_without_a_list_in_time_the_servers_own_model_is_the_one_entry(
         dripping_page(200, '{"data": [{"id": "gpt-oss"}]', "application/json"),
     ],
 )
-def test_a_list_that_is_not_whole_leaves_the_one_that_is_known(
+def test_an_incomplete_list_does_not_replace_the_known_one(
     module: Any,
     host: Host,
     server: ScriptedServer,
@@ -189,7 +189,7 @@ def test_an_id_that_cannot_be_sent_is_not_offered(
     assert asyncio.run(host.models()) == {"gpt-oss": "gpt-oss"}
 
 
-def test_with_a_wrong_address_the_servers_own_model_is_the_one_entry(
+def test_with_an_invalid_address_the_default_model_is_the_only_entry(
     host_with: Callable[..., Host],
 ) -> None:
     assert asyncio.run(host_with(BASE_URL="http://[").models()) == {
@@ -236,7 +236,7 @@ def test_after_a_restart_with_the_server_off_the_same_models_are_offered(
     assert asyncio.run(restarted.models()) == listed
 
 
-def test_what_is_kept_for_a_restart_holds_no_secrets(
+def test_the_file_of_models_holds_no_secrets(
     host_with: Callable[..., Host], server: ScriptedServer, data_folder: Path
 ) -> None:
     server.models(models(CACHE[0]))
@@ -263,7 +263,7 @@ def test_a_damaged_file_is_written_anew(
     )
 
 
-def test_a_folder_that_cannot_be_written_to_stops_nothing(
+def test_an_unwritable_folder_is_logged_and_the_models_are_offered(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     data_folder: Path,
@@ -275,7 +275,9 @@ def test_a_folder_that_cannot_be_written_to_stops_nothing(
     assert "was not kept" in caplog.text
 
 
-def test_the_file_keeps_the_newest_servers_and_so_many_models(tmp_path: Path) -> None:
+def test_the_file_keeps_the_newest_servers_and_a_bounded_number_of_models(
+    tmp_path: Path,
+) -> None:
     file = ModelFile(tmp_path)
     ids = ["x" * 1000, *(f"model-{number}" for number in range(1000))]
     for number in range(40):

@@ -1,4 +1,4 @@
-"""Several servers in one pipe: what an admin writes, which names people see, and who answers."""
+"""Several servers in one pipe: the setting, the names in the list, and which server answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.ports import free_port
 
 MODEL, OTHER = "mlx-community/gpt-oss-20b", "mlx-community/gpt-oss-120b"
 PATIENCE = 20.0  # seconds: an upper bound, never a measure
-BUSY = {"SAME_MODEL": "least-busy"}
+LEAST_BUSY = {"SAME_MODEL": "least-busy"}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def host_of_two(
         ("http://a http://a", [("a", "http://a")]),
     ],
 )
-def test_addresses_stand_one_a_line_or_side_by_side_with_names_or_without(
+def test_addresses_may_share_a_line_and_may_have_names(
     setting: str, found: list[tuple[str, str]]
 ) -> None:
     servers = servers_from(Endpoint(setting))
@@ -91,9 +91,7 @@ def test_an_empty_setting_is_one_server_that_cannot_be_reached() -> None:
     assert server.endpoint.base_url == ""
 
 
-def test_a_text_that_somebody_pasted_by_mistake_does_not_become_a_thousand_servers() -> (
-    None
-):
+def test_a_text_pasted_by_mistake_becomes_a_bounded_number_of_servers() -> None:
     words = " ".join(f"word{number}" for number in range(1000))
     assert len(servers_from(Endpoint(words))) == MAX_SERVERS
 
@@ -108,14 +106,14 @@ def test_a_text_that_somebody_pasted_by_mistake_does_not_become_a_thousand_serve
         ("one two three", ["one", "two"]),
     ],
 )
-def test_one_key_is_for_all_servers_and_several_are_in_their_order(
+def test_one_key_is_for_all_servers_and_several_keys_are_in_their_order(
     keys: str, sent: list[str]
 ) -> None:
     servers = servers_from(Endpoint("http://a http://b", keys))
     assert [server.endpoint.api_key for server in servers] == sent
 
 
-def test_a_key_that_was_pasted_with_a_blank_stays_one_for_a_single_server() -> None:
+def test_a_key_with_a_blank_is_one_key_for_a_single_server() -> None:
     [server] = servers_from(Endpoint("http://a", "half half"))
     assert server.endpoint.headers["Authorization"] == "Bearer halfhalf"
 
@@ -158,7 +156,7 @@ def test_each_request_goes_to_the_server_of_its_model(
     ]
 
 
-def test_a_dead_server_hides_nothing_of_the_others_and_says_so_when_it_is_used(
+def test_a_dead_server_does_not_hide_the_others_and_is_named_in_its_chats(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
@@ -172,7 +170,7 @@ def test_a_dead_server_hides_nothing_of_the_others_and_says_so_when_it_is_used(
     assert dead in error_of(host.chat())
 
 
-def test_words_that_are_no_address_are_told_when_they_are_used(
+def test_a_chat_with_an_invalid_address_names_it(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.models(models(MODEL))
@@ -218,7 +216,7 @@ def test_a_page_does_not_wait_again_for_a_server_that_gave_no_list(
             "mini::default_model": "Mini · gpt-oss (MLX)"
         }
         assert await host.models() == silent
-        assert await host.models() == silent  # though no answer has come
+        assert await host.models() == silent  # the page does not wait for the answer
         slow.open()
         async with asyncio.timeout(PATIENCE):
             while await host.models() == silent:
@@ -228,7 +226,7 @@ def test_a_page_does_not_wait_again_for_a_server_that_gave_no_list(
     asyncio.run(load_pages())
 
 
-def test_models_of_a_further_server_are_named_with_the_beginning_of_its_ids(
+def test_model_ids_of_a_further_server_are_set_with_its_prefix(
     host_of_two: Callable[..., Host],
 ) -> None:
     host = host_of_two(MODEL_IDS=f"{MODEL}, mini::{OTHER}")
@@ -243,13 +241,13 @@ def test_a_model_of_several_servers_can_be_one_entry(
 ) -> None:
     server.models(models(MODEL))
     mini.models(models(OTHER, MODEL))
-    assert asyncio.run(host_of_two(**BUSY).models()) == {
+    assert asyncio.run(host_of_two(**LEAST_BUSY).models()) == {
         MODEL: "gpt-oss-20b",
         f"mini::{OTHER}": "Mini · gpt-oss-120b",
     }
 
 
-def test_such_an_entry_goes_to_the_server_with_the_fewest_answers(
+def test_a_shared_entry_goes_to_the_server_with_the_fewest_answers(
     host_of_two: Callable[..., Host], server: ScriptedServer, mini: ScriptedServer
 ) -> None:
     gate = Gate()
@@ -257,7 +255,7 @@ def test_such_an_entry_goes_to_the_server_with_the_fewest_answers(
         [head(), text("Studio"), gate, chunk({}, "stop"), DONE], reply("Studio again")
     )
     mini.models(models(MODEL)).chat(reply("Mini"))
-    host = host_of_two(**BUSY)
+    host = host_of_two(**LEAST_BUSY)
     body = {"messages": [], "model": f"mlx_harmony.{MODEL}"}
 
     async def chat_while_another_answer_streams() -> list[str]:
@@ -274,7 +272,7 @@ def test_such_an_entry_goes_to_the_server_with_the_fewest_answers(
     assert answers == ["Studio", "Mini", "Studio again"]
 
 
-def test_such_an_entry_goes_round_a_server_that_is_down(
+def test_a_shared_entry_avoids_a_server_that_is_down(
     host_of_two: Callable[..., Host],
     server: ScriptedServer,
     mini: ScriptedServer,
@@ -285,7 +283,7 @@ def test_such_an_entry_goes_round_a_server_that_is_down(
     monkeypatch.setitem(limits, "MODELS_FRESH", -1.0)
     server.models(models(MODEL), page(502, "Bad Gateway"))
     mini.models(models(MODEL)).chat(reply("Mini"))
-    host = host_of_two(**BUSY)
+    host = host_of_two(**LEAST_BUSY)
     asyncio.run(host.models())
     asyncio.run(host.models())
     assert joined(host.chat(model=f"mlx_harmony.{MODEL}")) == "Mini"

@@ -1,8 +1,7 @@
-"""Valves, UserValves and the request: what wins over what, and nothing that Open WebUI sends breaks it."""
+"""Valves, UserValves and the request: which one wins, and no value of Open WebUI breaks the pipe."""
 
 from __future__ import annotations
 
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +35,7 @@ from tests.server import ScriptedServer, reply
         ("low", "inherit", {"reasoning_effort": None}, "low"),
     ],
 )
-def test_the_chats_effort_wins_over_the_users_and_that_over_the_admins(
+def test_the_chats_effort_wins_then_the_users_then_the_admins(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     valve: str,
@@ -73,7 +72,7 @@ def test_numbers_come_from_the_valves_unless_the_request_has_them(
     assert (second["top_k"], second["seed"]) == (40, 7)
 
 
-def test_a_line_in_the_system_prompt_wins_over_the_valves_and_not_over_the_chat(
+def test_a_line_in_the_system_prompt_wins_over_the_valves_but_not_over_the_chat(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat(reply("Hello"))
@@ -90,7 +89,7 @@ def test_a_line_in_the_system_prompt_wins_over_the_valves_and_not_over_the_chat(
     assert first["messages"][0]["content"] == "You are kind."
 
 
-def test_parameters_that_the_server_knows_go_along(
+def test_parameters_that_the_server_knows_are_sent(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("Hello"))
@@ -113,7 +112,7 @@ HOSTILE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=str)
-def test_nothing_that_harms_the_server_comes_from_a_body(
+def test_fields_of_a_body_that_harm_a_server_are_not_sent(
     host: Host, server: ScriptedServer, body: dict[str, Any]
 ) -> None:
     server.chat(reply("Hello"))
@@ -196,15 +195,13 @@ def test_odd_bodies_do_not_break_the_pipe(host: Host, server: ScriptedServer) ->
         ("TOOLS", None, "user-selected"),
     ],
 )
-def test_a_wrong_value_is_replaced_because_open_webui_hides_why_one_is_refused(
+def test_an_invalid_value_is_replaced_by_a_valid_one(
     name: str, value: object, kept: object
 ) -> None:
     assert getattr(PipeValves.model_validate({name: value}), name) == kept
 
 
-def test_an_empty_setting_is_not_stored_because_the_form_would_not_save_it_again() -> (
-    None
-):
+def test_an_empty_default_is_stored_as_null_so_that_the_form_can_save_again() -> None:
     valves = PipeValves(API_KEY="", MODEL_FILTER="", PREFIX="MLX")
     stored = valves.model_dump()
     assert [name for name, value in stored.items() if value is None] == [
@@ -216,7 +213,7 @@ def test_an_empty_setting_is_not_stored_because_the_form_would_not_save_it_again
     assert PipeValves(**stored) == valves
 
 
-def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
+def test_every_choice_is_an_enum() -> None:
     properties = PipeValves.model_json_schema()["properties"]
     assert properties["TOOLS"]["enum"] == ["user-selected", "all", "off"]
     assert properties["REASONING_EFFORT"]["enum"] == ["low", "medium", "high"]
@@ -238,13 +235,10 @@ def test_choices_are_enums_that_every_version_shows_as_a_list() -> None:
         ("?", False),
     ],
 )
-def test_the_key_is_masked_only_where_the_host_has_an_input_for_that(
-    monkeypatch: pytest.MonkeyPatch, version: str, masked: bool
+def test_the_key_is_masked_only_if_the_host_can_mask_an_input(
+    host_version: Callable[[str], None], version: str, masked: bool
 ) -> None:
-    env = types.ModuleType("open_webui.env")
-    monkeypatch.setattr(env, "VERSION", version, raising=False)
-    monkeypatch.setitem(sys.modules, "open_webui", types.ModuleType("open_webui"))
-    monkeypatch.setitem(sys.modules, "open_webui.env", env)
+    host_version(version)
     assert (secret_input() is not None) is masked
 
 
@@ -288,9 +282,7 @@ def test_built_in_tools_that_nobody_chose_are_left_out(
     assert [entry["function"]["name"] for entry in tools] == sent
 
 
-def test_entries_that_are_no_tools_are_not_sent(
-    host: Host, server: ScriptedServer
-) -> None:
+def test_malformed_tools_are_not_sent(host: Host, server: ScriptedServer) -> None:
     server.chat(reply("Hello"))
     host.chat(tools=["odd", {"function": None}, tool(OWN)], __tools__=KNOWN)
     tools: Any = server.requests[0].json["tools"]

@@ -1,4 +1,4 @@
-"""Tags that a model only talks about: nothing is swallowed, and no fold breaks."""
+"""Tags that a model only talks about: the host shows them, and they end no fold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THINKING = "A fold ends at </details> or </think>."
         ("0.12.4", True, False),
     ],
 )
-def test_tags_in_an_answer_are_broken_where_the_host_takes_them_for_thinking(
+def test_tags_in_an_answer_are_broken_if_the_host_reads_them_as_thinking(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     host_version: Callable[[str], None],
@@ -41,7 +41,7 @@ def test_tags_in_an_answer_are_broken_where_the_host_takes_them_for_thinking(
 
 
 @pytest.mark.parametrize(("version", "intact"), [("0.6.20", False), ("0.12.4", True)])
-def test_tags_in_the_thinking_are_broken_where_they_end_its_fold(
+def test_tags_in_the_thinking_are_broken_if_they_end_its_fold(
     host: Host,
     server: ScriptedServer,
     host_version: Callable[[str], None],
@@ -55,7 +55,7 @@ def test_tags_in_the_thinking_are_broken_where_they_end_its_fold(
     assert (thinking == THINKING) is intact
 
 
-def test_a_program_gets_the_answer_as_it_is(
+def test_a_program_gets_tags_unchanged(
     host: Host, server: ScriptedServer, host_version: Callable[[str], None]
 ) -> None:
     host_version("0.6.20")

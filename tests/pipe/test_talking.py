@@ -1,4 +1,4 @@
-"""What a chat receives: thinking, answer, tool calls, usage, the end."""
+"""The chunks that a chat gets: thinking, answer, tool calls, finish reason and usage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from harmony_core.events import AnswerDelta
 from harmony_core.failures import Timeouts
 from harmony_core.request import ChatRequest, Endpoint
-from openwebui_pipe.reply import pause_among
+from openwebui_pipe.reply import pause_between_chunks
 from openwebui_pipe.transport import Exchange
 from tests.pipe.fake_host import Host, deltas, joined
 from tests.server import (
@@ -78,7 +78,7 @@ def test_the_end_tells_the_true_finish_reason_and_then_the_usage(
     }
 
 
-def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
+def test_all_chunks_have_the_same_id_and_the_models_name_in_the_host(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply(*harmony("So.", "Hello")))
@@ -90,7 +90,7 @@ def test_all_chunks_carry_the_same_id_and_the_model_as_the_host_knows_it(
     assert server.requests[0].json["model"] == "mlx-community/gpt-oss-20b"
 
 
-def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
+def test_the_first_text_is_passed_on_before_the_server_sends_the_rest(
     host: Host, server: ScriptedServer
 ) -> None:
     gate = Gate()
@@ -109,7 +109,7 @@ def test_the_first_text_is_passed_on_while_the_server_still_holds_the_rest_back(
     assert asyncio.run(watch())[0] == "First"
 
 
-def test_tokens_that_arrive_together_leave_together(
+def test_tokens_that_arrive_together_share_chunks(
     host: Host, server: ScriptedServer
 ) -> None:
     tokens = b"".join(text(f" {number}") for number in range(500))
@@ -141,7 +141,7 @@ def test_a_request_that_does_not_stream_gets_one_completion(
         ("hide", "fold", True),
     ],
 )
-def test_thinking_is_hidden_where_the_user_or_else_the_admin_says_so(
+def test_the_users_setting_or_else_the_admins_hides_the_thinking(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     valve: str,
@@ -215,7 +215,7 @@ def test_the_status_line_follows_the_server_and_is_gone_before_the_text(
     assert host.statuses == ["Waiting for the server", "Reading the prompt, 62 %", ""]
 
 
-def test_the_status_line_is_japanese_where_the_browser_is(
+def test_the_status_line_is_japanese_in_a_japanese_browser(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat([head(), keepalive(62, 100), text("Hello"), chunk({}, "stop"), DONE])
@@ -272,8 +272,8 @@ def test_the_usage_tells_how_fast_the_tokens_came(
     assert counts["time_to_first_token"] >= 0
 
 
-def test_the_more_replies_stream_the_longer_is_the_pause_between_their_chunks() -> None:
-    pauses = [pause_among(live) for live in (0, 1, 5, 11, 50, 1000)]
+def test_the_pause_between_chunks_grows_with_the_replies_that_stream() -> None:
+    pauses = [pause_between_chunks(live) for live in (0, 1, 5, 11, 50, 1000)]
     assert pauses == sorted(pauses)
     assert (pauses[1], pauses[-1]) == (0.05, 0.15)
 
@@ -414,7 +414,7 @@ def test_the_second_tool_round_sends_call_result_and_thinking(
     assert result["content"] == "rain"
 
 
-def test_an_image_is_left_out_and_said_so_once(
+def test_an_image_is_left_out_with_one_notice(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("I see."))
@@ -481,7 +481,7 @@ def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> Non
     assert asyncio.run(both()) == ["one one", "two two"]
 
 
-def test_a_long_history_is_cleaned_outside_the_loop(
+def test_a_long_history_is_cleaned_in_another_thread(
     host: Host, server: ScriptedServer
 ) -> None:
     server.chat(reply("Yes."))

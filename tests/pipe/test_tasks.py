@@ -1,4 +1,4 @@
-"""Open WebUI's tasks: low effort, no thinking, never in the way of an answer."""
+"""Open WebUI's tasks have low effort and no thinking, and do not delay an answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_title_is_made_with_low_effort_and_without_thinking(
     }
 
 
-def test_a_task_may_think_as_the_admin_says(
+def test_a_task_may_use_the_admins_effort(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat(reply(TITLE))
@@ -67,7 +67,7 @@ def test_a_task_emits_no_events(host: Host, server: ScriptedServer) -> None:
     "script",
     [reply("<|channel|>", "analysis", "<|message|>", "Hm"), reply(" "), [head()]],
 )
-def test_a_task_without_an_answer_is_an_error_that_open_webui_has_a_way_out_of(
+def test_a_task_without_an_answer_gets_an_error(
     host: Host, server: ScriptedServer, script: Any
 ) -> None:
     server.chat(script)
@@ -88,7 +88,7 @@ def test_tasks_can_be_left_out_altogether(
     assert server.requests == []
 
 
-def test_tools_are_called_by_prompt_even_where_tasks_are_off(
+def test_tools_are_called_by_prompt_even_if_tasks_are_off(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat(reply('{"name": "get_weather"}'))
@@ -161,9 +161,8 @@ def test_a_task_waits_until_the_answer_has_streamed(
             {"messages": [{"role": "user", "content": "Hi"}]}
         ):
             if not gate.event.is_set():
-                await asyncio.sleep(
-                    0.8
-                )  # longer than a task settles: it would have come by now
+                # Longer than a task settles, so the title would have been asked for by now.
+                await asyncio.sleep(0.8)
                 order.append(f"requests while answering: {len(server.requests)}")
                 gate.open()
         order.append("answer")

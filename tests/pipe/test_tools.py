@@ -1,4 +1,4 @@
-"""Which tools go along, and what becomes of calls that the pipe cannot hand on."""
+"""Which tools are sent to the server, and which calls the host gets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SWITCHED_ON = [
 EVERYTHING = [*UNASKED, *SWITCHED_ON, "tool_of_a_newer_host"]
 
 
-def test_what_rides_along_unasked_is_left_out_and_all_else_goes_along(
+def test_only_the_tools_that_come_unasked_are_left_out(
     host: Host, server: ScriptedServer
 ) -> None:
     assert _sent_of(host, server) == {*SWITCHED_ON, "tool_of_a_newer_host"}
@@ -60,7 +60,7 @@ def test_what_rides_along_unasked_is_left_out_and_all_else_goes_along(
         ({"model": None, "features": None}, []),
     ],
 )
-def test_what_the_model_or_the_chat_has_switched_on_goes_along(
+def test_tools_that_the_model_or_the_chat_has_switched_on_are_sent(
     host: Host, server: ScriptedServer, metadata: dict[str, Any], kept: list[str]
 ) -> None:
     sent = _sent_of(host, server, __metadata__=metadata)
@@ -75,7 +75,7 @@ def test_what_the_model_or_the_chat_has_switched_on_goes_along(
         (False, "You are helpful.", []),
     ],
 )
-def test_memory_goes_along_for_an_account_that_uses_it(
+def test_memory_tools_are_sent_for_an_account_that_uses_memory(
     host: Host, server: ScriptedServer, switch: bool, prompt: str, kept: list[str]
 ) -> None:
     sent = _sent_of(
@@ -106,22 +106,20 @@ def test_memory_goes_along_for_an_account_that_uses_it(
         ({"role": "assistant", "content": "I could use search_chats."}, set()),
     ],
 )
-def test_a_tool_that_the_prompt_names_goes_along(
+def test_a_tool_that_the_prompt_names_is_sent(
     host: Host, server: ScriptedServer, message: dict[str, Any], kept: set[str]
 ) -> None:
     turns = [message, {"role": "user", "content": "Hello"}]
     assert _sent_of(host, server, messages=turns) & {*UNASKED} == kept
 
 
-def test_a_program_that_wants_no_tool_called_has_none_sent(
-    host: Host, server: ScriptedServer
-) -> None:
+def test_tool_choice_none_sends_no_tools(host: Host, server: ScriptedServer) -> None:
     server.chat(reply("Hello"))
     host.chat(tools=[WEATHER_TOOL], tool_choice="none")
     assert "tools" not in server.requests[0].json
 
 
-def test_open_webui_answers_a_call_of_a_tool_that_it_does_not_know(
+def test_open_webui_gets_a_call_of_an_unknown_tool_to_answer(
     host: Host, server: ScriptedServer, host_version: Callable[[str], None]
 ) -> None:
     host_version("0.12.4")
@@ -132,7 +130,7 @@ def test_open_webui_answers_a_call_of_a_tool_that_it_does_not_know(
     assert not [chunk for chunk in chunks if "error" in chunk]
 
 
-def test_open_webui_tells_the_model_that_its_arguments_are_no_object(
+def test_open_webui_gets_malformed_arguments_as_a_json_string(
     host: Host, server: ScriptedServer, host_version: Callable[[str], None]
 ) -> None:
     host_version("0.12.4")
@@ -142,7 +140,7 @@ def test_open_webui_tells_the_model_that_its_arguments_are_no_object(
 
 
 @pytest.mark.parametrize("preamble", ["", "I look it up."])
-def test_an_old_open_webui_would_hang_so_the_user_is_told(
+def test_an_old_open_webui_gets_an_error_in_place_of_an_unknown_tool(
     host: Host,
     server: ScriptedServer,
     host_version: Callable[[str], None],
@@ -159,7 +157,7 @@ def test_an_old_open_webui_would_hang_so_the_user_is_told(
 
 
 @pytest.mark.parametrize("policy", ["user-selected", "off"])
-def test_a_tool_that_the_pipe_left_out_is_not_run_behind_the_admins_back(
+def test_the_host_gets_no_call_of_a_tool_that_the_pipe_left_out(
     host_with: Callable[..., Host],
     server: ScriptedServer,
     host_version: Callable[[str], None],
@@ -174,7 +172,7 @@ def test_a_tool_that_the_pipe_left_out_is_not_run_behind_the_admins_back(
     assert "TOOLS" in error_of(chunks)
 
 
-def test_a_call_that_is_left_out_beside_one_that_is_run_does_not_go_unsaid(
+def test_a_notice_names_the_call_that_is_dropped_beside_a_valid_one(
     host: Host, server: ScriptedServer
 ) -> None:
     second = ["<|call|>", "<|start|>", "assistant", *harmony_call("get_nothing", "{}")]
@@ -184,7 +182,7 @@ def test_a_call_that_is_left_out_beside_one_that_is_run_does_not_go_unsaid(
     assert "get_nothing" in json.dumps(host.events)
 
 
-def test_a_program_runs_its_tools_itself_and_gets_no_unknown_one(
+def test_a_program_gets_an_error_in_place_of_an_unknown_tool(
     host: Host, server: ScriptedServer, host_version: Callable[[str], None]
 ) -> None:
     host_version("0.12.4")
@@ -195,7 +193,7 @@ def test_a_program_runs_its_tools_itself_and_gets_no_unknown_one(
 
 
 def _sent_of(host: Host, server: ScriptedServer, **given: Any) -> set[str]:
-    """The names that go along where the host offers everything."""
+    """The names of the tools that are sent if the host offers all of them."""
     server.chat(reply("Hello"))
     known = {name: {"type": "builtin"} for name in EVERYTHING}
     host.chat(tools=[_tool(name) for name in EVERYTHING], __tools__=known, **given)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong: one clear sentence in the chat, the partial answer kept, nothing raised."""
+"""After a failure the chat shows one clear sentence and keeps the partial answer; nothing is raised."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.weather import WEATHER_TOOL
 
 @pytest.fixture
 def ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The certificate of `tls_server`, which nobody trusts unasked."""
+    """The certificate of `tls_server`, which no default authority has signed."""
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "certificate.pem"
@@ -50,7 +50,7 @@ def tls_server(tmp_path: Path, ca_file: Path) -> Iterator[ScriptedServer]:
         yield running
 
 
-TROUBLES: dict[str, tuple[Sequence[Step], str, str]] = {
+FAILURES: dict[str, tuple[Sequence[Step], str, str]] = {
     "an old mlx-lm": (page(404, "Not Found"), "", "upgrade"),
     "a proxy without the right key": (page(401, "no"), "", "key"),
     "a redirect": (page(301, "", Location="https://elsewhere/"), "", "elsewhere"),
@@ -91,11 +91,11 @@ TROUBLES: dict[str, tuple[Sequence[Step], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", TROUBLES)
-def test_each_trouble_is_told_in_the_chat_behind_the_partial_answer(
+@pytest.mark.parametrize("case", FAILURES)
+def test_each_failure_is_told_after_the_partial_answer(
     host: Host, server: ScriptedServer, case: str
 ) -> None:
-    script, kept, word = TROUBLES[case]
+    script, kept, word = FAILURES[case]
     server.chat(script).models(models("mlx-community/gpt-oss-20b"))
     chunks = host.chat()
     assert joined(chunks) == kept
@@ -122,7 +122,7 @@ def test_an_invalid_address_is_reported(
     assert error_of(host_with(BASE_URL=url).chat())
 
 
-def test_errors_are_japanese_where_the_browser_is(
+def test_errors_are_japanese_in_a_japanese_browser(
     host_with: Callable[..., Host],
 ) -> None:
     host = host_with(BASE_URL=f"http://127.0.0.1:{free_port()}")
@@ -146,7 +146,7 @@ def test_a_server_that_sends_headers_alone_is_given_up_too(
     assert "1 s" in error_of(host_with(FIRST_BYTE_TIMEOUT=1).chat())
 
 
-def test_a_reply_that_stalls_is_given_up_and_what_came_is_kept(
+def test_a_reply_that_stalls_is_given_up_and_its_text_is_kept(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat([head(), text("Half"), Hang()])
@@ -205,7 +205,7 @@ def test_a_request_that_does_not_stream_gets_the_error_in_its_answer(
     assert "broke off" in answer["error"]["message"]
 
 
-def test_what_came_of_an_error_that_trickles_is_told(
+def test_the_words_of_a_trickling_error_are_told(
     module: Any, host: Host, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(module.Exchange.read.__globals__, "LIST_TIMEOUT", 0.5)
@@ -221,7 +221,7 @@ def test_headers_that_trickle_have_one_limit(
     assert "1 s" in error_of(host_with(FIRST_BYTE_TIMEOUT=1).chat())
 
 
-def test_a_password_in_the_address_is_sent_beside_no_key_and_never_told(
+def test_a_password_in_the_address_is_sent_if_there_is_no_key_and_never_shown(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat(page(400, "Basic bWU6czNjcmV0 is odd, s3cret is odd"))
@@ -235,7 +235,7 @@ def test_a_password_in_the_address_is_sent_beside_no_key_and_never_told(
     assert "bWU6" not in json.dumps(chunks)
 
 
-def test_certificates_of_ones_own_are_taken_and_wrong_ones_named(
+def test_private_certificates_are_accepted_and_wrong_ones_named(
     host_with: Callable[..., Host], tls_server: ScriptedServer, ca_file: Path
 ) -> None:
     tls_server.chat(reply("Hello"))
@@ -264,7 +264,7 @@ def test_no_valve_shows_a_secret(host_with: Callable[..., Host]) -> None:
     assert "s3cret" not in repr(host.module.Pipe.Valves(**host.valves))
 
 
-def test_no_key_is_ever_told(
+def test_a_key_is_never_shown(
     host_with: Callable[..., Host], server: ScriptedServer
 ) -> None:
     server.chat(page(401, "Bearer s3cret is wrong"))
@@ -285,7 +285,7 @@ def test_a_failing_event_emitter_does_not_stop_the_answer(
 
 
 class BrokenMessage(dict[str, object]):
-    """A message that cannot be read, as no host sends one."""
+    """A message that raises when it is read, in place of a defect of the pipe."""
 
     def get(self, *_: object) -> object:
         raise TypeError
@@ -362,7 +362,7 @@ def test_a_program_that_does_not_stream_gets_an_http_error(
     host: Host, server: ScriptedServer, script: Sequence[Step], status: int
 ) -> None:
     server.chat(script)
-    answer = _answer_to_a_program(host, stream=False)
+    answer = _reply_to_a_program(host, stream=False)
     assert answer.status_code == status
     assert json.loads(answer.body)["error"]["message"]
 
@@ -384,7 +384,7 @@ def test_a_program_that_streams_gets_one_finish_reason(
     assert reasons == ["tool_calls"]
 
 
-def test_an_answer_for_anthropics_clients_stays_one_that_open_webui_can_turn(
+def test_an_error_for_anthropics_clients_stays_a_dict(
     host: Host, server: ScriptedServer
 ) -> None:
     class Messages:
@@ -425,5 +425,5 @@ async def _start_as_a_program(host: Host, **body: Any) -> Any:
     return await host.start(body, __metadata__={"session_id": None})
 
 
-def _answer_to_a_program(host: Host, **body: Any) -> Any:
+def _reply_to_a_program(host: Host, **body: Any) -> Any:
     return asyncio.run(_start_as_a_program(host, **body))

@@ -1,4 +1,4 @@
-"""Play one fault by hand: `python -m tests.server "a web page" --port 8585`; without a name, list them."""
+"""Play one fault by hand: `python -m tests.server "a web page" --port 8585`. Without a name, list all."""
 
 from __future__ import annotations
 

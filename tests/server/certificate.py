@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that clients trust only if told to."""
+"""A certificate for 127.0.0.1 that no client trusts by default."""
 
 from __future__ import annotations
 
@@ -11,27 +11,17 @@ import pytest
 
 
 def own_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """The file that a client must trust, and the context of a server; skips if openssl is missing."""
+    """Return the file that a client must trust, and a server's context; skips the test without openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is needed to make a certificate")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     line = [
         openssl,
-        *[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test",
-        ],
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(key), "-out", str(certificate)),
     ]
-    line += ["-keyout", str(key), "-out", str(certificate)]
-    line += ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(line, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

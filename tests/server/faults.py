@@ -1,6 +1,6 @@
-"""Every fault that the scripted server plays: what it sends, and what is told of it.
+"""Every fault that the scripted server plays: what it sends, and what a host must report.
 
-FAULTS are those of a chat, LIST_FAULTS those of the list of models, and TLS_FAULTS those of https.
+FAULTS concern a chat, LIST_FAULTS the list of models, and TLS_FAULTS https.
 `tests/core/test_faults.py`, `tests/pipe/test_faults.py` and `tests/dify/test_faults.py` play all of them.
 `tools/fault_table.py` writes the tables of docs/reliability.md, and `python -m tests.server NAME` plays one
 by hand.
@@ -48,12 +48,12 @@ CHECK_IS_OVER: Final = "silent/check"
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes to one request, and what comes of it.
+    """The script that answers one request, and the result that a host must give.
 
-    `kind` is a row of harmony_core/problems.py; "" for a reply that is whole all the same. `kept` is the
-    answer that the reader has. `kind_in_pipe` differs where Open WebUI's HTTP client knows less: it counts
-    no bytes of headers, so a flood of them is a silence there. `tls` tells what answers a client's https: the
-    server as always, the script, or the server with a certificate that nobody trusts.
+    `kind` is a row of harmony_core/problems.py, or "" if the reply is complete. `kept` is the part of the
+    answer that the reader keeps. `kind_in_pipe` is set where Open WebUI reports another problem, because its
+    HTTP client does not count the bytes of headers. `tls` says what answers https: the server as always, the
+    script, or a server whose certificate nobody trusts.
     """
 
     script: Script
@@ -65,14 +65,14 @@ class Fault:
 
     @property
     def kind_in_form(self) -> str:
-        """What Dify's form says of a fault of the list; a model can be used that no list names."""
-        if self.waits:  # all of the check has a limit
+        """The problem that Dify's form reports; "" if a model can be used without the list."""
+        if self.waits:  # the whole check has a time limit
             return CHECK_IS_OVER
         return "" if self.kind in (*LIST_MISSING, "cut_list") else self.kind
 
 
 def said(*words: str) -> list[bytes]:
-    """The beginning of an answer."""
+    """Return the beginning of a stream, with these words of an answer."""
     return [head(), *(text(word) for word in ("<|channel|>final<|message|>", *words))]
 
 
@@ -206,7 +206,7 @@ TLS_FAULTS: Final[dict[str, Fault]] = {
 
 @contextmanager
 def playing(name: str, folder: Path, port: int = 0) -> Iterator[ScriptedServer]:
-    """A server that plays a fault, and is all well otherwise; its address is the one to ask."""
+    """Run a server that plays one fault and is healthy otherwise; `base_url` is the address to ask."""
     fault = {**FAULTS, **LIST_FAULTS, **TLS_FAULTS}[name]
     own = fault.tls == "own certificate"
     with ScriptedServer(port, own_certificate(folder)[1] if own else None) as server:
@@ -227,9 +227,9 @@ LEFT: Final = "an answer without end, left by its reader"
 
 
 def kinds_in(message: str, in_host: Callable[[str], str] = str) -> set[str]:
-    """The kinds of problems whose sentences a message holds, whatever their blanks are filled with.
+    """Return the kinds of problems whose sentences a message holds, whatever fills the blanks.
 
-    `in_host` puts a sentence into the words of the host's form.
+    `in_host` rewrites a sentence in the words of the host's form.
     """
     told = (row for row in PROBLEMS if tells(row, message, in_host))
     return {row.partition("/")[0] for row in told}

@@ -1,4 +1,4 @@
-"""Scripts for `ScriptedServer`: what mlx_lm.server sends, and what may answer in its place.
+"""Scripts for `ScriptedServer`: replies of mlx_lm.server, and what else may answer.
 
 A script is a list of steps. `bytes` are sent as they are, in one TCP write each; the other steps say what
 they do. After the script the server closes the connection, as mlx_lm.server does.
@@ -16,14 +16,14 @@ FINGERPRINT = "0.32.2-0.32.4-Linux-x86_64-with-glibc2.36-cpu"
 
 @dataclass(frozen=True)
 class Pause:
-    """Send nothing for so many seconds."""
+    """Send nothing for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Hang:
-    """Keep the connection open and silent until the client closes it (or the test is over)."""
+    """Keep the connection open and silent until the client closes it or the test ends."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Reset:
 
 @dataclass(frozen=True)
 class Gate:
-    """Go on when the test calls `open()`: proves what arrived before the rest was sent."""
+    """Wait until the test calls `open()`, which proves what arrived before the rest was sent."""
 
     event: threading.Event = field(default_factory=threading.Event)
 
@@ -43,7 +43,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Drip:
-    """Send the same bytes again and again until the client leaves, with a pause of so many seconds."""
+    """Send the same bytes every `seconds` until the client closes the connection."""
 
     data: bytes
     seconds: float = 0.05
@@ -66,13 +66,13 @@ def head(
 def page(
     status: int, body: str | bytes, content_type: str = "text/plain", **headers: str
 ) -> Script:
-    """A whole answer that is not a stream: an error, an HTML page, JSON."""
+    """A complete answer without streaming: an error, an HTML page, JSON."""
     raw = body.encode() if isinstance(body, str) else body
     return [head(status, content_type, Content_Length=str(len(raw)), **headers) + raw]
 
 
 def json_page(value: object, status: int = 200) -> Script:
-    """A whole JSON answer."""
+    """A complete JSON answer."""
     return page(status, json.dumps(value, ensure_ascii=False), "application/json")
 
 
@@ -83,17 +83,17 @@ def models(*ids: str) -> Script:
 
 
 def dripping_head() -> Script:
-    """A header that gains a byte now and then, and never ends."""
+    """A header that grows slowly and never ends."""
     return [b"HTTP/1.1 200 OK\r\nX-Slow: ", Drip(b"x")]
 
 
 def continue_drip(seconds: float = 0.05) -> Script:
-    """`100 Continue` for ever; with no pause, a flood of it."""
+    """`100 Continue` again and again; with a pause of 0, as fast as possible."""
     return [Drip(b"HTTP/1.1 100 Continue\r\n\r\n" * (1 if seconds else 1000), seconds)]
 
 
 def dripping_page(status: int, start: str, content_type: str = "text/plain") -> Script:
-    """An error or a list of models whose body begins, then gains a byte now and then."""
+    """An error or a list of models whose body grows slowly and never ends."""
     return [head(status, content_type), start.encode(), Drip(b" ")]
 
 
@@ -104,7 +104,7 @@ def dripping_chunk_size() -> Script:
 
 
 def endless_json() -> Script:
-    """A completion that is not a stream and never ends, sent as fast as it is read."""
+    """A completion without streaming that never ends, sent as fast as the client reads."""
     start = b'{"choices": [{"message": {"content": "'
     return [head(200, "application/json"), start, Drip(b"x" * 65_536, 0)]
 
@@ -125,7 +125,7 @@ def chunk(
     fingerprint: str = FINGERPRINT,
     reply_id: str = "chatcmpl-1",
 ) -> bytes:
-    """One chunk of a streamed chat completion; a delta that is not an object goes out as it is."""
+    """One chunk of a streamed chat completion; a delta that is not an object is sent unchanged."""
     if isinstance(delta, dict):
         delta = {"role": "assistant", **delta}
     choice = {"index": 0, "finish_reason": finish_reason, "delta": delta}
@@ -178,9 +178,9 @@ def reply(
     fingerprint: str = FINGERPRINT,
     reply_id: str = "chatcmpl-1",
 ) -> Script:
-    """A whole streamed reply, one token per chunk, ended properly.
+    """A complete streamed reply, one token per chunk.
 
-    `completion_tokens` is what the usage chunk claims: by default the tokens and the end token.
+    `completion_tokens` is the number in the usage chunk: by default the tokens and the end token.
     """
     count = len(tokens) + 1 if completion_tokens is None else completion_tokens
     return [
@@ -195,37 +195,22 @@ def reply(
 
 def harmony(thinking: str, answer: str) -> list[str]:
     """Tokens of an ordinary Harmony reply: thinking, then the answer, word by word."""
-    tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
-    tokens += [
-        "<|start|>",
-        "assistant",
-        "<|channel|>",
-        "final",
-        "<|message|>",
-        *_words(answer),
-    ]
-    return tokens
+    return [*_thinking_tokens(thinking), "final", "<|message|>", *_words(answer)]
 
 
 def harmony_call(
     name: str, arguments: str, thinking: str = "I need a tool."
 ) -> list[str]:
     """Tokens of a reply that thinks, then calls a function; `<|call|>` itself never arrives."""
-    tokens = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
-    tokens += [
-        "<|start|>",
-        "assistant",
-        "<|channel|>",
-        "comment",
-        "ary",
-        " to",
-        "=",
-        "functions",
-        ".",
-        name,
-    ]
-    tokens += [" <|constrain|>", "json", "<|message|>", *_words(arguments)]
-    return tokens
+    recipient = ["comment", "ary", " to", "=", "functions", ".", name]
+    body = [" <|constrain|>", "json", "<|message|>", *_words(arguments)]
+    return [*_thinking_tokens(thinking), *recipient, *body]
+
+
+def _thinking_tokens(thinking: str) -> list[str]:
+    """The tokens of a thought, and the beginning of the next header up to its channel."""
+    thought = ["<|channel|>", "analysis", "<|message|>", *_words(thinking), "<|end|>"]
+    return [*thought, "<|start|>", "assistant", "<|channel|>"]
 
 
 def _words(content: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A fault-injecting HTTP server over real sockets, for all tests that talk HTTP."""
+"""An HTTP server on real sockets that plays scripts, faults included, for all tests that use HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 
 from tests.server.replies import Drip, Gate, Hang, Pause, Reset, Script, Step, page
 
-PATIENCE = 60.0  # seconds: an upper bound for every wait, never a measure
+PATIENCE = 60.0  # seconds, the upper bound of every wait
 NOT_FOUND: Script = page(404, "Not Found")
 BAD_REQUEST: Script = page(400, "Bad Request")
 _TLS_HANDSHAKE = b"\x16"
@@ -24,8 +24,8 @@ _TLS_HANDSHAKE = b"\x16"
 class Request:
     """One recorded request.
 
-    `client_closed` is set if the client closed its side before the script was over, `over` once the script
-    has ended for any reason.
+    `client_closed` is set if the client closes its side before the script ends. `over` is set when the script
+    ends for any reason.
     """
 
     method: str
@@ -43,7 +43,7 @@ class Request:
         return value
 
     def was_closed_by_client(self) -> bool:
-        """Wait, with a bound, for the client to close the connection early; False if it did not."""
+        """Wait until the client closes the connection early; False if it does not within PATIENCE."""
         return self.client_closed.wait(PATIENCE)
 
 
@@ -62,7 +62,7 @@ class ScriptedServer:
     CHAT = "/v1/chat/completions"
     MODELS = "/v1/models"
     HANDSHAKE = "TLS"
-    """Stands for a path: what answers a client that begins TLS where none is spoken."""
+    """In place of a path: the scripts for a client that begins TLS with a server without it."""
 
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
@@ -93,7 +93,7 @@ class ScriptedServer:
         return [request for request in self.requests if request.path == path]
 
     def wait_for_requests(self, count: int = 1) -> Sequence[Request]:
-        """Wait, with a bound, until so many requests have come."""
+        """Wait until `count` requests have come; fails after PATIENCE."""
         with self._changed:
             assert self._changed.wait_for(
                 lambda: len(self.requests) >= count, PATIENCE
@@ -137,7 +137,7 @@ class ScriptedServer:
         elif _begins_tls(connection):
             hello = Request("", self.HANDSHAKE, {}, b"")
             script = self._next_script(self.HANDSHAKE)
-            _Performance(connection, hello, self._stopping).run(script)
+            _ScriptPlayer(connection, hello, self._stopping).run(script)
             return
         request = _read_request(connection)
         if request is None:
@@ -147,14 +147,14 @@ class ScriptedServer:
             script = self._next_script(request.path)
             self.requests.append(request)
             self._changed.notify_all()
-        _Performance(connection, request, self._stopping).run(script)
+        _ScriptPlayer(connection, request, self._stopping).run(script)
 
     def _next_script(self, path: str) -> Script:
         scripts = self._scripts.get(path.partition("?")[0], [NOT_FOUND])
         return scripts.pop(0) if len(scripts) > 1 else scripts[0]
 
 
-class _Performance:
+class _ScriptPlayer:
     """Plays one script on one connection while a second thread watches for the client's close."""
 
     def __init__(
@@ -199,7 +199,7 @@ class _Performance:
         try:
             while not self._gone.wait(seconds):
                 self._connection.sendall(data)
-        except OSError:  # the client has gone before the watcher saw it
+        except OSError:  # the client closed before the watcher noticed
             self._note_close()
 
     def _note_close(self) -> None:
@@ -207,7 +207,7 @@ class _Performance:
             self._request.client_closed.set()
 
     def _watch(self) -> None:
-        # ValueError: gevent's TLS raises it if this side closed the connection.
+        # gevent's TLS raises ValueError if this side closed the connection.
         with contextlib.suppress(OSError, ValueError):
             while self._connection.recv(4096):
                 pass
@@ -217,7 +217,8 @@ class _Performance:
     def _close(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
-        self._watcher.join(PATIENCE)  # unread bytes would turn the close into a reset
+        # Closing with unread bytes would reset the connection.
+        self._watcher.join(PATIENCE)
         self._connection.close()
 
     def _reset(self) -> None:
@@ -231,14 +232,14 @@ class _Performance:
 
 
 def _begins_tls(connection: socket.socket) -> bool:
-    """Whether the client begins a handshake; nothing is taken from the socket."""
+    """Whether the client begins a TLS handshake; its bytes stay in the socket."""
     with contextlib.suppress(OSError):
         return connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
     return False
 
 
 def _read_request(connection: socket.socket) -> Request | None:
-    """Read one request with its body; None if the socket is closed before."""
+    """Read one request with its body; None if the socket is closed first."""
     reader = connection.makefile("rb")
     with contextlib.suppress(OSError):
         first = reader.readline()

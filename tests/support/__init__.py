@@ -1,1 +1,1 @@
-"""What the tests of several folders share; the scripted server is in `tests/server`."""
+"""Helpers that several test folders share. The scripted server is in `tests/server`."""

@@ -1,4 +1,4 @@
-"""Cut a text or a body anywhere, and compare the events independently of the cuts."""
+"""Cuts a text or a body at random places, and compares events regardless of the cuts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Sliced = TypeVar("Sliced", str, bytes)
 
 
 def random_cuts(data: Sliced, seed: int, longest: int = 9) -> Iterator[Sliced]:
-    """The same characters or bytes in pieces of 1 to `longest`."""
+    """Cut the text or the bytes into random pieces of 1 to `longest`."""
     source = random.Random(seed)
     start = 0
     while start < len(data):
@@ -22,23 +22,19 @@ def random_cuts(data: Sliced, seed: int, longest: int = 9) -> Iterator[Sliced]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Join adjacent deltas of a kind: the chunking decides their borders, and nothing else.
+    """Join adjacent deltas of the same kind, because only the chunking decides where they end.
 
-    The first piece of a further thought begins anew and stays what it is.
+    The first delta of a further thought is not joined to the thought before it.
     """
     result: list[Event] = []
     for event in events:
         match result[-1:], event:
             case [AnswerDelta(before)], AnswerDelta(more):
                 result[-1] = AnswerDelta(before + more)
-            case [ReasoningDelta(before)], ReasoningDelta(more) if not _is_further(
-                event
-            ):
+            case _, FurtherThought():
+                result.append(event)
+            case [ReasoningDelta(before)], ReasoningDelta(more):
                 result[-1] = type(result[-1])(before + more)
             case _:
                 result.append(event)
     return result
-
-
-def _is_further(event: Event) -> bool:
-    return isinstance(event, FurtherThought)

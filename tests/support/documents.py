@@ -1,7 +1,7 @@
 """The pages that people read, and the code blocks in them.
 
-A comment right before a block says how it is known to work: `<!-- tested: NAME -->`, run by the test of that
-name in tests/documents, or `<!-- needs: a Mac -->`, with what this project's tests do not have.
+A comment right before a block says who runs it. `<!-- tested: NAME -->` names a test in tests/documents.
+`<!-- needs: a Mac -->` names what a reader needs and the tests do not have.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MARK = re.compile(r"<!-- (tested|needs): (.+) -->")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block of a page; `tested` and `needs` are what its mark says, one of them, or none."""
+    """A code block of a page. Its mark sets `tested` or `needs`; without a mark both are empty."""
 
     page: str
     language: str
@@ -43,7 +43,7 @@ def read(page: str) -> str:
 
 
 def blocks(page: str) -> list[Block]:
-    """The code blocks of a page, in order."""
+    """Return the code blocks of a page, in order."""
     found = []
     for block in _BLOCK.finditer(read(page)):
         mark = _MARK.fullmatch(block["mark"])
@@ -54,12 +54,12 @@ def blocks(page: str) -> list[Block]:
 
 
 def blocks_run_by(name: str) -> list[Block]:
-    """The blocks of all pages that a test promises to run; there is at least one."""
+    """Return the blocks of all pages that the test `name` runs; fails if there are none."""
     found = [block for page in PAGES for block in blocks(page) if block.tested == name]
     assert found, f"no block is marked as tested: {name}"
     return found
 
 
 def page_of(block: Block) -> str:
-    """What a block is called in the name of a test."""
+    """Return the id of a block in a parametrized test."""
     return block.page

@@ -1,4 +1,4 @@
-"""The tool that tests offer to the model, and a reply with a call to it."""
+"""The tool that tests offer to the model, and a reply that calls it."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ WEATHER_TOOL: JsonObject = {"type": "function", "function": WEATHER_FUNCTION}
 
 
 def weather_call(city: str = "Paris", thinking: str = "I need a tool.") -> list[str]:
-    """The tokens of a reply that thinks, then asks for the weather of a city."""
+    """Return the tokens of a reply that thinks, then calls `get_weather` for a city."""
     return harmony_call("get_weather", f'{{"city": "{city}"}}', thinking)

@@ -1,8 +1,8 @@
-"""Stands in for mlx_lm.server where mlx-lm is not installed: plays the demo's replies in order.
+"""Stands in for mlx_lm.server if mlx-lm is not installed: plays the demo's replies in order.
 
-Run as `python -m mlx_lm.server`, with this folder on the path. STAND_IN says how: "well", "dies", "drops"
-(it closes the connection on the first chat request), "talks" (it neither thinks nor calls the tool) or
-"stays" (it ignores the request to end). Other tests run the real server end to end.
+Run it as `python -m mlx_lm.server`, with this folder on the path. STAND_IN chooses how it behaves: "well",
+"dies" (it exits at once), "drops" (it closes the connection on the first chat request), "talks" (it neither
+thinks nor calls the tool) or "stays" (it ignores SIGTERM). tests/e2e runs the real server.
 """
 
 from __future__ import annotations
