@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from harmony_core.failures import Timeouts
+from harmony_core.request import ChatRequest, Endpoint
+from openwebui_pipe.transport import Exchange
 from tests.pipe.fake_host import Host, error_of, joined
 from tests.server import (
     DONE,
+    Gate,
     Hang,
     Reset,
     ScriptedServer,
@@ -245,6 +249,33 @@ def test_private_certificates_are_accepted_and_wrong_ones_named(
     assert "certificate of" in error_of(host_with(BASE_URL=url).chat())
     missing = host_with(BASE_URL=url, CA_FILE=str(ca_file.with_name("none")))
     assert "CA file" in error_of(missing.chat())
+
+
+def test_over_https_a_connection_is_read_while_a_reply_rests(
+    tls_server: ScriptedServer, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not read, uvloop drops what came when the server closes."""
+    gate, let_run = Gate(), asyncio.sleep
+    tls_server.chat([head(), text("Once"), gate, text(" upon"), DONE])
+    endpoint = Endpoint(tls_server.base_url, ca_file=str(ca_file))
+    exchange = Exchange(ChatRequest([]), endpoint, Timeouts(5, 5, 5))
+
+    async def bytes_while_resting() -> int:
+        async with exchange.open() as content:
+            await exchange.read(content)
+            before = content.total_bytes
+
+            async def gather(_: float) -> None:
+                gate.open()
+                while content.total_bytes == before:
+                    await let_run(0.01)
+
+            monkeypatch.setattr(asyncio, "sleep", gather)
+            async with asyncio.timeout(5):
+                await exchange.rest(1.0)
+            return content.total_bytes - before
+
+    assert asyncio.run(bytes_while_resting()) > 0
 
 
 def test_https_to_a_server_without_it_is_named(
