@@ -47,34 +47,34 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2030  harmony_core/request.py
 #     2283  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2489  harmony_core/events.py
-#     2688  harmony_core/markers.py
-#     2710  harmony_core/lexer.py
-#     2769  harmony_core/recipients.py
-#     2851  harmony_core/header.py
-#     3163  harmony_core/mender.py
-#     3468  harmony_core/arguments.py
-#     3603  harmony_core/native_calls.py
-#     3722  harmony_core/stripped.py
-#     3798  harmony_core/body.py
-#     3956  harmony_core/edge_states.py
-#     4135  harmony_core/states.py
-#     4497  harmony_core/parser.py
-#     4632  harmony_core/dialects.py
-#     4892  harmony_core/answer_filter.py
-#     5003  harmony_core/record_template.py
-#     5140  harmony_core/sse.py
-#     5254  harmony_core/chat.py
+#     2491  harmony_core/events.py
+#     2690  harmony_core/markers.py
+#     2712  harmony_core/lexer.py
+#     2771  harmony_core/recipients.py
+#     2853  harmony_core/header.py
+#     3165  harmony_core/mender.py
+#     3470  harmony_core/arguments.py
+#     3605  harmony_core/native_calls.py
+#     3724  harmony_core/stripped.py
+#     3800  harmony_core/body.py
+#     3958  harmony_core/edge_states.py
+#     4137  harmony_core/states.py
+#     4499  harmony_core/parser.py
+#     4634  harmony_core/dialects.py
+#     4894  harmony_core/answer_filter.py
+#     5005  harmony_core/record_template.py
+#     5142  harmony_core/sse.py
+#     5256  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5559  harmony_core/reply_markup.py
-#     5773  harmony_core/history.py
-#     6034  harmony_core/tools.py
+#     5561  harmony_core/reply_markup.py
+#     5775  harmony_core/history.py
+#     6036  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6156  harmony_core/problems.py
-#     6479  harmony_core/failures.py
-#     6554  harmony_core/server_words.py
-#     6620  harmony_core/diagnosis.py
-#     6898  openwebui_pipe/phrases.py
+#     6158  harmony_core/problems.py
+#     6481  harmony_core/failures.py
+#     6556  harmony_core/server_words.py
+#     6622  harmony_core/diagnosis.py
+#     6900  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2359,13 +2359,15 @@ class Exchange:
         """
         connection = self._response.connection if self._response else None
         transport = connection.transport if connection else None
-        if transport:  # else all bytes are here
-            transport.pause_reading()
+        # Under TLS the text would be lost if the server closed meanwhile.
+        if transport is None or self.endpoint.chat_url.startswith("https:"):
+            await asyncio.sleep(seconds)
+            return
+        transport.pause_reading()
         try:
             await asyncio.sleep(seconds)
         finally:
-            if transport:
-                transport.resume_reading()
+            transport.resume_reading()
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
         phase: Phase = "idle" if self._begun else "first_byte"

@@ -95,13 +95,15 @@ class Exchange:
         """
         connection = self._response.connection if self._response else None
         transport = connection.transport if connection else None
-        if transport:  # else all bytes are here
-            transport.pause_reading()
+        # Under TLS the text would be lost if the server closed meanwhile.
+        if transport is None or self.endpoint.chat_url.startswith("https:"):
+            await asyncio.sleep(seconds)
+            return
+        transport.pause_reading()
         try:
             await asyncio.sleep(seconds)
         finally:
-            if transport:
-                transport.resume_reading()
+            transport.resume_reading()
 
     async def _next_bytes(self, content: aiohttp.StreamReader) -> bytes:
         phase: Phase = "idle" if self._begun else "first_byte"

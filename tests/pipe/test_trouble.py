@@ -14,6 +14,7 @@ from tests.pipe.fake_host import Host, error_of, joined
 from tests.server import (
     DONE,
     Hang,
+    Pause,
     Reset,
     ScriptedServer,
     Step,
@@ -245,6 +246,15 @@ def test_private_certificates_are_accepted_and_wrong_ones_named(
     assert "certificate of" in error_of(host_with(BASE_URL=url).chat())
     missing = host_with(BASE_URL=url, CA_FILE=str(ca_file.with_name("none")))
     assert "CA file" in error_of(missing.chat())
+
+
+def test_over_https_no_text_is_lost_that_comes_while_a_reply_rests(
+    host_with: Callable[..., Host], tls_server: ScriptedServer, ca_file: Path
+) -> None:
+    rest = [text(" upon"), text(" a time"), chunk({}, "stop"), DONE]
+    tls_server.chat([head(), text("Once"), Pause(0.01), *rest])
+    host = host_with(BASE_URL=tls_server.base_url, CA_FILE=str(ca_file))
+    assert joined(host.chat()) == "Once upon a time"
 
 
 def test_https_to_a_server_without_it_is_named(
