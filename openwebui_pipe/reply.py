@@ -31,7 +31,7 @@ LONGEST_PAUSE: Final = 0.15
 
 def pause_between_chunks(live_answers: int) -> float:
     """Longer if many answers stream: a chunk costs the host more than the text in it."""
-    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.02 * max(0, live_answers - 1))
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE + 0.025 * max(0, live_answers - 1))
 
 
 class Stopwatch:
