@@ -27,6 +27,9 @@ from .jsontext import (
 )
 from .mender import mend_json
 
+MAX_LOGPROBS: Final = 32 * 1024 * 1024
+"""Characters of the logprobs of one reply, as JSON; those that come later are dropped."""
+
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
 """The model sometimes calls one of these instead of writing the JSON it was asked for."""
 
@@ -106,6 +109,7 @@ class AnswerLogprobs:
     def __init__(self) -> None:
         self.found: list[Json] = []
         self._waiting: list[Json] = []
+        self._room = MAX_LOGPROBS
 
     def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
         """Take the tokens of a choice that brought these events; of a whole reply, all."""
@@ -113,7 +117,10 @@ class AnswerLogprobs:
         told = None if delta.get("tool_calls") else choice.get("logprobs")
         sent = as_list(as_object(told).get("content"))
         fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
-        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        text = sent_text(dump_json(fitting))
+        self._room -= len(text)
+        if self._room >= 0:
+            self._waiting += objects_in(load_json(text))
         if any(isinstance(event, AnswerDelta) for event in events):
             self.found += self._waiting
             self._waiting = []

@@ -62,19 +62,19 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     4499  harmony_core/parser.py
 #     4634  harmony_core/dialects.py
 #     4894  harmony_core/answer_filter.py
-#     5005  harmony_core/record_template.py
-#     5142  harmony_core/sse.py
-#     5256  harmony_core/chat.py
+#     5012  harmony_core/record_template.py
+#     5149  harmony_core/sse.py
+#     5263  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5561  harmony_core/reply_markup.py
-#     5775  harmony_core/history.py
-#     6036  harmony_core/tools.py
+#     5568  harmony_core/reply_markup.py
+#     5782  harmony_core/history.py
+#     6043  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6158  harmony_core/problems.py
-#     6481  harmony_core/failures.py
-#     6556  harmony_core/server_words.py
-#     6622  harmony_core/diagnosis.py
-#     6900  openwebui_pipe/phrases.py
+#     6165  harmony_core/problems.py
+#     6488  harmony_core/failures.py
+#     6563  harmony_core/server_words.py
+#     6629  harmony_core/diagnosis.py
+#     6907  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -4895,6 +4895,9 @@ def _reasoning_in(delta: JsonObject) -> str:
 # harmony_core/answer_filter.py
 # What callers ask of the answer: a stop word as its end, bare JSON, or logprobs.
 
+MAX_LOGPROBS: Final = 32 * 1024 * 1024
+"""Characters of the logprobs of one reply, as JSON; those that come later are dropped."""
+
 _JSON_CALLS: Final = ("json", "json_object", "json_schema")
 """The model sometimes calls one of these instead of writing the JSON it was asked for."""
 
@@ -4974,6 +4977,7 @@ class AnswerLogprobs:
     def __init__(self) -> None:
         self.found: list[Json] = []
         self._waiting: list[Json] = []
+        self._room = MAX_LOGPROBS
 
     def add(self, choice: JsonObject, events: Iterable[Event]) -> None:
         """Take the tokens of a choice that brought these events; of a whole reply, all."""
@@ -4981,7 +4985,10 @@ class AnswerLogprobs:
         told = None if delta.get("tool_calls") else choice.get("logprobs")
         sent = as_list(as_object(told).get("content"))
         fitting = fitting_json(sent[: CONTEXT_SIZE - len(self._waiting)])
-        self._waiting += objects_in(load_json(sent_text(dump_json(fitting))))
+        text = sent_text(dump_json(fitting))
+        self._room -= len(text)
+        if self._room >= 0:
+            self._waiting += objects_in(load_json(text))
         if any(isinstance(event, AnswerDelta) for event in events):
             self.found += self._waiting
             self._waiting = []

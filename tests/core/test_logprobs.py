@@ -183,3 +183,11 @@ def test_a_request_asks_in_a_way_that_every_server_bears(
 
 def test_usual_replies_are_read_as_before() -> None:
     assert asked(deltas("Hi", " there"))[1] == []
+
+
+def test_a_server_cannot_fill_the_memory_with_logprobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answer_filter, "MAX_LOGPROBS", 1000)
+    found = tokens_of(*said(*["a"] * 1000))
+    assert 0 < len(found) < 20
