@@ -19,10 +19,15 @@ def installed_postgres() -> Iterator[Path]:
 
     PostgreSQL does not run as root, and its user may not see into the folder of a checkout.
     """
-    (home,) = install("0.12.4").glob("lib/*/site-packages/*pgserver/pginstall18")
-    with tempfile.TemporaryDirectory(prefix="pgvector-") as folder:
-        Path(folder).chmod(0o755)
-        yield shutil.copytree(home, Path(folder) / "installed", symlinks=True)
+    # The package, and beside it the libraries that its programs look for there.
+    packages = install("0.12.4").glob("lib/*/site-packages/*pgserver*")
+    with tempfile.TemporaryDirectory(prefix="pgvector-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for package in packages:
+            shutil.copytree(package, folder / package.name, symlinks=True)
+        (home,) = folder.glob("*/pginstall18")
+        yield home
 
 
 @contextlib.contextmanager
