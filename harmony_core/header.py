@@ -239,8 +239,7 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
-    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not _holds_call_sign(raw)):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
@@ -253,13 +252,18 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     return known and _VALUE_OR_END.match(raw, end) is not None
 
 
+def _holds_call_sign(raw: str) -> bool:
+    """Whether there is a value or a type at all: it costs less to ask than to find the name."""
+    return any(sign in raw.lower() for sign in ("{", "json", "code"))
+
+
 def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool | None:
     """Whether what stands in an open body begins like a header (rule 4); None: not yet.
 
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    if raw.rfind("<|") > 0:
+    if raw.rfind("<|") > 0:  # rarely: the pattern costs more than the rest
         raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")

@@ -52,29 +52,29 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2712  harmony_core/lexer.py
 #     2771  harmony_core/recipients.py
 #     2853  harmony_core/header.py
-#     3165  harmony_core/mender.py
-#     3470  harmony_core/arguments.py
-#     3605  harmony_core/native_calls.py
-#     3724  harmony_core/stripped.py
-#     3800  harmony_core/body.py
-#     3958  harmony_core/edge_states.py
-#     4137  harmony_core/states.py
-#     4499  harmony_core/parser.py
-#     4634  harmony_core/dialects.py
-#     4894  harmony_core/answer_filter.py
-#     5012  harmony_core/record_template.py
-#     5149  harmony_core/sse.py
-#     5263  harmony_core/chat.py
+#     3169  harmony_core/mender.py
+#     3474  harmony_core/arguments.py
+#     3609  harmony_core/native_calls.py
+#     3728  harmony_core/stripped.py
+#     3804  harmony_core/body.py
+#     3962  harmony_core/edge_states.py
+#     4141  harmony_core/states.py
+#     4503  harmony_core/parser.py
+#     4638  harmony_core/dialects.py
+#     4898  harmony_core/answer_filter.py
+#     5016  harmony_core/record_template.py
+#     5153  harmony_core/sse.py
+#     5267  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5568  harmony_core/reply_markup.py
-#     5782  harmony_core/history.py
-#     6043  harmony_core/tools.py
+#     5572  harmony_core/reply_markup.py
+#     5786  harmony_core/history.py
+#     6047  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6165  harmony_core/problems.py
-#     6488  harmony_core/failures.py
-#     6563  harmony_core/server_words.py
-#     6629  harmony_core/diagnosis.py
-#     6907  openwebui_pipe/phrases.py
+#     6169  harmony_core/problems.py
+#     6492  harmony_core/failures.py
+#     6567  harmony_core/server_words.py
+#     6633  harmony_core/diagnosis.py
+#     6911  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3082,8 +3082,7 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     end; any other needs its type as well.
     """
     to = _recipient_at(raw)
-    typed = any(sign in raw.lower() for sign in ("{", "json", "code"))
-    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not typed):
+    if to < 0 or (len(raw) - to > _LONGEST_TARGET and not _holds_call_sign(raw)):
         return False
     name, length = read_recipient(raw[to + 3 :], tools)
     end = to + 3 + length
@@ -3096,13 +3095,18 @@ def is_plain_call(raw: str, tools: Collection[str]) -> bool:
     return known and _VALUE_OR_END.match(raw, end) is not None
 
 
+def _holds_call_sign(raw: str) -> bool:
+    """Whether there is a value or a type at all: it costs less to ask than to find the name."""
+    return any(sign in raw.lower() for sign in ("{", "json", "code"))
+
+
 def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool | None:
     """Whether what stands in an open body begins like a header (rule 4); None: not yet.
 
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    if raw.rfind("<|") > 0:
+    if raw.rfind("<|") > 0:  # rarely: the pattern costs more than the rest
         raw = _DOUBLED_START.sub("", raw)
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
