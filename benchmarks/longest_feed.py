@@ -1,18 +1,22 @@
 """`python -m benchmarks.longest_feed`: finds the longest single call over hostile pieces of 64 KiB.
 
 No call may block an event loop longer than LIMIT. CPU seconds are counted, because a busy machine changes
-them less. A call over the limit is tried again.
+them less. A call over the limit is tried again. `--search 60` plays pieces of random words for 60 seconds too.
 """
 
 from __future__ import annotations
 
+import argparse
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from harmony_core.chat import ChatStream
+from harmony_core.markers import CONTROL_TOKENS
 from harmony_core.parser import HarmonyParser
 from tests.server.replies import chunk
 
@@ -69,6 +73,14 @@ LEADS: Final = {
     "in a broken call": CALL + "{a:",
     "behind prose in a call": CALL + "Here it is: ",
 }
+WORDS: Final = (
+    *CONTROL_TOKENS,
+    *("analysis", "commentary", "final", "assistant", "user", "tool", "functions.", "json", "code", "to="),
+    *("to=f", " to=functions.f", "f", "assistantanalysis", "commentaryanalysis", "assistantcommentary"),
+    *("assistantfinal", "analysisfunctions.f", " ", "\n", "a", "We think. ", ":", "<", "<|", "\ufffd", "é"),
+    *("{", "}", '{"a":1}', "{a:1}", '"', "'", "\\", "[", "]", ",", "1", "None", "/*", "#", "```"),
+)  # fmt: skip
+LONGEST_UNIT: Final = 6  # words
 KEEPALIVE: Final = b": keepalive 1/2\n\n"
 BODIES: Final = {
     "line feeds": b"\n",
@@ -112,6 +124,15 @@ def parser_rows() -> Iterator[tuple[str, Callable[[], float]]]:
             )
 
 
+def random_rows(seed: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Pieces that repeat a few random words, behind a random lead, without end."""
+    chance = random.Random(seed)
+    while True:
+        unit = "".join(chance.choices(WORDS, k=chance.randint(1, LONGEST_UNIT)))
+        where, lead = chance.choice(list(LEADS.items()))
+        yield f"parser: {unit!r} {where}", partial(parse, lead, fill(unit))
+
+
 def chat_rows() -> Iterator[tuple[str, Callable[[], float]]]:
     for name, unit in BODIES.items():
         body = (unit * (SIZE // len(unit) + 1))[:SIZE]
@@ -149,15 +170,28 @@ def timed(call: Callable[..., object], *given: object) -> float:
     return time.process_time() - start
 
 
-def main() -> None:
-    rows = [*parser_rows(), *chat_rows()]
+def searched(seconds: float, seed: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """The random rows that can be played in this time."""
+    end = time.monotonic() + seconds
+    for row in random_rows(seed):
+        if time.monotonic() > end:
+            return
+        yield row
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="longest_feed", description=__doc__)
+    parser.add_argument("--search", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    rows = chain(parser_rows(), chat_rows(), searched(chosen.search, chosen.seed))
     longest = sorted(((best_of(play), name) for name, play in rows), reverse=True)
     for seconds, name in longest[:SHOWN]:
         print(f"{seconds * 1000:8.2f} ms  {name}")
-    print(f"{len(rows)} kinds of pieces")
+    print(f"{len(longest)} kinds of pieces")
     if over := sum(seconds > LIMIT for seconds, _ in longest):
         sys.exit(f"{over} take longer than {LIMIT * 1000:.0f} ms")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -26,7 +26,7 @@ _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # the last may have no end
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # the last may have no end
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -98,9 +98,9 @@ class Arguments:
 
     def _is_unfinished(self) -> bool:
         """Whether JSON just stops: in a string, or with brackets open."""
-        text = _STRING.sub(lambda found: "" if found[1] else '"', "".join(self._pieces))
+        text = _STRING.sub("", "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
-        return self._begins_like_json is True and (depth > 0 or '"' in text)
+        return self._begins_like_json is True and (depth > 0 or self.in_string())
 
 
 class SettledCall(NamedTuple):

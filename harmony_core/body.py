@@ -5,20 +5,21 @@ The rules are those of harmony.md.
 
 from __future__ import annotations
 
-from .arguments import Arguments, Closed
+from .arguments import Arguments, Closed, SettledCall
 from .events import AnswerDelta, Event, FurtherThought, ReasoningDelta, ToolCall
 from .header import Header
 from .lexer import MARKER
 from .markers import ANALYSIS, END, TERMINATORS
-from .stripped import TO_CALL
+
+_MARKERS_OF_HEADER = 4
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
-MAX_CALLS = 256
-"""Messages to tools in one reply; a model that makes more repeats itself for ever.
+MAX_CALLS = 128
+"""Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
-As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
-"""
+MAX_MARKERS = 1024
+"""Markers in one reply; there too a model that sends more repeats itself for ever."""
 
 
 class Output:
@@ -26,8 +27,7 @@ class Output:
 
     __slots__ = (
         "aligned", "call_messages", "call_prefix", "called", "calls", "events",
-        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
-        "tools",
+        "executable", "incomplete", "markers", "over", "rereading", "thought", "tools",
     )  # fmt: skip
 
     def __init__(self, tools: tuple[str, ...]) -> None:
@@ -39,16 +39,15 @@ class Output:
         self.calls = 0  # the number of the last call
         self.called: set[str] = set()  # names, those of dropped calls too
         self.executable = False  # a call was made that the host will execute
-        self.incomplete = False  # a call was dropped
+        self.incomplete = False  # a call was dropped, or the reply was cut
+        self.markers = 0  # read so far
         self.over = False  # a call is executable, and no message follows it
         self.thought = False  # a message of thinking was begun
-        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
         self.rereading = False  # rereading what an unclosed string swallowed
 
-    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
+    def end_call(self, name: str, settled: list[SettledCall]) -> None:
         """Emit the calls that a message to a tool makes, mostly one."""
         self.called.add(name)
-        settled = arguments.settle(name, self.tools, closed)
         self.incomplete |= not settled
         for call_name, text, valid in settled:
             self.calls += 1
@@ -63,12 +62,15 @@ class Output:
             self.executable |= call.executable
             self.events.append(call)
 
-    def begin_call(self) -> bool:
+    def may_mark(self, markers: int = 1) -> bool:
+        """Count markers, or the words left of them; False if there are too many (rule 10)."""
+        self.markers += markers
+        return self.markers <= MAX_MARKERS
+
+    def may_begin_call(self) -> bool:
         """Count a message to a tool; False if there are too many (rule 10)."""
         self.call_messages += 1
-        too_many = self.call_messages > MAX_CALLS
-        self.incomplete |= too_many
-        return not too_many
+        return self.call_messages <= MAX_CALLS
 
     def no_message_follows(self) -> None:
         """Note that what follows is not a further message."""
@@ -114,19 +116,13 @@ class Body:
         elif self.sink:
             self._out.events.append(self.sink(text))
 
-    def emit_words(self, words: str) -> None:
-        """Take words of a stripped header that turned out to be text."""
-        self._out.quoted_calls += 1
-        self.emit(words)
-
     def in_string(self) -> bool:
         """Whether the arguments so far end inside a JSON string."""
         return self._arguments is not None and self._arguments.in_string()
 
-    def ends_at(self, words: str) -> bool:
-        """Whether these words of a stripped header may end the message (rule 7)."""
-        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
-        return not (talks_of_calls or self.in_string())
+    def may_end(self) -> bool:
+        """Whether the words of a stripped header may end the message (rule 7)."""
+        return not self.in_string() and self._out.may_mark(_MARKERS_OF_HEADER)
 
     def quotes(self) -> bool:
         """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
@@ -145,13 +141,11 @@ class Body:
         if self._arguments is None:
             return ""
         tools = self._out.tools
-        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
-        if rest and not self._arguments.settle(self._call, tools, closed):
-            self._out.called.add(self._call)
-            self._out.incomplete = True
-            return rest
-        self._out.end_call(self._call, self._arguments, closed)
-        return ""
+        settled = self._arguments.settle(self._call, tools, closed)
+        self._out.end_call(self._call, settled)
+        if settled or not self.quotes():
+            return ""
+        return self._arguments.quoted_header(tools)
 
 
 def body_of(header: Header, out: Output) -> Body:

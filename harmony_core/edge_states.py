@@ -171,7 +171,7 @@ class AfterCall:
 
 
 class Invented:
-    """The model speaks for a tool. This and all that follows is made up (rule 10)."""
+    """The model speaks for a tool, or repeats itself: all that follows is dropped (rule 10)."""
 
     plain: Sink = None
 
@@ -183,3 +183,10 @@ class Invented:
 
     def end(self, closed: Closed) -> str:
         return ""
+
+
+def cut(out: Output, incomplete: bool = True) -> State:
+    """The state behind the last message that counts: what follows is dropped."""
+    out.incomplete |= incomplete
+    out.no_message_follows()
+    return Invented()

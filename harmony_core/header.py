@@ -74,7 +74,6 @@ _CHANNEL_MAY_BEGIN = re.compile(
 )
 _OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
 _OURS_SO_FAR = beginnings(*_OURS) | {""}
-_DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
 _KNOWN_PART = re.compile(
     rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
 )
@@ -263,8 +262,7 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    if raw.rfind("<|") > 0:  # rarely: the pattern costs more than the rest
-        raw = _DOUBLED_START.sub("", raw)
+    raw = raw[max(raw.rfind(START), raw.rfind(CHANNEL)) :]  # without doubled starts
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]

@@ -181,12 +181,10 @@ def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
     """Mend the value at the start of the text, else the one in its prose."""
     lead = _JSON_LEAD.match(text)
     start = lead.end() if lead else 0
-    piece = (
-        _mend_brackets(text, start, closed)
-        if text.startswith(("{", "["), start)
-        else None
-    )
-    if piece is None:
+    piece = None
+    if begins := text.startswith(("{", "["), start):
+        piece = _mend_brackets(text, start, closed)
+    if piece is None and (not begins or _ASIDE.match(text, start)):
         piece = _find_json_in_prose(text, closed, call)
     return piece and Mended(piece.text, piece.value)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from .arguments import Closed
 from .body import Output, Sink
-from .edge_states import AfterCall, Invented, State, read
+from .edge_states import AfterCall, Invented, State, cut, read
 from .events import Event, Finish, FinishReason, Reply, collect
 from .lexer import Lexer
 from .states import BetweenMessages
@@ -116,6 +116,10 @@ class HarmonyParser:
         """Read text and markers by turns; text comes first and last."""
         self._read(parts[0])
         for at in range(1, len(parts), 2):
+            if not self._out.may_mark():
+                self._state.end("cut")
+                self._state = cut(self._out)
+                return
             self._state = self._state.marker(parts[at])
             self._read(parts[at + 1])
 

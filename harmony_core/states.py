@@ -21,9 +21,9 @@ from .edge_states import (
     AfterTerminator,
     BeforeBody,
     BehindLabel,
-    Invented,
     State,
     Step,
+    cut,
     read,
 )
 from .events import AnswerDelta, ReasoningDelta
@@ -257,7 +257,7 @@ class HeaderInBody(InHeader):
     def marker(self, marker: str) -> State:
         if not self._begins:
             begins = begins_in_body(self._held, self._out.tools, marker)
-            if begins is None:
+            if begins is None and len(self._held) <= MAX_HEADER:
                 self._held += marker  # a doubled start
                 return self
             if not begins:
@@ -268,9 +268,9 @@ class HeaderInBody(InHeader):
     def end(self, closed: Closed) -> str:
         raw = self._implied + self._held
         may_call = self._out.aligned or not self._open.body.is_answer
-        if may_call and closed != "cut" and self._is_call(raw):
-            return self._message(raw).end(closed)  # a call without arguments
-        return super().end(closed)
+        may_call = may_call and closed != "cut" and self._is_call(raw)
+        call = self._begin_bare(raw, "") if may_call else None
+        return read(*(call or self._give_up())).end(closed)
 
     def _message(self, raw: str, stripped: bool = False) -> State:
         self._open.end("message")
@@ -287,7 +287,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit_words(self._lead + "to=")
+        self._open.body.emit(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -345,7 +345,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if self.body.ends_at(words[1]):
+            if self.body.may_end():
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)
@@ -392,9 +392,8 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    invented = header.audience == "tool" and out.called
-    if invented or (header.recipient and not out.begin_call()):
-        out.no_message_follows()
-        return Invented()
+    invented = header.audience == "tool" and bool(out.called)
+    if invented or (header.recipient and not out.may_begin_call()):
+        return cut(out, incomplete=not invented)
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message
