@@ -1,7 +1,7 @@
 """`python -m benchmarks.longest_feed`: finds the longest single call over hostile pieces of 64 KiB.
 
 No call may block an event loop longer than LIMIT. CPU seconds are counted, because a busy machine changes
-them less. A call over the limit is tried again. `--search 60` plays pieces of random words for 60 seconds too.
+them less. A call over the limit is tried again. `--search 60` plays random words for 60 seconds as well.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from .jsontext import Json, dump_json, load_json, sent_text
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_VALUES: Final = 100  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 500  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -196,15 +196,15 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
-    position = tries = 0
-    while opening := _JSON_OPENING.search(text, position):
+    position = 0
+    for _ in range(_MAX_BRACKETS):
+        opening = _JSON_OPENING.search(text, position)
+        if opening is None:
+            break
         start = opening.end() - 1
         if not opening[1] and (aside := _ASIDE.match(text, start)):
             position = aside.end()
             continue
-        tries += 1
-        if tries > _MAX_VALUES:
-            return None
         piece = (
             None
             if _JSON_KEY.search(text, position, start)
@@ -217,6 +217,8 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
             break
         pieces.setdefault("".join(piece.text.split()), piece)
         position = piece.end
+    else:
+        return None
     if len(pieces) != 1:
         return None
     [piece] = pieces.values()

@@ -41,6 +41,8 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
     end = _end_of(_ONE_WORD, target, start)
+    if start == end:
+        return "", end
     by_key = _tools_by_key(tuple(tools))
     for spelling in _spellings(target, start, end):
         if similar := by_key.get(_key(spelling)):

@@ -66,7 +66,7 @@ class SseDecoder:
             plain = usual and not (self._data or self.too_long)
             if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            else:
+            elif event or (self._data and not lines):
                 lines += (*event.split(b"\n"), b"")
         *more, last = rest.split(b"\n")
         fields += self._fields([*lines, *more])
@@ -97,12 +97,13 @@ class SseDecoder:
                 self.too_long = True
             if self.too_long:
                 return
+            if line.startswith(b":"):
+                if comment := line[1:].removeprefix(b" "):
+                    yield SseComment(comment.decode("utf-8", "replace"))
+                continue
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif value and not name:
-                comment = value.removeprefix(b" ")
-                yield SseComment(comment.decode("utf-8", "replace"))
             elif value and name.startswith(b"{"):
                 self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):

@@ -12,8 +12,8 @@ from typing import Final
 
 ENTRY: Final = "openwebui_pipe.pipe"
 PROJECT: Final = ("harmony_core", "openwebui_pipe")
-# Open WebUI has both. Anything else would need `requirements:`, which fails on installations without pip.
-HOST_PACKAGES: Final = frozenset({"aiohttp", "pydantic", "open_webui"})
+# Open WebUI has them. Anything else would need `requirements:`, which fails on installations without pip.
+HOST_PACKAGES: Final = frozenset({"aiohttp", "pydantic", "starlette", "open_webui"})
 Import = ast.Import | ast.ImportFrom
 
 

@@ -5,19 +5,12 @@ It would send an error in a dict with status 200, and add a finish reason to a g
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from starlette.responses import StreamingResponse
 
 from harmony_core.jsontext import JsonObject, dump_json
 from openwebui_pipe.background_tasks import HttpRequest
-
-
-class HttpReply(Protocol):
-    """Starlette's `StreamingResponse`, as far as the pipe uses it."""
-
-    status_code: int
-    body: bytes
 
 
 def is_anthropic(request: object) -> bool:
@@ -25,39 +18,21 @@ def is_anthropic(request: object) -> bool:
     return isinstance(request, HttpRequest) and "/message" in str(request.url)
 
 
-def response_class() -> Callable[..., HttpReply] | None:
-    """Starlette's `StreamingResponse`, which every Open WebUI has."""
-    try:
-        module = importlib.import_module("starlette.responses")
-    except ImportError:
-        return None
-    found: Callable[..., HttpReply] = module.StreamingResponse
-    return found
-
-
-def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
+def error_reply(completion: JsonObject, status: int) -> StreamingResponse:
     """A failed completion as an HTTP error, which OpenAI's clients raise."""
-    make = response_class()
-    if make is None:
-        return completion
     body = dump_json(completion).encode()
 
     async def content() -> AsyncIterator[bytes]:
         yield body
 
-    reply = make(content(), status_code=status, media_type="application/json")
+    reply = StreamingResponse(content(), status, media_type="application/json")
     reply.body = body  # the host reads the message here
     return reply
 
 
-def stream_reply(
-    chunks: AsyncGenerator[JsonObject, None],
-) -> AsyncGenerator[JsonObject, None] | HttpReply:
+def stream_reply(chunks: AsyncGenerator[JsonObject, None]) -> StreamingResponse:
     """Chunks as an event stream, to which the host adds nothing."""
-    make = response_class()
-    if make is None:
-        return chunks
-    return make(event_stream(chunks), media_type="text/event-stream")
+    return StreamingResponse(event_stream(chunks), media_type="text/event-stream")
 
 
 async def event_stream(

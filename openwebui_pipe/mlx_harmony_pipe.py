@@ -20,61 +20,61 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #
 # Contents, with line numbers:
 #   Settings (Valves)
-#      150  harmony_core/gpt_oss.py
-#      196  openwebui_pipe/host_version.py
-#      217  openwebui_pipe/valves.py
+#      151  harmony_core/gpt_oss.py
+#      197  openwebui_pipe/host_version.py
+#      218  openwebui_pipe/valves.py
 #   Pipe: what Open WebUI calls
-#      371  openwebui_pipe/pipe.py
+#      372  openwebui_pipe/pipe.py
 #   JSON
-#      591  harmony_core/jsontext.py
+#      592  harmony_core/jsontext.py
 #   What Open WebUI gets: chunks, the status line, the list of models
-#      686  openwebui_pipe/background_tasks.py
-#      872  openwebui_pipe/host_manner.py
-#      912  openwebui_pipe/tag_breaker.py
-#      954  openwebui_pipe/chunks.py
-#     1125  openwebui_pipe/http_replies.py
-#     1191  openwebui_pipe/status.py
-#     1287  openwebui_pipe/model_file.py
-#     1353  openwebui_pipe/known_models.py
-#     1420  openwebui_pipe/servers.py
-#     1513  openwebui_pipe/model_list.py
-#     1599  openwebui_pipe/verdict.py
-#     1707  openwebui_pipe/reply.py
-#     1859  openwebui_pipe/tool_policy.py
+#      687  openwebui_pipe/background_tasks.py
+#      873  openwebui_pipe/host_manner.py
+#      913  openwebui_pipe/tag_breaker.py
+#      955  openwebui_pipe/chunks.py
+#     1126  openwebui_pipe/http_replies.py
+#     1167  openwebui_pipe/status.py
+#     1263  openwebui_pipe/model_file.py
+#     1329  openwebui_pipe/known_models.py
+#     1396  openwebui_pipe/servers.py
+#     1489  openwebui_pipe/model_list.py
+#     1575  openwebui_pipe/verdict.py
+#     1683  openwebui_pipe/reply.py
+#     1835  openwebui_pipe/tool_policy.py
 #   Talking to the server
-#     1984  harmony_core/limits.py
-#     2000  harmony_core/response_format.py
-#     2030  harmony_core/request.py
-#     2283  openwebui_pipe/transport.py
+#     1960  harmony_core/limits.py
+#     1976  harmony_core/response_format.py
+#     2006  harmony_core/request.py
+#     2259  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2491  harmony_core/events.py
-#     2690  harmony_core/markers.py
-#     2712  harmony_core/lexer.py
-#     2771  harmony_core/recipients.py
-#     2853  harmony_core/header.py
-#     3169  harmony_core/mender.py
-#     3474  harmony_core/arguments.py
-#     3609  harmony_core/native_calls.py
-#     3728  harmony_core/stripped.py
-#     3804  harmony_core/body.py
-#     3962  harmony_core/edge_states.py
-#     4141  harmony_core/states.py
-#     4503  harmony_core/parser.py
-#     4638  harmony_core/dialects.py
-#     4898  harmony_core/answer_filter.py
-#     5016  harmony_core/record_template.py
-#     5153  harmony_core/sse.py
-#     5267  harmony_core/chat.py
+#     2467  harmony_core/events.py
+#     2666  harmony_core/markers.py
+#     2688  harmony_core/lexer.py
+#     2747  harmony_core/recipients.py
+#     2831  harmony_core/header.py
+#     3145  harmony_core/mender.py
+#     3450  harmony_core/arguments.py
+#     3585  harmony_core/native_calls.py
+#     3704  harmony_core/body.py
+#     3857  harmony_core/stripped.py
+#     3933  harmony_core/edge_states.py
+#     4119  harmony_core/states.py
+#     4480  harmony_core/parser.py
+#     4619  harmony_core/dialects.py
+#     4879  harmony_core/answer_filter.py
+#     4997  harmony_core/record_template.py
+#     5134  harmony_core/sse.py
+#     5249  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5572  harmony_core/reply_markup.py
-#     5786  harmony_core/history.py
-#     6047  harmony_core/tools.py
+#     5554  harmony_core/reply_markup.py
+#     5768  harmony_core/history.py
+#     6029  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6169  harmony_core/problems.py
-#     6492  harmony_core/failures.py
-#     6567  harmony_core/server_words.py
-#     6633  harmony_core/diagnosis.py
-#     6911  openwebui_pipe/phrases.py
+#     6151  harmony_core/problems.py
+#     6474  harmony_core/failures.py
+#     6549  harmony_core/server_words.py
+#     6615  harmony_core/diagnosis.py
+#     6893  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -134,6 +134,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.config import JsonDict
+from starlette.responses import StreamingResponse
 from typing import (
     Annotated,
     Final,
@@ -437,7 +438,7 @@ class Pipe:
         __task__: object = None,
         __event_emitter__: Emitter | None = None,
         __request__: object = None,
-    ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
+    ) -> JsonObject | AsyncGenerator[JsonObject, None] | StreamingResponse:
         """Answer a request: with a generator of chunks if it streams, else with one dict.
 
         A program gets an HTTP response instead where Open WebUI would change the reply.
@@ -1129,51 +1130,26 @@ def error_chunk(text: str) -> JsonObject:
 # It would send an error in a dict with status 200, and add a finish reason to a generator's.
 
 
-class HttpReply(Protocol):
-    """Starlette's `StreamingResponse`, as far as the pipe uses it."""
-
-    status_code: int
-    body: bytes
-
-
 def is_anthropic(request: object) -> bool:
     """Whether the request came by Anthropic's Messages API: the host converts its reply."""
     return isinstance(request, HttpRequest) and "/message" in str(request.url)
 
 
-def response_class() -> Callable[..., HttpReply] | None:
-    """Starlette's `StreamingResponse`, which every Open WebUI has."""
-    try:
-        module = importlib.import_module("starlette.responses")
-    except ImportError:
-        return None
-    found: Callable[..., HttpReply] = module.StreamingResponse
-    return found
-
-
-def error_reply(completion: JsonObject, status: int) -> JsonObject | HttpReply:
+def error_reply(completion: JsonObject, status: int) -> StreamingResponse:
     """A failed completion as an HTTP error, which OpenAI's clients raise."""
-    make = response_class()
-    if make is None:
-        return completion
     body = dump_json(completion).encode()
 
     async def content() -> AsyncIterator[bytes]:
         yield body
 
-    reply = make(content(), status_code=status, media_type="application/json")
+    reply = StreamingResponse(content(), status, media_type="application/json")
     reply.body = body  # the host reads the message here
     return reply
 
 
-def stream_reply(
-    chunks: AsyncGenerator[JsonObject, None],
-) -> AsyncGenerator[JsonObject, None] | HttpReply:
+def stream_reply(chunks: AsyncGenerator[JsonObject, None]) -> StreamingResponse:
     """Chunks as an event stream, to which the host adds nothing."""
-    make = response_class()
-    if make is None:
-        return chunks
-    return make(event_stream(chunks), media_type="text/event-stream")
+    return StreamingResponse(event_stream(chunks), media_type="text/event-stream")
 
 
 async def event_stream(
@@ -2807,6 +2783,8 @@ def read_recipient(target: str, tools: Collection[str]) -> tuple[str, int]:
         if behind := _GLUED_TO_NAME.match(target, start + len(name)):
             return tool, behind.end(1)
     end = _end_of(_ONE_WORD, target, start)
+    if start == end:
+        return "", end
     by_key = _tools_by_key(tuple(tools))
     for spelling in _spellings(target, start, end):
         if similar := by_key.get(_key(spelling)):
@@ -2917,7 +2895,6 @@ _CHANNEL_MAY_BEGIN = re.compile(
 )
 _OURS = ("assistant", "to=", "<|")  # how a header of the assistant's goes on
 _OURS_SO_FAR = beginnings(*_OURS) | {""}
-_DOUBLED_START = re.compile(r"(?:<\|start\|>\s*+)++(?=<\|)")
 _KNOWN_PART = re.compile(
     rf"[\W_]*+(?:(?:{any_of(_ROLES)}|browser)(?![a-z])|functions\.|to=)"
 )
@@ -3106,8 +3083,7 @@ def begins_in_body(raw: str, tools: Collection[str], marker: str = "") -> bool |
     It needs a role, directly followed by a marker, by `to=` or by a channel; or a known
     channel, `to=` or `functions.` behind `<|channel|>`. `marker` is what came behind.
     """
-    if raw.rfind("<|") > 0:  # rarely: the pattern costs more than the rest
-        raw = _DOUBLED_START.sub("", raw)
+    raw = raw[max(raw.rfind(START), raw.rfind(CHANNEL)) :]  # without doubled starts
     if raw.startswith(CHANNEL):
         return _channel_begins(raw[len(CHANNEL) :], marker != "")
     names = raw[len(START) :]
@@ -3176,7 +3152,7 @@ def text_of(raw: str) -> str:
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_VALUES: Final = 100  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 500  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -3342,12 +3318,10 @@ def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
     """Mend the value at the start of the text, else the one in its prose."""
     lead = _JSON_LEAD.match(text)
     start = lead.end() if lead else 0
-    piece = (
-        _mend_brackets(text, start, closed)
-        if text.startswith(("{", "["), start)
-        else None
-    )
-    if piece is None:
+    piece = None
+    if begins := text.startswith(("{", "["), start):
+        piece = _mend_brackets(text, start, closed)
+    if piece is None and (not begins or _ASIDE.match(text, start)):
         piece = _find_json_in_prose(text, closed, call)
     return piece and Mended(piece.text, piece.value)
 
@@ -3359,15 +3333,15 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
     So it never takes an inner object for the whole, and only one scan can be in vain.
     """
     pieces: dict[str, _JsonPiece] = {}
-    position = tries = 0
-    while opening := _JSON_OPENING.search(text, position):
+    position = 0
+    for _ in range(_MAX_BRACKETS):
+        opening = _JSON_OPENING.search(text, position)
+        if opening is None:
+            break
         start = opening.end() - 1
         if not opening[1] and (aside := _ASIDE.match(text, start)):
             position = aside.end()
             continue
-        tries += 1
-        if tries > _MAX_VALUES:
-            return None
         piece = (
             None
             if _JSON_KEY.search(text, position, start)
@@ -3380,6 +3354,8 @@ def _find_json_in_prose(text: str, closed: bool, call: bool) -> _JsonPiece | Non
             break
         pieces.setdefault("".join(piece.text.split()), piece)
         position = piece.end
+    else:
+        return None
     if len(pieces) != 1:
         return None
     [piece] = pieces.values()
@@ -3490,7 +3466,7 @@ _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # the last may have no end
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # the last may have no end
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -3562,9 +3538,9 @@ class Arguments:
 
     def _is_unfinished(self) -> bool:
         """Whether JSON just stops: in a string, or with brackets open."""
-        text = _STRING.sub(lambda found: "" if found[1] else '"', "".join(self._pieces))
+        text = _STRING.sub("", "".join(self._pieces))
         depth = sum(map(text.count, "{[")) - sum(map(text.count, "}]"))
-        return self._begins_like_json is True and (depth > 0 or '"' in text)
+        return self._begins_like_json is True and (depth > 0 or self.in_string())
 
 
 class SettledCall(NamedTuple):
@@ -3726,6 +3702,159 @@ def _written(arguments: Json) -> str:
 
 
 # ======================================================================================
+# harmony_core/body.py
+# What the parser's states write to: the events, and the body of the open message.
+#
+# The rules are those of harmony.md.
+# A rule that is named by its number alone is one of harmony.md.
+
+_MARKERS_OF_HEADER = 4
+
+Sink = type[ReasoningDelta] | type[AnswerDelta] | None
+
+MAX_CALLS = 128
+"""Messages to tools in one reply; a model that makes more repeats itself for ever."""
+
+MAX_MARKERS = 1024
+"""Markers in one reply; there too a model that sends more repeats itself for ever."""
+
+
+class Output:
+    """The events so far, and what their calls mean for the rest of the reply."""
+
+    __slots__ = (
+        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
+        "executable", "incomplete", "markers", "over", "rereading", "thought", "tools",
+    )  # fmt: skip
+
+    def __init__(self, tools: tuple[str, ...]) -> None:
+        self.tools = tools  # longest first, as header.py wants them
+        self.aligned = False
+        self.call_prefix = "call"
+        self.events: list[Event] = []
+        self.call_messages = 0  # begun so far
+        self.calls = 0  # the number of the last call
+        self.called: set[str] = set()  # names, those of dropped calls too
+        self.executable = False  # a call was made that the host will execute
+        self.incomplete = False  # a call was dropped, or the reply was cut
+        self.markers = 0  # read so far
+        self.over = False  # a call is executable, and no message follows it
+        self.thought = False  # a message of thinking was begun
+        self.rereading = False  # rereading what an unclosed string swallowed
+
+    def end_call(self, name: str, settled: list[SettledCall]) -> None:
+        """Emit the calls that a message to a tool makes, mostly one."""
+        self.called.add(name)
+        self.incomplete |= not settled
+        for call_name, text, valid in settled:
+            self.calls += 1
+            self.called.add(call_name)
+            call = ToolCall(
+                f"{self.call_prefix}_{self.calls}",
+                call_name,
+                text,
+                valid and not self.rereading,
+                declared=call_name in self.tools,
+            )
+            self.executable |= call.executable
+            self.events.append(call)
+
+    def may_mark(self, markers: int = 1) -> bool:
+        """Count markers, or the words left of them; False if there are too many (rule 10)."""
+        self.markers += markers
+        return self.markers <= MAX_MARKERS
+
+    def may_begin_call(self) -> bool:
+        """Count a message to a tool; False if there are too many (rule 10)."""
+        self.call_messages += 1
+        return self.call_messages <= MAX_CALLS
+
+    def no_message_follows(self) -> None:
+        """Note that what follows is not a further message."""
+        self.over = self.executable
+
+    def as_text(self, text: str) -> str:
+        """Text with markers, as a reader sees it: real control tokens are hidden."""
+        return MARKER.sub("", text) if self.aligned else text
+
+
+class Body:
+    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
+
+    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
+
+    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
+        self._out = out
+        self.sink = sink
+        self._call = call
+        self._arguments = Arguments() if call else None
+        self.is_further_thought = sink is ReasoningDelta and out.thought
+        out.thought |= sink is ReasoningDelta
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a reader sees its text, which may be about markers."""
+        return self.sink is AnswerDelta
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it holds the arguments of a call."""
+        return self._arguments is not None
+
+    def emit(self, text: str) -> None:
+        """Take text that certainly belongs to this message."""
+        if not text:
+            return
+        if self._arguments is not None:
+            self._arguments.append(text)
+        elif self.is_further_thought:
+            self.is_further_thought = False
+            self._out.events.append(FurtherThought(text))
+        elif self.sink:
+            self._out.events.append(self.sink(text))
+
+    def in_string(self) -> bool:
+        """Whether the arguments so far end inside a JSON string."""
+        return self._arguments is not None and self._arguments.in_string()
+
+    def may_end(self) -> bool:
+        """Whether the words of a stripped header may end the message (rule 7)."""
+        return not self.in_string() and self._out.may_mark(_MARKERS_OF_HEADER)
+
+    def quotes(self) -> bool:
+        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
+        return not (self._out.aligned or self._out.rereading) and self.in_string()
+
+    def may_go_on(self, marker: str) -> bool:
+        """Whether text after this terminator still belongs to the message (rule 9)."""
+        if self._out.aligned:
+            return False
+        if self.is_answer or marker not in TERMINATORS:
+            return True
+        return self.sink is ReasoningDelta and marker != END
+
+    def end(self, closed: Closed) -> str:
+        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
+        if self._arguments is None:
+            return ""
+        tools = self._out.tools
+        settled = self._arguments.settle(self._call, tools, closed)
+        self._out.end_call(self._call, settled)
+        if settled or not self.quotes():
+            return ""
+        return self._arguments.quoted_header(tools)
+
+
+def body_of(header: Header, out: Output) -> Body:
+    """The body of the message that a header begins."""
+    if header.audience != "user":
+        return Body(out)
+    if header.recipient:
+        return Body(out, call=header.recipient)
+    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
+
+
+# ======================================================================================
 # harmony_core/stripped.py
 # The stripped spelling: the words left of headers whose markers were lost.
 #
@@ -3799,164 +3928,6 @@ def behind_label(text: str) -> str:
     blanks = end[0] if end else ""
     belongs = ":" in blanks or "\n" in blanks or "\r" in blanks
     return text[len(blanks) :] if belongs else text
-
-
-# ======================================================================================
-# harmony_core/body.py
-# What the parser's states write to: the events, and the body of the open message.
-#
-# The rules are those of harmony.md.
-# A rule that is named by its number alone is one of harmony.md.
-
-Sink = type[ReasoningDelta] | type[AnswerDelta] | None
-
-MAX_CALLS = 256
-"""Messages to tools in one reply; a model that makes more repeats itself for ever.
-
-As often a stripped `to=functions` may turn out to be text: then the reply talks of calls.
-"""
-
-
-class Output:
-    """The events so far, and what their calls mean for the rest of the reply."""
-
-    __slots__ = (
-        "aligned", "call_messages", "call_prefix", "called", "calls", "events",
-        "executable", "incomplete", "over", "quoted_calls", "rereading", "thought",
-        "tools",
-    )  # fmt: skip
-
-    def __init__(self, tools: tuple[str, ...]) -> None:
-        self.tools = tools  # longest first, as header.py wants them
-        self.aligned = False
-        self.call_prefix = "call"
-        self.events: list[Event] = []
-        self.call_messages = 0  # begun so far
-        self.calls = 0  # the number of the last call
-        self.called: set[str] = set()  # names, those of dropped calls too
-        self.executable = False  # a call was made that the host will execute
-        self.incomplete = False  # a call was dropped
-        self.over = False  # a call is executable, and no message follows it
-        self.thought = False  # a message of thinking was begun
-        self.quoted_calls = 0  # stripped `to=functions` that turned out to be text
-        self.rereading = False  # rereading what an unclosed string swallowed
-
-    def end_call(self, name: str, arguments: Arguments, closed: Closed) -> None:
-        """Emit the calls that a message to a tool makes, mostly one."""
-        self.called.add(name)
-        settled = arguments.settle(name, self.tools, closed)
-        self.incomplete |= not settled
-        for call_name, text, valid in settled:
-            self.calls += 1
-            self.called.add(call_name)
-            call = ToolCall(
-                f"{self.call_prefix}_{self.calls}",
-                call_name,
-                text,
-                valid and not self.rereading,
-                declared=call_name in self.tools,
-            )
-            self.executable |= call.executable
-            self.events.append(call)
-
-    def begin_call(self) -> bool:
-        """Count a message to a tool; False if there are too many (rule 10)."""
-        self.call_messages += 1
-        too_many = self.call_messages > MAX_CALLS
-        self.incomplete |= too_many
-        return not too_many
-
-    def no_message_follows(self) -> None:
-        """Note that what follows is not a further message."""
-        self.over = self.executable
-
-    def as_text(self, text: str) -> str:
-        """Text with markers, as a reader sees it: real control tokens are hidden."""
-        return MARKER.sub("", text) if self.aligned else text
-
-
-class Body:
-    """The body of a message: events of a `sink`, arguments of a `call`, or dropped."""
-
-    __slots__ = ("_arguments", "_call", "_out", "is_further_thought", "sink")
-
-    def __init__(self, out: Output, sink: Sink = None, call: str = "") -> None:
-        self._out = out
-        self.sink = sink
-        self._call = call
-        self._arguments = Arguments() if call else None
-        self.is_further_thought = sink is ReasoningDelta and out.thought
-        out.thought |= sink is ReasoningDelta
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether a reader sees its text, which may be about markers."""
-        return self.sink is AnswerDelta
-
-    @property
-    def is_call(self) -> bool:
-        """Whether it holds the arguments of a call."""
-        return self._arguments is not None
-
-    def emit(self, text: str) -> None:
-        """Take text that certainly belongs to this message."""
-        if not text:
-            return
-        if self._arguments is not None:
-            self._arguments.append(text)
-        elif self.is_further_thought:
-            self.is_further_thought = False
-            self._out.events.append(FurtherThought(text))
-        elif self.sink:
-            self._out.events.append(self.sink(text))
-
-    def emit_words(self, words: str) -> None:
-        """Take words of a stripped header that turned out to be text."""
-        self._out.quoted_calls += 1
-        self.emit(words)
-
-    def in_string(self) -> bool:
-        """Whether the arguments so far end inside a JSON string."""
-        return self._arguments is not None and self._arguments.in_string()
-
-    def ends_at(self, words: str) -> bool:
-        """Whether these words of a stripped header may end the message (rule 7)."""
-        talks_of_calls = words in TO_CALL and self._out.quoted_calls >= MAX_CALLS
-        return not (talks_of_calls or self.in_string())
-
-    def quotes(self) -> bool:
-        """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
-        return not (self._out.aligned or self._out.rereading) and self.in_string()
-
-    def may_go_on(self, marker: str) -> bool:
-        """Whether text after this terminator still belongs to the message (rule 9)."""
-        if self._out.aligned:
-            return False
-        if self.is_answer or marker not in TERMINATORS:
-            return True
-        return self.sink is ReasoningDelta and marker != END
-
-    def end(self, closed: Closed) -> str:
-        """Settle a call; returns what an unclosed string has swallowed (rule 6)."""
-        if self._arguments is None:
-            return ""
-        tools = self._out.tools
-        rest = self._arguments.quoted_header(tools) if self.quotes() else ""
-        if rest and not self._arguments.settle(self._call, tools, closed):
-            self._out.called.add(self._call)
-            self._out.incomplete = True
-            return rest
-        self._out.end_call(self._call, self._arguments, closed)
-        return ""
-
-
-def body_of(header: Header, out: Output) -> Body:
-    """The body of the message that a header begins."""
-    if header.audience != "user":
-        return Body(out)
-    if header.recipient:
-        return Body(out, call=header.recipient)
-    return Body(out, ReasoningDelta if header.channel == ANALYSIS else AnswerDelta)
 
 
 # ======================================================================================
@@ -4124,7 +4095,7 @@ class AfterCall:
 
 
 class Invented:
-    """The model speaks for a tool. This and all that follows is made up (rule 10)."""
+    """The model speaks for a tool, or repeats itself: all that follows is dropped (rule 10)."""
 
     plain: Sink = None
 
@@ -4136,6 +4107,13 @@ class Invented:
 
     def end(self, closed: Closed) -> str:
         return ""
+
+
+def cut(out: Output, incomplete: bool = True) -> State:
+    """The state behind the last message that counts: what follows is dropped."""
+    out.incomplete |= incomplete
+    out.no_message_follows()
+    return Invented()
 
 
 # ======================================================================================
@@ -4354,7 +4332,7 @@ class HeaderInBody(InHeader):
     def marker(self, marker: str) -> State:
         if not self._begins:
             begins = begins_in_body(self._held, self._out.tools, marker)
-            if begins is None:
+            if begins is None and len(self._held) <= MAX_HEADER:
                 self._held += marker  # a doubled start
                 return self
             if not begins:
@@ -4365,9 +4343,9 @@ class HeaderInBody(InHeader):
     def end(self, closed: Closed) -> str:
         raw = self._implied + self._held
         may_call = self._out.aligned or not self._open.body.is_answer
-        if may_call and closed != "cut" and self._is_call(raw):
-            return self._message(raw).end(closed)  # a call without arguments
-        return super().end(closed)
+        may_call = may_call and closed != "cut" and self._is_call(raw)
+        call = self._begin_bare(raw, "") if may_call else None
+        return read(*(call or self._give_up())).end(closed)
 
     def _message(self, raw: str, stripped: bool = False) -> State:
         self._open.end("message")
@@ -4384,7 +4362,7 @@ class HeaderInBody(InHeader):
     def _as_text(self) -> Step:
         if not self._implied:
             return self._open, self._out.as_text(self._held)
-        self._open.body.emit_words(self._lead + "to=")
+        self._open.body.emit(self._lead + "to=")
         return self._open, self._out.as_text(self._held.removeprefix("to="))
 
 
@@ -4442,7 +4420,7 @@ class InStrippedMessage(InMessage):
         for words in SEPARATOR.finditer(text):
             self.body.emit(text[start : words.start()])
             start = words.end()
-            if self.body.ends_at(words[1]):
+            if self.body.may_end():
                 return self._behind(words[1], text[start:])
             self.body.emit(words[0])
         end = tail_at(text, start)
@@ -4492,10 +4470,9 @@ def _after_call(out: Output) -> State:
 
 def state_in(out: Output, header: Header, stripped: bool = False) -> State:
     """The state inside the message that a header begins."""
-    invented = header.audience == "tool" and out.called
-    if invented or (header.recipient and not out.begin_call()):
-        out.no_message_follows()
-        return Invented()
+    invented = header.audience == "tool" and bool(out.called)
+    if invented or (header.recipient and not out.may_begin_call()):
+        return cut(out, incomplete=not invented)
     message = (InStrippedMessage if stripped else InMessage)(out, body_of(header, out))
     return BeforeBody(message) if header.blank_first else message
 
@@ -4609,6 +4586,10 @@ class HarmonyParser:
         """Read text and markers by turns; text comes first and last."""
         self._read(parts[0])
         for at in range(1, len(parts), 2):
+            if not self._out.may_mark():
+                self._state.end("cut")
+                self._state = cut(self._out)
+                return
             self._state = self._state.marker(parts[at])
             self._read(parts[at + 1])
 
@@ -5215,7 +5196,7 @@ class SseDecoder:
             plain = usual and not (self._data or self.too_long)
             if plain and len(event) < MAX_SSE_EVENT:
                 fields.append(event[6:])
-            else:
+            elif event or (self._data and not lines):
                 lines += (*event.split(b"\n"), b"")
         *more, last = rest.split(b"\n")
         fields += self._fields([*lines, *more])
@@ -5246,12 +5227,13 @@ class SseDecoder:
                 self.too_long = True
             if self.too_long:
                 return
+            if line.startswith(b":"):
+                if comment := line[1:].removeprefix(b" "):
+                    yield SseComment(comment.decode("utf-8", "replace"))
+                continue
             name, _, value = line.partition(b":")
             if name in (b"data", b"error"):
                 self._add(value.removeprefix(b" "))
-            elif value and not name:
-                comment = value.removeprefix(b" ")
-                yield SseComment(comment.decode("utf-8", "replace"))
             elif value and name.startswith(b"{"):
                 self._add(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from typing import Final
 
+from starlette.responses import StreamingResponse
+
 from harmony_core.failures import Timeouts
 from harmony_core.gpt_oss import effort_named
 from harmony_core.jsontext import Json, JsonObject, as_list, as_object
@@ -31,12 +33,7 @@ from openwebui_pipe.background_tasks import (
 )
 from openwebui_pipe.chunks import ChunkMaker, error_chunk
 from openwebui_pipe.host_manner import is_api_call, manner_of
-from openwebui_pipe.http_replies import (
-    HttpReply,
-    error_reply,
-    is_anthropic,
-    stream_reply,
-)
+from openwebui_pipe.http_replies import error_reply, is_anthropic, stream_reply
 from openwebui_pipe.known_models import KnownModels
 from openwebui_pipe.model_file import ModelFile, data_folder
 from openwebui_pipe.model_list import model_entries, wanted_models, with_named_models
@@ -115,7 +112,7 @@ class Pipe:
         __task__: object = None,
         __event_emitter__: Emitter | None = None,
         __request__: object = None,
-    ) -> JsonObject | AsyncGenerator[JsonObject, None] | HttpReply:
+    ) -> JsonObject | AsyncGenerator[JsonObject, None] | StreamingResponse:
         """Answer a request: with a generator of chunks if it streams, else with one dict.
 
         A program gets an HTTP response instead where Open WebUI would change the reply.

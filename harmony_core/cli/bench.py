@@ -65,6 +65,7 @@ STATES = (
         "",
         "<|channel|>commentary to=user <|constrain|>json<|message|>{}<|end|><|start|>assistant",
         2,
+        (1 << 12, 1 << 14),  # MAX_MARKERS cuts a longer one
     ),
     State("a header without end", "<|channel|>", "analysis ", 2),
     State("bare text", "", _PROSE, 2),
@@ -73,6 +74,7 @@ STATES = (
         "<|channel|>analysis<|message|>t<|end|>",
         "\n" * 100 + "<|end|>",
         2,
+        (1 << 14, 1 << 16),
     ),
     State("before the first header", "", "\n", 2, (128, 512)),
     State("stripped", "analysisWe think. ", _PROSE, 2),
@@ -216,12 +218,12 @@ def run_bench() -> None:
 def _footnote() -> str:
     """Explain "short" and "long", and name the states with other sizes."""
     short, long = (f"{size >> 10}K" for size in SIZES)
-    others = [
-        f" ({state.name}: {state.sizes[0]} and {state.sizes[1]})"
+    others = "; ".join(
+        f"{state.name}: {state.sizes[0]} and {state.sizes[1]}"
         for state in STATES
         if state.sizes != SIZES
-    ]
+    )
     return (
-        f"\nshort and long: {short} and {long} characters{''.join(others)}; "
-        f"goal: ratio <= {STREAM_GOAL}"
+        f"\nshort and long: {short} and {long} characters ({others})"
+        f"\ngoal: ratio <= {STREAM_GOAL}"
     )

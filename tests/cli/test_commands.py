@@ -14,10 +14,12 @@ import pytest
 from prompt_toolkit.utils import get_cwidth
 
 from harmony_core import __version__
+from harmony_core.body import MAX_MARKERS
 from harmony_core.cli import bench
 from harmony_core.cli.exit_codes import exit_code
 from harmony_core.cli.phrases import _PHRASES, language, phrase
 from harmony_core.cli.phrases_help import _COMMANDS, _TEXTS
+from harmony_core.lexer import MARKER
 from harmony_core.problems import PROBLEMS
 from tests.cli.conftest import Outcome, Run
 
@@ -303,7 +305,13 @@ def test_bench_shows_every_state_beside_its_goal(
     shown = run("bench").stdout
     assert all(f"{state.name} " in shown for state in states)
     assert "Japanese, blocks of 4 KiB" in shown
+    assert "\nshort and long: 1K and 2K characters (" in shown
     assert shown.endswith(
-        "\nshort and long: 1K and 2K characters "
-        "(before the first header: 128 and 512); goal: ratio <= 0.6\n"
+        "; before the first header: 128 and 512)\ngoal: ratio <= 0.6\n"
     )
+
+
+def test_bench_measures_no_text_that_the_parser_cuts() -> None:
+    for state in bench.STATES:
+        for size in state.sizes:
+            assert len(MARKER.findall(state.text(size))) <= MAX_MARKERS

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harmony_core import HarmonyParser, collect, parse
 from harmony_core.arguments import MAX_ARGUMENTS
-from harmony_core.body import MAX_CALLS
+from harmony_core.body import MAX_CALLS, MAX_MARKERS
 from harmony_core.edge_states import MAX_HEADER
 from harmony_core.events import (
     AnswerDelta,
@@ -389,7 +389,7 @@ def test_text_that_waits_for_a_decision_is_bounded(lead: str, pending: str) -> N
     parser = HarmonyParser()
     parser.feed(lead)
     waiting = len("<|end|>")
-    for _ in range(3 * MAX_HEADER):
+    for _ in range(MAX_MARKERS - 8):
         shown = sum(len(delta.text) for delta in deltas_in(parser.feed(pending)))
         waiting += len(pending) - shown
         assert waiting <= MAX_HEADER + len("<|end|>" + pending)
@@ -455,8 +455,26 @@ def test_broken_calls_count_towards_the_bound_too() -> None:
         "<|message|>x<|end|>",
     ],
 )
-def test_no_number_of_messages_in_one_feed_exhausts_the_stack(message: str) -> None:
-    assert parse(message * 200_000 + FINAL + "the end").answer.endswith("the end")
+def test_a_reply_of_too_many_markers_is_cut_and_says_so(message: str) -> None:
+    """Each marker costs the host time, and no recursion may exhaust its stack."""
+    lead = FINAL + "The start" + "<|end|>"
+    reply = parse(lead + message * 200_000 + FINAL + "the end")
+    assert reply.answer.startswith("The start")
+    assert not reply.answer.endswith("the end")
+    assert reply.truncated
+
+
+def test_a_call_that_the_bound_of_markers_cuts_is_not_made() -> None:
+    text = "<|reserved_1|>" * (MAX_MARKERS - 3) + CALL + '{"a": 1<|call|>'
+    reply = parse(text, ("f",))
+    assert (reply.tool_calls, reply.truncated) == ((), True)
+
+
+def test_as_many_markers_as_the_bound_allows_are_all_read() -> None:
+    message = ANALYSIS + "t<|end|>"
+    count = MAX_MARKERS // len(MARKER.findall(message))
+    reply = parse(message * count)
+    assert (reply.reasoning, reply.truncated) == ("t" * count, False)
 
 
 def test_deeply_nested_arguments_are_not_json_and_do_not_raise() -> None:
