@@ -18,7 +18,7 @@ Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 MAX_CALLS = 128
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
-MAX_MARKERS = 1024
+MAX_MARKERS = 768
 """Markers in one reply; there too a model that sends more repeats itself for ever."""
 
 

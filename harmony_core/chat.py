@@ -164,7 +164,7 @@ class ChatStream:
                 break
             if isinstance(field, bytes):
                 events += self._take_record(field)
-            elif progress := _KEEPALIVE.fullmatch(field.text):
+            elif progress := _KEEPALIVE.fullmatch(field):
                 events.append(Progress(int(progress[1]), int(progress[2])))
         if self._sse.too_long:
             events += self._finish("error", _TOO_LONG)
@@ -197,7 +197,7 @@ class ChatStream:
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_lines(text)
+            return self._take_lines(text) if "\n" in text else []
         if end != len(text):
             return self._take_lines(text)
         if "choices" not in chunk or chunk.get("error"):

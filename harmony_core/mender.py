@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Final, NamedTuple
 
 from .jsontext import Json, dump_json, load_json, sent_text
@@ -15,7 +16,7 @@ from .jsontext import Json, dump_json, load_json, sent_text
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_BRACKETS: Final = 500  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 300  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -53,7 +54,7 @@ _PYTHON_ESCAPE: Final = re.compile(
 _NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
 _STRING_PIECE: Final = re.compile(
     rf"""
-    (?P<right>\\["\\/bfnrt]
+    (?P<right>(?:\\["\\/bfnrt])++
         |\\u[dD][89abAB]{_HEX_DIGIT}{{2}}\\u[dD][c-fC-F]{_HEX_DIGIT}{{2}}
         |\\u(?![dD][89a-fA-F]){_HEX_DIGIT}{{4}})
     |(?P<half>\\u{_HEX_DIGIT}{{4}})
@@ -293,7 +294,7 @@ def _json_string(body: str, python: bool = False) -> str:
     escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
     if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
-    mended = _STRING_PIECE.sub(lambda found: _json_string_piece(found, python), body)
+    mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
@@ -12,14 +12,11 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-class SseComment(NamedTuple):
-    """A line that begins with a colon, which servers send to keep the connection alive."""
+SseField: TypeAlias = bytes | str
+"""The data of one event, its lines joined by line breaks and not decoded; or a comment.
 
-    text: str
-
-
-SseField: TypeAlias = bytes | SseComment
-"""The data of one event, its lines joined by line breaks and not decoded; or a comment."""
+A comment is a line that begins with a colon. Servers keep the connection alive with it.
+"""
 
 
 class SseDecoder:
@@ -59,13 +56,13 @@ class SseDecoder:
         fields: list[SseField] = []
         lines: list[bytes] = []  # of unusual events, read together
         for event in events:
-            usual = event.startswith(b"data: ") and b"\n" not in event
+            usual = event.startswith((b"data: ", b":")) and b"\n" not in event
             if lines and usual:
                 fields += self._fields(lines)
                 lines = []
             plain = usual and not (self._data or self.too_long)
             if plain and len(event) < MAX_SSE_EVENT:
-                fields.append(event[6:])
+                fields.append(event[6:] if event[:1] == b"d" else _comment(event))
             elif event or (self._data and not lines):
                 lines += (*event.split(b"\n"), b"")
         *more, last = rest.split(b"\n")
@@ -98,19 +95,23 @@ class SseDecoder:
             if self.too_long:
                 return
             if line.startswith(b":"):
-                if comment := line[1:].removeprefix(b" "):
-                    yield SseComment(comment.decode("utf-8", "replace"))
-                continue
-            name, _, value = line.partition(b":")
-            if name in (b"data", b"error"):
-                self._add(value.removeprefix(b" "))
-            elif value and name.startswith(b"{"):
-                self._add(line)
+                yield _comment(line)
+            elif line:
+                self._take_line(line)
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
                 self._size = 0
 
-    def _add(self, line: bytes) -> None:
+    def _take_line(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if name in (b"data", b"error"):
+            line = value.removeprefix(b" ")
+        elif not value or not name.startswith(b"{"):
+            return
         self._data.append(line)
         self._size += len(line) + 1
+
+
+def _comment(line: bytes) -> str:
+    return line[1:].removeprefix(b" ").decode("utf-8", "replace")

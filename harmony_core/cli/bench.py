@@ -65,7 +65,7 @@ STATES = (
         "",
         "<|channel|>commentary to=user <|constrain|>json<|message|>{}<|end|><|start|>assistant",
         2,
-        (1 << 12, 1 << 14),  # MAX_MARKERS cuts a longer one
+        (1 << 11, 1 << 13),  # MAX_MARKERS cuts a longer one
     ),
     State("a header without end", "<|channel|>", "analysis ", 2),
     State("bare text", "", _PROSE, 2),

@@ -13,7 +13,7 @@ from ..jsontext import JsonObject, as_object, load_json, objects_in
 from ..markers import CONTROL_TOKENS
 from ..problems import Problem
 from ..request import ChatRequest
-from ..sse import SseComment, SseDecoder
+from ..sse import SseDecoder
 
 _FIELDS = ("reasoning", "reasoning_content", "thinking", "tool_calls")
 
@@ -31,7 +31,7 @@ class ReceivedDeltas:
     def feed(self, data: bytes) -> None:
         """Record the bytes that the server has just sent."""
         for item in self._decoder.feed(data):
-            if not isinstance(item, SseComment):
+            if isinstance(item, bytes):
                 for delta in _deltas_in(item):
                     self._record(delta)
 
