@@ -164,6 +164,12 @@ def best_of(play: Callable[[], float]) -> float:
     return seconds
 
 
+def empty_loop() -> None:
+    """Tell how fast the machine is at this moment."""
+    for _ in range(1_000_000):
+        pass
+
+
 def timed(call: Callable[..., object], *given: object) -> float:
     start = time.process_time()
     call(*given)
@@ -189,6 +195,8 @@ def main(arguments: list[str]) -> None:
     for seconds, name in longest[:SHOWN]:
         print(f"{seconds * 1000:8.2f} ms  {name}")
     print(f"{len(longest)} kinds of pieces")
+    loop = best_of(partial(timed, empty_loop))
+    print(f"A million rounds of an empty loop take {loop * 1000:.0f} ms.")
     if over := sum(seconds > LIMIT for seconds, _ in longest):
         sys.exit(f"{over} take longer than {LIMIT * 1000:.0f} ms")
 

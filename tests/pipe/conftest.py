@@ -16,7 +16,7 @@ from openwebui_pipe.bundle import TARGET
 from tests.pipe.browser import Visit, chromium
 from tests.pipe.fake_host import Host, load_as_in_0_6_20, load_as_in_0_12_4
 from tests.pipe.openwebui import SHOTS, OpenWebUi
-from tests.server import ScriptedServer
+from tests.server import ScriptedServer, models
 
 
 @pytest.fixture(
@@ -80,3 +80,12 @@ def visit(browser: Browser, webui: OpenWebUi) -> Iterator[Visit]:
     someone = Visit(browser, webui.base_url, SHOTS)
     yield someone
     someone.close()
+
+
+@pytest.fixture
+def machine(server: ScriptedServer, webui: OpenWebUi) -> ScriptedServer:
+    """The scripted server, as the pipe's server."""
+    server.models(models("gpt-oss"))
+    webui.set_valves("mlx_harmony", BASE_URL=server.base_url, MODEL_IDS="default_model")
+    webui.models()
+    return server

@@ -22,7 +22,6 @@ from tests.server import (
     harmony_call,
     head,
     json_page,
-    models,
     page,
     reply,
     sse,
@@ -90,15 +89,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
     ) as running:
         running.install_function("mlx_harmony", "MLX", TARGET.read_text("utf-8"))
         yield running
-
-
-@pytest.fixture
-def machine(server: ScriptedServer, webui: OpenWebUi) -> ScriptedServer:
-    """The scripted server, as the pipe's server."""
-    server.models(models("gpt-oss"))
-    webui.set_valves("mlx_harmony", BASE_URL=server.base_url, MODEL_IDS="default_model")
-    webui.models()
-    return server
 
 
 def test_a_plain_hello_carries_no_built_in_tool(

@@ -17,7 +17,7 @@ from tests.pipe.browser import Visit
 from tests.pipe.e2e_world import MODEL, texts_of, tool_names
 from tests.pipe.knowledge_store import knowledge_store
 from tests.pipe.openwebui import QUIET, SHOTS, OpenWebUi
-from tests.server import ScriptedServer, harmony, harmony_call, models, reply
+from tests.server import ScriptedServer, harmony, harmony_call, reply
 
 pytestmark = pytest.mark.e2e
 
@@ -38,15 +38,6 @@ def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUi]:
     ):
         running.install_function("mlx_harmony", "MLX", TARGET.read_text("utf-8"))
         yield running
-
-
-@pytest.fixture
-def machine(server: ScriptedServer, webui: OpenWebUi) -> ScriptedServer:
-    """The scripted server, as the pipe's server."""
-    server.models(models("gpt-oss-20b"))
-    webui.set_valves("mlx_harmony", BASE_URL=server.base_url, MODEL_IDS="default_model")
-    webui.models()
-    return server
 
 
 @pytest.fixture(scope="module")
