@@ -193,7 +193,7 @@ class ChatStream:
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
-            return self._take_lines(text)
+            return self._take_lines(text) if text else []
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):

@@ -54,16 +54,20 @@ class SseDecoder:
             self._line.clear()
         *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
-        lines: list[bytes] = []  # of unusual events, read together
+        lines: list[bytes] = []  # of events of several lines, read together
         for event in events:
-            usual = event.startswith((b"data: ", b":")) and b"\n" not in event
+            if not (event or self._data):
+                continue
+            usual = b"\n" not in event
             if lines and usual:
                 fields += self._fields(lines)
                 lines = []
             plain = usual and not (self._data or self.too_long)
             if plain and len(event) < MAX_SSE_EVENT:
-                fields.append(event[6:] if event[:1] == b"d" else _comment(event))
-            elif event or (self._data and not lines):
+                field = event[6:] if event[:6] == b"data: " else _field_of(event)
+                if field is not None:
+                    fields.append(field)
+            else:
                 lines += (*event.split(b"\n"), b"")
         *more, last = rest.split(b"\n")
         fields += self._fields([*lines, *more])
@@ -90,28 +94,27 @@ class SseDecoder:
 
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            if len(line) + self._size > MAX_SSE_EVENT:
-                self.too_long = True
+            self.too_long |= len(line) + self._size > MAX_SSE_EVENT
             if self.too_long:
                 return
-            if line.startswith(b":"):
-                yield _comment(line)
-            elif line:
-                self._take_line(line)
+            field = _field_of(line)
+            if isinstance(field, str):
+                yield field
+            elif field is not None:
+                self._data.append(field)
+                self._size += len(field) + 1
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
                 self._size = 0
 
-    def _take_line(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        if name in (b"data", b"error"):
-            line = value.removeprefix(b" ")
-        elif not value or not name.startswith(b"{"):
-            return
-        self._data.append(line)
-        self._size += len(line) + 1
 
-
-def _comment(line: bytes) -> str:
-    return line[1:].removeprefix(b" ").decode("utf-8", "replace")
+def _field_of(line: bytes) -> SseField | None:
+    """What one line says: data, a comment, or nothing."""
+    if line.startswith(b":"):
+        comment = line[1:].removeprefix(b" ")
+        return comment.decode("utf-8", "replace") if comment else None
+    name, _, value = line.partition(b":")
+    if name == b"data" or name == b"error":
+        return value.removeprefix(b" ")
+    return line if value and name.startswith(b"{") else None

@@ -64,17 +64,17 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     4879  harmony_core/answer_filter.py
 #     4997  harmony_core/record_template.py
 #     5134  harmony_core/sse.py
-#     5249  harmony_core/chat.py
+#     5251  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5554  harmony_core/reply_markup.py
-#     5768  harmony_core/history.py
-#     6029  harmony_core/tools.py
+#     5556  harmony_core/reply_markup.py
+#     5770  harmony_core/history.py
+#     6031  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6151  harmony_core/problems.py
-#     6474  harmony_core/failures.py
-#     6549  harmony_core/server_words.py
-#     6615  harmony_core/diagnosis.py
-#     6893  openwebui_pipe/phrases.py
+#     6153  harmony_core/problems.py
+#     6476  harmony_core/failures.py
+#     6551  harmony_core/server_words.py
+#     6617  harmony_core/diagnosis.py
+#     6895  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -118,7 +118,7 @@ from contextlib import (
 )
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import unescape
 from itertools import chain, count, groupby, islice
 from pathlib import Path
@@ -3152,7 +3152,7 @@ def text_of(raw: str) -> str:
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_BRACKETS: Final = 500  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 300  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -3190,7 +3190,7 @@ _PYTHON_ESCAPE: Final = re.compile(
 _NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
 _STRING_PIECE: Final = re.compile(
     rf"""
-    (?P<right>\\["\\/bfnrt]
+    (?P<right>(?:\\["\\/bfnrt])++
         |\\u[dD][89abAB]{_HEX_DIGIT}{{2}}\\u[dD][c-fC-F]{_HEX_DIGIT}{{2}}
         |\\u(?![dD][89a-fA-F]){_HEX_DIGIT}{{4}})
     |(?P<half>\\u{_HEX_DIGIT}{{4}})
@@ -3430,7 +3430,7 @@ def _json_string(body: str, python: bool = False) -> str:
     escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
     if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
-    mended = _STRING_PIECE.sub(lambda found: _json_string_piece(found, python), body)
+    mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'
 
 
@@ -3715,7 +3715,7 @@ Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 MAX_CALLS = 128
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
-MAX_MARKERS = 1024
+MAX_MARKERS = 768
 """Markers in one reply; there too a model that sends more repeats itself for ever."""
 
 
@@ -5142,14 +5142,11 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 
-class SseComment(NamedTuple):
-    """A line that begins with a colon, which servers send to keep the connection alive."""
+SseField: TypeAlias = bytes | str
+"""The data of one event, its lines joined by line breaks and not decoded; or a comment.
 
-    text: str
-
-
-SseField: TypeAlias = bytes | SseComment
-"""The data of one event, its lines joined by line breaks and not decoded; or a comment."""
+A comment is a line that begins with a colon. Servers keep the connection alive with it.
+"""
 
 
 class SseDecoder:
@@ -5187,16 +5184,18 @@ class SseDecoder:
             self._line.clear()
         *events, rest = data.split(b"\n\n")
         fields: list[SseField] = []
-        lines: list[bytes] = []  # of unusual events, read together
+        lines: list[bytes] = []  # of events of several lines, read together
         for event in events:
-            usual = event.startswith(b"data: ") and b"\n" not in event
+            usual = b"\n" not in event
             if lines and usual:
                 fields += self._fields(lines)
                 lines = []
             plain = usual and not (self._data or self.too_long)
             if plain and len(event) < MAX_SSE_EVENT:
-                fields.append(event[6:])
-            elif event or (self._data and not lines):
+                field = event[6:] if event[:6] == b"data: " else _field_of(event)
+                if field is not None:
+                    fields.append(field)
+            else:
                 lines += (*event.split(b"\n"), b"")
         *more, last = rest.split(b"\n")
         fields += self._fields([*lines, *more])
@@ -5223,27 +5222,30 @@ class SseDecoder:
 
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            if len(line) + self._size > MAX_SSE_EVENT:
-                self.too_long = True
+            self.too_long |= len(line) + self._size > MAX_SSE_EVENT
             if self.too_long:
                 return
-            if line.startswith(b":"):
-                if comment := line[1:].removeprefix(b" "):
-                    yield SseComment(comment.decode("utf-8", "replace"))
-                continue
-            name, _, value = line.partition(b":")
-            if name in (b"data", b"error"):
-                self._add(value.removeprefix(b" "))
-            elif value and name.startswith(b"{"):
-                self._add(line)
+            field = _field_of(line)
+            if isinstance(field, str):
+                yield field
+            elif field is not None:
+                self._data.append(field)
+                self._size += len(field) + 1
             if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
                 yield b"\n".join(self._data)
                 self._data.clear()
                 self._size = 0
 
-    def _add(self, line: bytes) -> None:
-        self._data.append(line)
-        self._size += len(line) + 1
+
+def _field_of(line: bytes) -> SseField | None:
+    """What one line says: data, a comment, or nothing."""
+    if line.startswith(b":"):
+        comment = line[1:].removeprefix(b" ")
+        return comment.decode("utf-8", "replace") if comment else None
+    name, _, value = line.partition(b":")
+    if name == b"data" or name == b"error":
+        return value.removeprefix(b" ")
+    return line if value and name.startswith(b"{") else None
 
 
 # ======================================================================================
@@ -5391,7 +5393,7 @@ class ChatStream:
                 break
             if isinstance(field, bytes):
                 events += self._take_record(field)
-            elif progress := _KEEPALIVE.fullmatch(field.text):
+            elif progress := _KEEPALIVE.fullmatch(field):
                 events.append(Progress(int(progress[1]), int(progress[2])))
         if self._sse.too_long:
             events += self._finish("error", _TOO_LONG)
@@ -5420,11 +5422,11 @@ class ChatStream:
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
-            return self._take_lines(text)
+            return self._take_lines(text) if text else []
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_lines(text)
+            return self._take_lines(text) if "\n" in text else []
         if end != len(text):
             return self._take_lines(text)
         if "choices" not in chunk or chunk.get("error"):
