@@ -22,7 +22,7 @@ from tests.server.replies import chunk
 
 SIZE: Final = 65_536
 LIMIT: Final = 0.020  # seconds
-TRIES: Final = 3
+TRIES: Final = 10
 SHOWN: Final = 20
 CALL: Final = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
 THINKING: Final = "<|channel|>analysis<|message|>"

@@ -15,10 +15,10 @@ _MARKERS_OF_HEADER = 4
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
-MAX_CALLS = 128
+MAX_CALLS = 100
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
-MAX_MARKERS = 768
+MAX_MARKERS = 512
 """Markers in one reply; there too a model that sends more repeats itself for ever."""
 
 

@@ -26,6 +26,9 @@ from .sse import MAX_SSE_EVENT, SseDecoder, SseField
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes that are read of an answer that is not a stream."""
 
+MAX_UNREADABLE: Final = 512
+"""Records in a row that are not chunks. A server that sends more is not a chat server."""
+
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
 
@@ -93,6 +96,7 @@ class ChatStream:
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # the bytes before that
         self._named = False
+        self._unreadable = 0  # records since the last chunk
         self._unread = ""  # plain words sent as data: an error if no end follows
         self._usage: Json = None
         self._called = False  # an executable call was emitted
@@ -171,15 +175,21 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if len(record) >= _SHORTEST_CHUNK:
+        if self._template.field and len(record) >= _SHORTEST_CHUNK:
             wire = b"data: %b\n\n" % record
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
                 return self._take_texts(texts)
-        return self._take_data(record.decode("utf-8", "replace"), record)
+        text = record.decode("utf-8", "replace")
+        self._unreadable += 1
+        if self._unreadable > MAX_UNREADABLE:
+            return self._finish("not_a_stream", text)
+        return self._take_data(text, record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
         """Take the texts of records that carry nothing else."""
+        if texts:
+            self._unreadable = 0
         if self._reason and any(texts):
             self._reason = None
         field = self._template.field
@@ -224,6 +234,7 @@ class ChatStream:
         return events
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
+        self._unreadable = 0
         if not self._named:
             self._take_names(chunk)
         usage = chunk.get("usage")

@@ -115,6 +115,6 @@ def _field_of(line: bytes) -> SseField | None:
         comment = line[1:].removeprefix(b" ")
         return comment.decode("utf-8", "replace") if comment else None
     name, _, value = line.partition(b":")
-    if name == b"data" or name == b"error":
-        return value.removeprefix(b" ")
-    return line if value and name.startswith(b"{") else None
+    if name.startswith(b"{"):
+        return line if value else None
+    return value.removeprefix(b" ") if name in (b"data", b"error") else None

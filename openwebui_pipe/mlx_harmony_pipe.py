@@ -64,17 +64,17 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     4879  harmony_core/answer_filter.py
 #     4997  harmony_core/record_template.py
 #     5134  harmony_core/sse.py
-#     5251  harmony_core/chat.py
+#     5253  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5556  harmony_core/reply_markup.py
-#     5770  harmony_core/history.py
-#     6031  harmony_core/tools.py
+#     5569  harmony_core/reply_markup.py
+#     5783  harmony_core/history.py
+#     6044  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6153  harmony_core/problems.py
-#     6476  harmony_core/failures.py
-#     6551  harmony_core/server_words.py
-#     6617  harmony_core/diagnosis.py
-#     6895  openwebui_pipe/phrases.py
+#     6166  harmony_core/problems.py
+#     6489  harmony_core/failures.py
+#     6564  harmony_core/server_words.py
+#     6630  harmony_core/diagnosis.py
+#     6908  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3712,10 +3712,10 @@ _MARKERS_OF_HEADER = 4
 
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
-MAX_CALLS = 128
+MAX_CALLS = 100
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
-MAX_MARKERS = 768
+MAX_MARKERS = 512
 """Markers in one reply; there too a model that sends more repeats itself for ever."""
 
 
@@ -5186,6 +5186,8 @@ class SseDecoder:
         fields: list[SseField] = []
         lines: list[bytes] = []  # of events of several lines, read together
         for event in events:
+            if not (event or self._data):
+                continue
             usual = b"\n" not in event
             if lines and usual:
                 fields += self._fields(lines)
@@ -5243,9 +5245,9 @@ def _field_of(line: bytes) -> SseField | None:
         comment = line[1:].removeprefix(b" ")
         return comment.decode("utf-8", "replace") if comment else None
     name, _, value = line.partition(b":")
-    if name == b"data" or name == b"error":
-        return value.removeprefix(b" ")
-    return line if value and name.startswith(b"{") else None
+    if name.startswith(b"{"):
+        return line if value else None
+    return value.removeprefix(b" ") if name in (b"data", b"error") else None
 
 
 # ======================================================================================
@@ -5254,6 +5256,9 @@ def _field_of(line: bytes) -> SseField | None:
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes that are read of an answer that is not a stream."""
+
+MAX_UNREADABLE: Final = 512
+"""Records in a row that are not chunks. A server that sends more is not a chat server."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
@@ -5322,6 +5327,7 @@ class ChatStream:
         self._is_stream = False  # whether an event or a comment came
         self._head = bytearray()  # the bytes before that
         self._named = False
+        self._unreadable = 0  # records since the last chunk
         self._unread = ""  # plain words sent as data: an error if no end follows
         self._usage: Json = None
         self._called = False  # an executable call was emitted
@@ -5400,15 +5406,21 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if len(record) >= _SHORTEST_CHUNK:
+        if self._template.field and len(record) >= _SHORTEST_CHUNK:
             wire = b"data: %b\n\n" % record
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
                 return self._take_texts(texts)
-        return self._take_data(record.decode("utf-8", "replace"), record)
+        text = record.decode("utf-8", "replace")
+        self._unreadable += 1
+        if self._unreadable > MAX_UNREADABLE:
+            return self._finish("not_a_stream", text)
+        return self._take_data(text, record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
         """Take the texts of records that carry nothing else."""
+        if texts:
+            self._unreadable = 0
         if self._reason and any(texts):
             self._reason = None
         field = self._template.field
@@ -5453,6 +5465,7 @@ class ChatStream:
         return events
 
     def _take_chunk(self, chunk: JsonObject) -> list[Event]:
+        self._unreadable = 0
         if not self._named:
             self._take_names(chunk)
         usage = chunk.get("usage")

@@ -74,7 +74,7 @@ STATES = (
         "<|channel|>analysis<|message|>t<|end|>",
         "\n" * 100 + "<|end|>",
         2,
-        (1 << 14, 1 << 16),
+        (1 << 13, 1 << 15),
     ),
     State("before the first header", "", "\n", 2, (128, 512)),
     State("stripped", "analysisWe think. ", _PROSE, 2),

@@ -434,6 +434,21 @@ def test_a_body_without_an_end_is_given_up(byte: bytes) -> None:
     assert collect(events).finish_reason == "not_a_stream"
 
 
+def test_a_server_that_goes_on_without_chunks_is_given_up() -> None:
+    stream = ChatStream()
+    junk = b'data: {"a": 1}\n\n'
+    events = [e for piece in (text("Hi"), *[junk] * 600) for e in stream.feed(piece)]
+    assert stream.finished
+    assert (answer := collect(events)).answer == "Hi"
+    assert answer.finish_reason == "not_a_stream"
+
+
+def test_records_between_chunks_are_forgiven() -> None:
+    junk = b'data: {"a": 1}\n\n' * 300
+    pieces = [junk, text("H"), junk, text("i"), junk, chunk({}, "stop"), DONE]
+    assert answer_of(*pieces).answer == "Hi"
+
+
 def test_a_completion_without_an_end_is_an_error_that_names_the_limit() -> None:
     start = b'{"choices": [{"message": {"content": "'
     stream, block = ChatStream(), b"x" * (MAX_BODY // 16)

@@ -126,6 +126,9 @@ FAULTS: Final[dict[str, Fault]] = {
         "",
         "Whole",
     ),
+    "records that are not chunks, without end": Fault(
+        [*said("Half"), b"data: {}\n\n" * 2000, Hang()], "not_a_reply", "Half"
+    ),
     "a web page": Fault(page(200, "<html>Router", "text/html"), "web_page"),
     "a redirect": Fault(page(301, "", Location="https://elsewhere.example/"), "redirect"),
     "a wrong path": Fault(page(404, "Not Found"), "wrong_path"),
