@@ -124,10 +124,10 @@ def parser_rows() -> Iterator[tuple[str, Callable[[], float]]]:
             )
 
 
-def random_rows(seed: int) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Pieces that repeat a few random words, behind a random lead, without end."""
-    chance = random.Random(seed)
-    while True:
+def random_rows(seconds: float, seed: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Pieces that repeat a few random words, behind a random lead, as many as can be played in this time."""
+    chance, end = random.Random(seed), time.monotonic() + seconds
+    while time.monotonic() < end:
         unit = "".join(chance.choices(WORDS, k=chance.randint(1, LONGEST_UNIT)))
         where, lead = chance.choice(list(LEADS.items()))
         yield f"parser: {unit!r} {where}", partial(parse, lead, fill(unit))
@@ -176,21 +176,13 @@ def timed(call: Callable[..., object], *given: object) -> float:
     return time.process_time() - start
 
 
-def searched(seconds: float, seed: int) -> Iterator[tuple[str, Callable[[], float]]]:
-    """The random rows that can be played in this time."""
-    end = time.monotonic() + seconds
-    for row in random_rows(seed):
-        if time.monotonic() > end:
-            return
-        yield row
-
-
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="longest_feed", description=__doc__)
     parser.add_argument("--search", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
-    rows = chain(parser_rows(), chat_rows(), searched(chosen.search, chosen.seed))
+    searched = random_rows(chosen.search, chosen.seed)
+    rows = chain(parser_rows(), chat_rows(), searched)
     longest = sorted(((best_of(play), name) for name, play in rows), reverse=True)
     for seconds, name in longest[:SHOWN]:
         print(f"{seconds * 1000:8.2f} ms  {name}")

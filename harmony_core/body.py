@@ -11,15 +11,15 @@ from .header import Header
 from .lexer import MARKER
 from .markers import ANALYSIS, END, TERMINATORS
 
-_MARKERS_OF_HEADER = 4
-
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
 MAX_CALLS = 100
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
 MAX_MARKERS = 512
-"""Markers in one reply; there too a model that sends more repeats itself for ever."""
+"""Markers in one reply; a model that sends more repeats itself for ever, too."""
+
+_MARKERS_OF_HEADER = 4  # a stripped header costs as much as a whole one
 
 
 class Output:

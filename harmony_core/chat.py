@@ -175,7 +175,7 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if self._template.field and len(record) >= _SHORTEST_CHUNK:
+        if len(record) >= _SHORTEST_CHUNK:
             wire = b"data: %b\n\n" % record
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
@@ -203,11 +203,11 @@ class ChatStream:
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
-            return self._take_lines(text) if text else []
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_lines(text) if "\n" in text else []
+            return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
         if "choices" not in chunk or chunk.get("error"):

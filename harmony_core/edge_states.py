@@ -170,7 +170,7 @@ class AfterCall:
         return ""
 
 
-class Invented:
+class AfterEnd:
     """The model speaks for a tool, or repeats itself: all that follows is dropped (rule 10)."""
 
     plain: Sink = None
@@ -189,4 +189,4 @@ def cut(out: Output, incomplete: bool = True) -> State:
     """The state behind the last message that counts: what follows is dropped."""
     out.incomplete |= incomplete
     out.no_message_follows()
-    return Invented()
+    return AfterEnd()

@@ -185,6 +185,7 @@ def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
     piece = None
     if begins := text.startswith(("{", "["), start):
         piece = _mend_brackets(text, start, closed)
+    # The search would only try the same bracket again, unless that is an aside.
     if piece is None and (not begins or _ASIDE.match(text, start)):
         piece = _find_json_in_prose(text, closed, call)
     return piece and Mended(piece.text, piece.value)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from .arguments import Closed
 from .body import Output, Sink
-from .edge_states import AfterCall, Invented, State, cut, read
+from .edge_states import AfterCall, AfterEnd, State, cut, read
 from .events import Event, Finish, FinishReason, Reply, collect
 from .lexer import Lexer
 from .states import BetweenMessages
@@ -98,7 +98,7 @@ class HarmonyParser:
         if swallowed := self._state.end(closed):
             self._reread(swallowed)
             self._state.end(closed)
-        self._state, self._lexer = Invented(), Lexer()
+        self._state, self._lexer = AfterEnd(), Lexer()
         if finish_reason == "stop" and self._out.executable:
             finish_reason = "tool_calls"
         truncated = cut or self._out.incomplete

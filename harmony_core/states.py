@@ -267,8 +267,8 @@ class HeaderInBody(InHeader):
 
     def end(self, closed: Closed) -> str:
         raw = self._implied + self._held
-        may_call = self._out.aligned or not self._open.body.is_answer
-        may_call = may_call and closed != "cut" and self._is_call(raw)
+        quotable = self._open.body.is_answer and not self._out.aligned
+        may_call = closed != "cut" and not quotable and self._is_call(raw)
         call = self._begin_bare(raw, "") if may_call else None
         return read(*(call or self._give_up())).end(closed)
 

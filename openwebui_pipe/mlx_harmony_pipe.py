@@ -53,28 +53,28 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2747  harmony_core/recipients.py
 #     2831  harmony_core/header.py
 #     3145  harmony_core/mender.py
-#     3450  harmony_core/arguments.py
-#     3585  harmony_core/native_calls.py
-#     3704  harmony_core/body.py
-#     3857  harmony_core/stripped.py
-#     3933  harmony_core/edge_states.py
-#     4119  harmony_core/states.py
-#     4480  harmony_core/parser.py
-#     4619  harmony_core/dialects.py
-#     4879  harmony_core/answer_filter.py
-#     4997  harmony_core/record_template.py
-#     5134  harmony_core/sse.py
-#     5253  harmony_core/chat.py
+#     3451  harmony_core/arguments.py
+#     3586  harmony_core/native_calls.py
+#     3705  harmony_core/body.py
+#     3858  harmony_core/stripped.py
+#     3934  harmony_core/edge_states.py
+#     4120  harmony_core/states.py
+#     4481  harmony_core/parser.py
+#     4620  harmony_core/dialects.py
+#     4880  harmony_core/answer_filter.py
+#     4998  harmony_core/record_template.py
+#     5135  harmony_core/sse.py
+#     5254  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5569  harmony_core/reply_markup.py
-#     5783  harmony_core/history.py
-#     6044  harmony_core/tools.py
+#     5570  harmony_core/reply_markup.py
+#     5784  harmony_core/history.py
+#     6045  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6166  harmony_core/problems.py
-#     6489  harmony_core/failures.py
-#     6564  harmony_core/server_words.py
-#     6630  harmony_core/diagnosis.py
-#     6908  openwebui_pipe/phrases.py
+#     6167  harmony_core/problems.py
+#     6490  harmony_core/failures.py
+#     6565  harmony_core/server_words.py
+#     6631  harmony_core/diagnosis.py
+#     6909  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3321,6 +3321,7 @@ def _find_json(text: str, closed: bool, call: bool) -> Mended | None:
     piece = None
     if begins := text.startswith(("{", "["), start):
         piece = _mend_brackets(text, start, closed)
+    # The search would only try the same bracket again, unless that is an aside.
     if piece is None and (not begins or _ASIDE.match(text, start)):
         piece = _find_json_in_prose(text, closed, call)
     return piece and Mended(piece.text, piece.value)
@@ -3708,15 +3709,15 @@ def _written(arguments: Json) -> str:
 # The rules are those of harmony.md.
 # A rule that is named by its number alone is one of harmony.md.
 
-_MARKERS_OF_HEADER = 4
-
 Sink = type[ReasoningDelta] | type[AnswerDelta] | None
 
 MAX_CALLS = 100
 """Messages to tools in one reply; a model that makes more repeats itself for ever."""
 
 MAX_MARKERS = 512
-"""Markers in one reply; there too a model that sends more repeats itself for ever."""
+"""Markers in one reply; a model that sends more repeats itself for ever, too."""
+
+_MARKERS_OF_HEADER = 4  # a stripped header costs as much as a whole one
 
 
 class Output:
@@ -4094,7 +4095,7 @@ class AfterCall:
         return ""
 
 
-class Invented:
+class AfterEnd:
     """The model speaks for a tool, or repeats itself: all that follows is dropped (rule 10)."""
 
     plain: Sink = None
@@ -4113,7 +4114,7 @@ def cut(out: Output, incomplete: bool = True) -> State:
     """The state behind the last message that counts: what follows is dropped."""
     out.incomplete |= incomplete
     out.no_message_follows()
-    return Invented()
+    return AfterEnd()
 
 
 # ======================================================================================
@@ -4342,8 +4343,8 @@ class HeaderInBody(InHeader):
 
     def end(self, closed: Closed) -> str:
         raw = self._implied + self._held
-        may_call = self._out.aligned or not self._open.body.is_answer
-        may_call = may_call and closed != "cut" and self._is_call(raw)
+        quotable = self._open.body.is_answer and not self._out.aligned
+        may_call = closed != "cut" and not quotable and self._is_call(raw)
         call = self._begin_bare(raw, "") if may_call else None
         return read(*(call or self._give_up())).end(closed)
 
@@ -4568,7 +4569,7 @@ class HarmonyParser:
         if swallowed := self._state.end(closed):
             self._reread(swallowed)
             self._state.end(closed)
-        self._state, self._lexer = Invented(), Lexer()
+        self._state, self._lexer = AfterEnd(), Lexer()
         if finish_reason == "stop" and self._out.executable:
             finish_reason = "tool_calls"
         truncated = cut or self._out.incomplete
@@ -5406,7 +5407,7 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if self._template.field and len(record) >= _SHORTEST_CHUNK:
+        if len(record) >= _SHORTEST_CHUNK:
             wire = b"data: %b\n\n" % record
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
@@ -5434,11 +5435,11 @@ class ChatStream:
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
-            return self._take_lines(text) if text else []
+            return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)
         except (ValueError, RecursionError):
-            return self._take_lines(text) if "\n" in text else []
+            return self._take_lines(text)
         if end != len(text):
             return self._take_lines(text)
         if "choices" not in chunk or chunk.get("error"):

@@ -389,7 +389,7 @@ def test_text_that_waits_for_a_decision_is_bounded(lead: str, pending: str) -> N
     parser = HarmonyParser()
     parser.feed(lead)
     waiting = len("<|end|>")
-    for _ in range(MAX_MARKERS - 8):
+    for _ in range(3 * MAX_HEADER // len(pending)):
         shown = sum(len(delta.text) for delta in deltas_in(parser.feed(pending)))
         waiting += len(pending) - shown
         assert waiting <= MAX_HEADER + len("<|end|>" + pending)
