@@ -251,7 +251,10 @@ class Visit:
 
     def fill_knowledge(self, collection: str, files: list[Path]) -> None:
         """Add files to a collection, by its id. A file shows its size once it can be searched."""
-        self.open(f"/workspace/knowledge/{collection}")
+        with self.page.expect_response(
+            re.compile(rf"/{collection}/files\?")
+        ):  # the last thing to be loaded: the page drops files that come earlier
+            self.open(f"/workspace/knowledge/{collection}")
         for number, file in enumerate(files, 1):
             self.page.locator("input[type=file]").first.set_input_files(file)
             sizes = self.page.get_by_text(re.compile(r"^\d+\.\d B$"))
