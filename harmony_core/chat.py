@@ -13,7 +13,6 @@ from .events import (
     Event,
     Finish,
     FinishReason,
-    Progress,
     ToolCall,
     Usage,
     has_executable_call,
@@ -39,7 +38,6 @@ MAX_COUNT: Final = 10**12
 _BODY_STARTS: Final = (b"{", b"[", b"<")
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 
-_KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
@@ -93,8 +91,7 @@ class ChatStream:
         self._sse = SseDecoder()
         self._template = RecordTemplate()
         self._between_events = True
-        self._is_stream = False  # whether an event or a comment came
-        self._head = bytearray()  # the bytes before that
+        self._head = bytearray()  # the bytes until it is known to be a stream
         self._named = False
         self._unreadable = 0  # records since the last chunk
         self._unread = ""  # plain words sent as data: an error if no end follows
@@ -120,7 +117,7 @@ class ChatStream:
         """Take the next bytes and return what they brought."""
         if self.finished:
             return []
-        if not self._is_stream:
+        if not self._sse.is_stream:
             data = data if self._head else data.lstrip(_BLANKS)
             self._head += data[: MAX_BODY - len(self._head)]
             if len(self._head) == MAX_BODY:
@@ -148,7 +145,7 @@ class ChatStream:
         events = self._take_fields(self._sse.close())
         reason: FinishReason = "error" if self._unread else "interrupted"
         detail = self._unread
-        if self._head and not self._is_stream:
+        if self._head and not self._sse.is_stream:
             detail = self._head.decode("utf-8", "replace").strip()
             events += self._take_data(detail)  # a whole completion reads like one chunk
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
@@ -160,16 +157,12 @@ class ChatStream:
             reason = "stop"
         return events + self._finish(reason, detail)
 
-    def _take_fields(self, fields: list[SseField]) -> list[Event]:
+    def _take_fields(self, fields: Iterable[SseField]) -> list[Event]:
         events: list[Event] = []
         for field in fields:
-            self._is_stream = True
+            events += self._take_record(field) if isinstance(field, bytes) else [field]
             if self.finished:
                 break
-            if isinstance(field, bytes):
-                events += self._take_record(field)
-            elif progress := _KEEPALIVE.fullmatch(field):
-                events.append(Progress(int(progress[1]), int(progress[2])))
         if self._sse.too_long:
             events += self._finish("error", _TOO_LONG)
         return events
@@ -180,11 +173,7 @@ class ChatStream:
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
                 return self._take_texts(texts)
-        text = record.decode("utf-8", "replace")
-        self._unreadable += 1
-        if self._unreadable > MAX_UNREADABLE:
-            return self._finish("not_a_stream", text)
-        return self._take_data(text, record)
+        return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
         """Take the texts of records that carry nothing else."""
@@ -202,6 +191,9 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        self._unreadable += 1
+        if self._unreadable > MAX_UNREADABLE:
+            return self._finish("not_a_stream", text)
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
             return self._take_lines(text)
         try:

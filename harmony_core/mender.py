@@ -16,7 +16,7 @@ from .jsontext import Json, dump_json, load_json, sent_text
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_BRACKETS: Final = 300  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 128  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -51,6 +51,9 @@ _JSON_ESCAPE: Final = re.compile(rf'\\(["\\/bfnrt]|u{_HEX_DIGIT}{{4}})?')
 _PYTHON_ESCAPE: Final = re.compile(
     rf"\\(['\"\\/bfnrt]|x{_HEX_DIGIT}{{2}}|u{_HEX_DIGIT}{{4}}|U{_HEX_DIGIT}{{8}})?"
 )
+_ESCAPED: Final = {
+    sign: dump_json(sign)[1:-1] for sign in ("\\", '"', *map(chr, range(32)))
+}
 _NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
 _STRING_PIECE: Final = re.compile(
     rf"""
@@ -292,8 +295,10 @@ def _json_string(body: str, python: bool = False) -> str:
     """Spell what stands between two quotes as a JSON string."""
     if _NOT_PLAIN.search(body) is None:
         return f'"{body}"'
-    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
-    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
+    escape = _PYTHON_ESCAPE if python else _JSON_ESCAPE
+    if _WINDOWS_DRIVE.match(body) and not all(
+        found[1] for found in escape.finditer(body)
+    ):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
     mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'
@@ -309,4 +314,4 @@ def _json_string_piece(found: re.Match[str], python: bool) -> str:
         return "'"
     if kind == "code" and python:
         return dump_json(sent_text(chr(int(piece[2:], 16))))[1:-1]
-    return dump_json(piece[0])[1:-1] + piece[1:]
+    return _ESCAPED[piece[0]] + piece[1:]

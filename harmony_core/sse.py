@@ -1,9 +1,12 @@
-"""Server-sent events: bytes in, cut anywhere; data and comments out."""
+"""Server-sent events: bytes in, cut anywhere; data and progress out."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
+
+from .events import Progress
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
@@ -11,24 +14,28 @@ MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
+SseField: TypeAlias = bytes | Progress
+"""The data of one event, its lines joined by line breaks and not decoded; or progress.
 
-SseField: TypeAlias = bytes | str
-"""The data of one event, its lines joined by line breaks and not decoded; or a comment.
-
-A comment is a line that begins with a colon. Servers keep the connection alive with it.
+mlx_lm.server tells its progress in comments, `: keepalive 1/2`.
 """
+
+_PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
+_SHORTEST_PROGRESS: Final = len(":keepalive 1/2")
 
 
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    A line ends with LF, CR LF or CR alone. Unlike a browser, this skips the names of
-    events, and `close` returns the event whose blank line never came. A field `error: …`
-    (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
-    of more than `MAX_EVENT_LINES` lines comes in several parts.
+    A line ends with LF, CR LF or CR alone. Comments other than progress only show that
+    this is a stream. Unlike a browser, this skips the names of events, and `close` yields
+    the event whose blank line never came. A field `error: …` (older llama.cpp) is data,
+    and so is a line of bare JSON (Ollama's errors). An event of more than
+    `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
+        self.is_stream = False  # whether data or a comment came
         self.too_long = False  # a line or an event was too long: nothing follows
         self._line = bytearray()  # the unfinished line
         self._data: list[bytes] = []  # this event's lines of data
@@ -40,43 +47,22 @@ class SseDecoder:
         """Whether what comes next begins an event."""
         return not (self._line or self._data or self._behind_cr or self.too_long)
 
-    def feed(self, data: bytes) -> list[SseField]:
-        """Take some bytes and return what they complete."""
+    def feed(self, data: bytes) -> Iterator[SseField]:
+        """Take some bytes and yield what they complete. Read it to its end, or feed no more."""
         if self.too_long:
-            return []
+            return
         if b"\r" in data or self._behind_cr:
             data = self._with_line_feeds(data)
-        if b"\n" not in data:
-            self._hold(data)
-            return []
-        if self._line:
-            data = bytes(self._line) + data
+        *lines, last = data.split(b"\n")
+        if lines and self._line:
+            lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
-        *events, rest = data.split(b"\n\n")
-        fields: list[SseField] = []
-        lines: list[bytes] = []  # of events of several lines, read together
-        for event in events:
-            if not (event or self._data):
-                continue
-            usual = b"\n" not in event
-            if lines and usual:
-                fields += self._fields(lines)
-                lines = []
-            plain = usual and not (self._data or self.too_long)
-            if plain and len(event) < MAX_SSE_EVENT:
-                field = event[6:] if event[:6] == b"data: " else _field_of(event)
-                if field is not None:
-                    fields.append(field)
-            else:
-                lines += (*event.split(b"\n"), b"")
-        *more, last = rest.split(b"\n")
-        fields += self._fields([*lines, *more])
+        yield from self._fields(lines)
         self._hold(last)
-        return fields
 
-    def close(self) -> list[SseField]:
-        """Return what the end completes: an open line or event."""
-        return list(self._fields([bytes(self._line), b""]))
+    def close(self) -> Iterator[SseField]:
+        """Yield what the end completes: an open line or event."""
+        yield from self._fields([bytes(self._line), b""])
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         if self._behind_cr and data:
@@ -94,27 +80,35 @@ class SseDecoder:
 
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            self.too_long |= len(line) + self._size > MAX_SSE_EVENT
-            if self.too_long:
-                return
-            field = _field_of(line)
-            if isinstance(field, str):
-                yield field
-            elif field is not None:
-                self._data.append(field)
-                self._size += len(field) + 1
-            if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
-                yield b"\n".join(self._data)
-                self._data.clear()
-                self._size = 0
+            if not line:
+                if self._data:
+                    yield self._event()
+            elif len(line) + self._size > MAX_SSE_EVENT:
+                self.too_long = True
+                break
+            elif line[:1] == b":":
+                self.is_stream = True
+                long = len(line) >= _SHORTEST_PROGRESS
+                if long and (progress := _PROGRESS.fullmatch(line)):
+                    yield Progress(int(progress[1]), int(progress[2]))
+            else:
+                field = line[6:] if line[:6] == b"data: " else _data_of(line)
+                if field is not None:
+                    self._data.append(field)
+                    self._size += len(field) + 1
+                    if len(self._data) == MAX_EVENT_LINES:
+                        yield self._event()
+
+    def _event(self) -> bytes:
+        event = b"\n".join(self._data)
+        self._data.clear()
+        self._size = 0
+        self.is_stream = True
+        return event
 
 
-def _field_of(line: bytes) -> SseField | None:
-    """What one line says: data, a comment, or nothing."""
-    if line.startswith(b":"):
-        comment = line[1:].removeprefix(b" ")
-        return comment.decode("utf-8", "replace") if comment else None
+def _data_of(line: bytes) -> bytes | None:
+    if line[:1] == b"{":
+        return line if line.count(b":") else None
     name, _, value = line.partition(b":")
-    if name.startswith(b"{"):
-        return line if value else None
     return value.removeprefix(b" ") if name in (b"data", b"error") else None

@@ -53,28 +53,28 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2747  harmony_core/recipients.py
 #     2831  harmony_core/header.py
 #     3145  harmony_core/mender.py
-#     3451  harmony_core/arguments.py
-#     3586  harmony_core/native_calls.py
-#     3705  harmony_core/body.py
-#     3858  harmony_core/stripped.py
-#     3934  harmony_core/edge_states.py
-#     4120  harmony_core/states.py
-#     4481  harmony_core/parser.py
-#     4620  harmony_core/dialects.py
-#     4880  harmony_core/answer_filter.py
-#     4998  harmony_core/record_template.py
-#     5135  harmony_core/sse.py
-#     5254  harmony_core/chat.py
+#     3456  harmony_core/arguments.py
+#     3593  harmony_core/native_calls.py
+#     3712  harmony_core/body.py
+#     3865  harmony_core/stripped.py
+#     3941  harmony_core/edge_states.py
+#     4127  harmony_core/states.py
+#     4488  harmony_core/parser.py
+#     4627  harmony_core/dialects.py
+#     4887  harmony_core/answer_filter.py
+#     5005  harmony_core/record_template.py
+#     5142  harmony_core/sse.py
+#     5252  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5570  harmony_core/reply_markup.py
-#     5784  harmony_core/history.py
-#     6045  harmony_core/tools.py
+#     5561  harmony_core/reply_markup.py
+#     5775  harmony_core/history.py
+#     6036  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6167  harmony_core/problems.py
-#     6490  harmony_core/failures.py
-#     6565  harmony_core/server_words.py
-#     6631  harmony_core/diagnosis.py
-#     6909  openwebui_pipe/phrases.py
+#     6158  harmony_core/problems.py
+#     6481  harmony_core/failures.py
+#     6556  harmony_core/server_words.py
+#     6622  harmony_core/diagnosis.py
+#     6900  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3152,7 +3152,7 @@ def text_of(raw: str) -> str:
 MAX_MENDED: Final = 4000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
-_MAX_BRACKETS: Final = 300  # in prose; where there are more, none is meant
+_MAX_BRACKETS: Final = 128  # in prose; where there are more, none is meant
 _MAX_ENCODINGS: Final = 3  # how often an object may be encoded as a JSON string
 _MAX_MENDED_DEPTH: Final = 200  # nested brackets that are still mended
 _NO_ARGUMENTS: Final = ("", "null", "None")
@@ -3187,6 +3187,9 @@ _JSON_ESCAPE: Final = re.compile(rf'\\(["\\/bfnrt]|u{_HEX_DIGIT}{{4}})?')
 _PYTHON_ESCAPE: Final = re.compile(
     rf"\\(['\"\\/bfnrt]|x{_HEX_DIGIT}{{2}}|u{_HEX_DIGIT}{{4}}|U{_HEX_DIGIT}{{8}})?"
 )
+_ESCAPED: Final = {
+    sign: dump_json(sign)[1:-1] for sign in ("\\", '"', *map(chr, range(32)))
+}
 _NOT_PLAIN: Final = re.compile(r'[\\"\x00-\x1f]')
 _STRING_PIECE: Final = re.compile(
     rf"""
@@ -3428,8 +3431,10 @@ def _json_string(body: str, python: bool = False) -> str:
     """Spell what stands between two quotes as a JSON string."""
     if _NOT_PLAIN.search(body) is None:
         return f'"{body}"'
-    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
-    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
+    escape = _PYTHON_ESCAPE if python else _JSON_ESCAPE
+    if _WINDOWS_DRIVE.match(body) and not all(
+        found[1] for found in escape.finditer(body)
+    ):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
     mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'
@@ -3445,7 +3450,7 @@ def _json_string_piece(found: re.Match[str], python: bool) -> str:
         return "'"
     if kind == "code" and python:
         return dump_json(sent_text(chr(int(piece[2:], 16))))[1:-1]
-    return dump_json(piece[0])[1:-1] + piece[1:]
+    return _ESCAPED[piece[0]] + piece[1:]
 
 
 # ======================================================================================
@@ -3467,7 +3472,9 @@ _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # the last may have no end
+_STRING = re.compile(
+    r'(?:"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL
+)  # the last may have no end
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -5134,7 +5141,7 @@ def _means(record: bytes, chunk: JsonObject) -> bool:
 
 # ======================================================================================
 # harmony_core/sse.py
-# Server-sent events: bytes in, cut anywhere; data and comments out.
+# Server-sent events: bytes in, cut anywhere; data and progress out.
 
 MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one line and of one event's data: a hostile server must not fill the memory."""
@@ -5142,24 +5149,28 @@ MAX_SSE_EVENT: Final = 16 * 1024 * 1024
 MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
+SseField: TypeAlias = bytes | Progress
+"""The data of one event, its lines joined by line breaks and not decoded; or progress.
 
-SseField: TypeAlias = bytes | str
-"""The data of one event, its lines joined by line breaks and not decoded; or a comment.
-
-A comment is a line that begins with a colon. Servers keep the connection alive with it.
+mlx_lm.server tells its progress in comments, `: keepalive 1/2`.
 """
+
+_PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
+_SHORTEST_PROGRESS: Final = len(":keepalive 1/2")
 
 
 class SseDecoder:
     """Decode an event stream from bytes cut anywhere; never raises.
 
-    A line ends with LF, CR LF or CR alone. Unlike a browser, this skips the names of
-    events, and `close` returns the event whose blank line never came. A field `error: …`
-    (older llama.cpp) is data, and so is a line of bare JSON (Ollama's errors). An event
-    of more than `MAX_EVENT_LINES` lines comes in several parts.
+    A line ends with LF, CR LF or CR alone. Comments other than progress only show that
+    this is a stream. Unlike a browser, this skips the names of events, and `close` yields
+    the event whose blank line never came. A field `error: …` (older llama.cpp) is data,
+    and so is a line of bare JSON (Ollama's errors). An event of more than
+    `MAX_EVENT_LINES` lines comes in several parts.
     """
 
     def __init__(self) -> None:
+        self.is_stream = False  # whether data or a comment came
         self.too_long = False  # a line or an event was too long: nothing follows
         self._line = bytearray()  # the unfinished line
         self._data: list[bytes] = []  # this event's lines of data
@@ -5171,43 +5182,22 @@ class SseDecoder:
         """Whether what comes next begins an event."""
         return not (self._line or self._data or self._behind_cr or self.too_long)
 
-    def feed(self, data: bytes) -> list[SseField]:
-        """Take some bytes and return what they complete."""
+    def feed(self, data: bytes) -> Iterator[SseField]:
+        """Take some bytes and yield what they complete. Read it to its end, or feed no more."""
         if self.too_long:
-            return []
+            return
         if b"\r" in data or self._behind_cr:
             data = self._with_line_feeds(data)
-        if b"\n" not in data:
-            self._hold(data)
-            return []
-        if self._line:
-            data = bytes(self._line) + data
+        *lines, last = data.split(b"\n")
+        if lines and self._line:
+            lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
-        *events, rest = data.split(b"\n\n")
-        fields: list[SseField] = []
-        lines: list[bytes] = []  # of events of several lines, read together
-        for event in events:
-            if not (event or self._data):
-                continue
-            usual = b"\n" not in event
-            if lines and usual:
-                fields += self._fields(lines)
-                lines = []
-            plain = usual and not (self._data or self.too_long)
-            if plain and len(event) < MAX_SSE_EVENT:
-                field = event[6:] if event[:6] == b"data: " else _field_of(event)
-                if field is not None:
-                    fields.append(field)
-            else:
-                lines += (*event.split(b"\n"), b"")
-        *more, last = rest.split(b"\n")
-        fields += self._fields([*lines, *more])
+        yield from self._fields(lines)
         self._hold(last)
-        return fields
 
-    def close(self) -> list[SseField]:
-        """Return what the end completes: an open line or event."""
-        return list(self._fields([bytes(self._line), b""]))
+    def close(self) -> Iterator[SseField]:
+        """Yield what the end completes: an open line or event."""
+        yield from self._fields([bytes(self._line), b""])
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         if self._behind_cr and data:
@@ -5225,29 +5215,37 @@ class SseDecoder:
 
     def _fields(self, lines: Iterable[bytes]) -> Iterator[SseField]:
         for line in lines:
-            self.too_long |= len(line) + self._size > MAX_SSE_EVENT
-            if self.too_long:
-                return
-            field = _field_of(line)
-            if isinstance(field, str):
-                yield field
-            elif field is not None:
-                self._data.append(field)
-                self._size += len(field) + 1
-            if self._data and (not line or len(self._data) == MAX_EVENT_LINES):
-                yield b"\n".join(self._data)
-                self._data.clear()
-                self._size = 0
+            if not line:
+                if self._data:
+                    yield self._event()
+            elif len(line) + self._size > MAX_SSE_EVENT:
+                self.too_long = True
+                break
+            elif line[:1] == b":":
+                self.is_stream = True
+                long = len(line) >= _SHORTEST_PROGRESS
+                if long and (progress := _PROGRESS.fullmatch(line)):
+                    yield Progress(int(progress[1]), int(progress[2]))
+            else:
+                field = line[6:] if line[:6] == b"data: " else _data_of(line)
+                if field is not None:
+                    self._data.append(field)
+                    self._size += len(field) + 1
+                    if len(self._data) == MAX_EVENT_LINES:
+                        yield self._event()
+
+    def _event(self) -> bytes:
+        event = b"\n".join(self._data)
+        self._data.clear()
+        self._size = 0
+        self.is_stream = True
+        return event
 
 
-def _field_of(line: bytes) -> SseField | None:
-    """What one line says: data, a comment, or nothing."""
-    if line.startswith(b":"):
-        comment = line[1:].removeprefix(b" ")
-        return comment.decode("utf-8", "replace") if comment else None
+def _data_of(line: bytes) -> bytes | None:
+    if line[:1] == b"{":
+        return line if line.count(b":") else None
     name, _, value = line.partition(b":")
-    if name.startswith(b"{"):
-        return line if value else None
     return value.removeprefix(b" ") if name in (b"data", b"error") else None
 
 
@@ -5271,7 +5269,6 @@ MAX_COUNT: Final = 10**12
 _BODY_STARTS: Final = (b"{", b"[", b"<")
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 
-_KEEPALIVE: Final = re.compile(r"\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
@@ -5325,8 +5322,7 @@ class ChatStream:
         self._sse = SseDecoder()
         self._template = RecordTemplate()
         self._between_events = True
-        self._is_stream = False  # whether an event or a comment came
-        self._head = bytearray()  # the bytes before that
+        self._head = bytearray()  # the bytes until it is known to be a stream
         self._named = False
         self._unreadable = 0  # records since the last chunk
         self._unread = ""  # plain words sent as data: an error if no end follows
@@ -5352,7 +5348,7 @@ class ChatStream:
         """Take the next bytes and return what they brought."""
         if self.finished:
             return []
-        if not self._is_stream:
+        if not self._sse.is_stream:
             data = data if self._head else data.lstrip(_BLANKS)
             self._head += data[: MAX_BODY - len(self._head)]
             if len(self._head) == MAX_BODY:
@@ -5380,7 +5376,7 @@ class ChatStream:
         events = self._take_fields(self._sse.close())
         reason: FinishReason = "error" if self._unread else "interrupted"
         detail = self._unread
-        if self._head and not self._is_stream:
+        if self._head and not self._sse.is_stream:
             detail = self._head.decode("utf-8", "replace").strip()
             events += self._take_data(detail)  # a whole completion reads like one chunk
             reason = "interrupted" if _CUT_JSON.match(detail) else "not_a_stream"
@@ -5392,16 +5388,12 @@ class ChatStream:
             reason = "stop"
         return events + self._finish(reason, detail)
 
-    def _take_fields(self, fields: list[SseField]) -> list[Event]:
+    def _take_fields(self, fields: Iterable[SseField]) -> list[Event]:
         events: list[Event] = []
         for field in fields:
-            self._is_stream = True
+            events += self._take_record(field) if isinstance(field, bytes) else [field]
             if self.finished:
                 break
-            if isinstance(field, bytes):
-                events += self._take_record(field)
-            elif progress := _KEEPALIVE.fullmatch(field):
-                events.append(Progress(int(progress[1]), int(progress[2])))
         if self._sse.too_long:
             events += self._finish("error", _TOO_LONG)
         return events
@@ -5412,11 +5404,7 @@ class ChatStream:
             texts, end = self._template.texts_at(wire, 0)
             if len(texts) == 1 and end == len(wire):
                 return self._take_texts(texts)
-        text = record.decode("utf-8", "replace")
-        self._unreadable += 1
-        if self._unreadable > MAX_UNREADABLE:
-            return self._finish("not_a_stream", text)
-        return self._take_data(text, record)
+        return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
         """Take the texts of records that carry nothing else."""
@@ -5434,6 +5422,9 @@ class ChatStream:
         return events
 
     def _take_data(self, text: str, record: bytes = b"") -> list[Event]:
+        self._unreadable += 1
+        if self._unreadable > MAX_UNREADABLE:
+            return self._finish("not_a_stream", text)
         if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
             return self._take_lines(text)
         try:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmony_core.events import Progress
 from harmony_core.sse import (
     MAX_EVENT_LINES,
     MAX_SSE_EVENT,
@@ -19,7 +20,7 @@ from harmony_core.sse import (
 def decode(*pieces: bytes) -> list[SseField]:
     decoder = SseDecoder()
     fields = [field for piece in pieces for field in decoder.feed(piece)]
-    return fields + decoder.close()
+    return [*fields, *decoder.close()]
 
 
 def each_byte(data: bytes) -> list[bytes]:
@@ -28,22 +29,41 @@ def each_byte(data: bytes) -> list[bytes]:
 
 def test_an_event_comes_with_its_blank_line() -> None:
     decoder = SseDecoder()
-    assert decoder.feed(b"data: hello\n") == []
-    assert decoder.feed(b"\n") == [b"hello"]
+    assert list(decoder.feed(b"data: hello\n")) == []
+    assert list(decoder.feed(b"\n")) == [b"hello"]
 
 
-def test_a_comment_comes_with_its_line() -> None:
+def test_progress_comes_with_its_line() -> None:
     decoder = SseDecoder()
-    assert decoder.feed(b": keepalive 1/2") == []
-    assert decoder.feed(b"\n") == ["keepalive 1/2"]
+    assert list(decoder.feed(b": keepalive 1/2")) == []
+    assert list(decoder.feed(b"\n")) == [Progress(1, 2)]
+
+
+@pytest.mark.parametrize(
+    "comment", [b":", b": ping", b":keepalive", b": keepalive 1/2 x", b": keepalive /2"]
+)
+def test_any_other_comment_only_shows_that_this_is_a_stream(comment: bytes) -> None:
+    decoder = SseDecoder()
+    assert list(decoder.feed(comment)) == []
+    assert not decoder.is_stream
+    assert list(decoder.feed(b"\n")) == []
+    assert decoder.is_stream
+
+
+def test_data_shows_that_this_is_a_stream_and_bare_lines_do_not() -> None:
+    decoder = SseDecoder()
+    assert list(decoder.feed(b"<html>\nid: 1\n\n")) == []
+    assert not decoder.is_stream
+    assert list(decoder.feed(b"data: a\n\n")) == [b"a"]
+    assert decoder.is_stream
 
 
 def test_all_three_line_breaks_are_line_breaks() -> None:
     for line_break in (b"\n", b"\r\n", b"\r"):
         data = line_break.join(
-            [b"data: a", b"data: b", b"", b":c", b"data: d", b"", b""]
+            [b"data: a", b"data: b", b"", b":keepalive 1/2", b"data: d", b"", b""]
         )
-        expected = [b"a\nb", "c", b"d"]
+        expected = [b"a\nb", Progress(1, 2), b"d"]
         assert decode(data) == expected
         assert decode(*each_byte(data)) == expected
 
@@ -69,8 +89,8 @@ def test_a_character_cut_in_two_arrives_whole() -> None:
     assert decode(*each_byte(data)) == ["日本🌸".encode()]
 
 
-def test_bytes_that_are_not_utf8_become_replacement_characters_in_a_comment() -> None:
-    assert decode(b": a\xff\xe3\x81\n\n") == ["a\ufffd\ufffd"]
+def test_bytes_that_are_not_utf8_stay_as_they_are() -> None:
+    assert decode(b": a\xff\xe3\x81\n\n") == []
     assert decode(b"data: a\xff\n\n") == [b"a\xff"]
 
 
@@ -87,7 +107,7 @@ def test_a_field_named_error_is_data() -> None:
 def test_the_end_completes_a_line_and_an_event() -> None:
     assert decode(b"data: a") == [b"a"]
     assert decode(b"data: a\n") == [b"a"]
-    assert decode(b": c") == ["c"]
+    assert decode(b": keepalive 3/4") == [Progress(3, 4)]
 
 
 def test_a_whole_event_after_an_unfinished_one_belongs_to_it() -> None:
@@ -106,8 +126,8 @@ def test_a_line_feed_after_a_carriage_return_is_not_a_line() -> None:
 
 def test_an_event_comes_with_the_carriage_return_that_ends_it() -> None:
     decoder = SseDecoder()
-    assert decoder.feed(b"data: a\r") == []
-    assert decoder.feed(b"\r") == [b"a"]
+    assert list(decoder.feed(b"data: a\r")) == []
+    assert list(decoder.feed(b"\r")) == [b"a"]
 
 
 def test_a_line_of_bare_json_is_data() -> None:
@@ -120,15 +140,15 @@ def test_nothing_comes_after_a_line_past_the_limit(line: bytes) -> None:
     long = [line, *[block] * (MAX_SSE_EVENT // 65_536), b"x\n\ndata: next\n\n"]
     for pieces in (long, [b"".join(long)]):
         decoder = SseDecoder()
-        fields = [decoder.feed(piece) for piece in (b"data: a\n\n", *pieces)]
+        fields = [list(decoder.feed(piece)) for piece in (b"data: a\n\n", *pieces)]
         assert [field for some in fields for field in some] == [b"a"]
         assert decoder.too_long
-        assert decoder.close() == []
+        assert list(decoder.close()) == []
 
 
 def test_an_event_past_the_limit_is_too_long_as_well() -> None:
     decoder = SseDecoder()
-    assert decoder.feed((b"data: " + b"x" * 1_048_570 + b"\n") * 17) == []
+    assert list(decoder.feed((b"data: " + b"x" * 1_048_570 + b"\n") * 17)) == []
     assert decoder.too_long
 
 
@@ -147,6 +167,8 @@ PIECES = st.lists(
                 b"event: error",
                 b"error:",
                 b":",
+                b": keepalive 1/",
+                b"2",
                 b"id",
                 b" ",
                 b"x",
@@ -174,6 +196,4 @@ def test_any_cuts_give_the_same_fields(
 
 @given(st.binary())
 def test_no_bytes_raise(data: bytes) -> None:
-    for field in decode(data):
-        if isinstance(field, str):
-            field.encode()
+    assert all(isinstance(field, bytes | Progress) for field in decode(data))
