@@ -41,7 +41,6 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
-_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
 _TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
@@ -168,11 +167,10 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if len(record) >= _SHORTEST_CHUNK:
-            wire = b"data: %b\n\n" % record
-            texts, end = self._template.texts_at(wire, 0)
-            if len(texts) == 1 and end == len(wire):
-                return self._take_texts(texts)
+        wire = b"data: %b\n\n" % record
+        texts, end = self._template.texts_at(wire, 0)
+        if len(texts) == 1 and end == len(wire):
+            return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -194,7 +192,7 @@ class ChatStream:
         self._unreadable += 1
         if self._unreadable > MAX_UNREADABLE:
             return self._finish("not_a_stream", text)
-        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+        if text[:1] + text[-1:] != "{}":
             return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)

@@ -47,34 +47,34 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2006  harmony_core/request.py
 #     2259  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2467  harmony_core/events.py
-#     2666  harmony_core/markers.py
-#     2688  harmony_core/lexer.py
-#     2747  harmony_core/recipients.py
-#     2831  harmony_core/header.py
-#     3145  harmony_core/mender.py
-#     3456  harmony_core/arguments.py
-#     3593  harmony_core/native_calls.py
-#     3712  harmony_core/body.py
-#     3865  harmony_core/stripped.py
-#     3941  harmony_core/edge_states.py
-#     4127  harmony_core/states.py
-#     4488  harmony_core/parser.py
-#     4627  harmony_core/dialects.py
-#     4887  harmony_core/answer_filter.py
-#     5005  harmony_core/record_template.py
-#     5142  harmony_core/sse.py
-#     5252  harmony_core/chat.py
+#     2483  harmony_core/events.py
+#     2682  harmony_core/markers.py
+#     2704  harmony_core/lexer.py
+#     2763  harmony_core/recipients.py
+#     2847  harmony_core/header.py
+#     3161  harmony_core/mender.py
+#     3472  harmony_core/arguments.py
+#     3609  harmony_core/native_calls.py
+#     3728  harmony_core/body.py
+#     3881  harmony_core/stripped.py
+#     3957  harmony_core/edge_states.py
+#     4143  harmony_core/states.py
+#     4504  harmony_core/parser.py
+#     4643  harmony_core/dialects.py
+#     4903  harmony_core/answer_filter.py
+#     5021  harmony_core/record_template.py
+#     5158  harmony_core/sse.py
+#     5268  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5561  harmony_core/reply_markup.py
-#     5775  harmony_core/history.py
-#     6036  harmony_core/tools.py
+#     5575  harmony_core/reply_markup.py
+#     5789  harmony_core/history.py
+#     6050  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6158  harmony_core/problems.py
-#     6481  harmony_core/failures.py
-#     6556  harmony_core/server_words.py
-#     6622  harmony_core/diagnosis.py
-#     6900  openwebui_pipe/phrases.py
+#     6172  harmony_core/problems.py
+#     6495  harmony_core/failures.py
+#     6570  harmony_core/server_words.py
+#     6636  harmony_core/diagnosis.py
+#     6914  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -2266,6 +2266,8 @@ LONGEST_BATCH: Final = 0.04
 """Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
 """Seconds for GET /v1/models, which page loads wait for, and for the body of an error."""
+SHORT_HISTORY: Final = 10_000
+"""Characters that are cleaned within a millisecond or so; a message counts 100 more."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -2295,10 +2297,9 @@ class Exchange:
         Leaving the context closes the connection, which stops the model. Raises
         `ServerError` if there is no reply to read.
         """
-        # In a thread, because cleaning a long history must not block the loop.
-        body = await asyncio.to_thread(
-            lambda: dump_json(self.request.payload()).encode()
-        )
+        # A long history must not block the loop, and a short one need not wait for a thread.
+        short = is_short(self.request)
+        body = self._body() if short else await asyncio.to_thread(self._body)
         async with http_session(self.timeouts.connect) as session:
             response = await self._reach(session, body)
             try:
@@ -2308,6 +2309,9 @@ class Exchange:
                 yield response.content
             finally:
                 response.close()
+
+    def _body(self) -> bytes:
+        return dump_json(self.request.payload()).encode()
 
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes and return their events; call it until `stream.finished`.
@@ -2404,6 +2408,18 @@ class Exchange:
 
     def _explain(self, failure: Failure) -> ServerError:
         return ServerError(explain_failure(failure, api_key=self.endpoint.api_key))
+
+
+def is_short(request: ChatRequest) -> bool:
+    """Whether a request is plain text of at most SHORT_HISTORY characters, without schemas."""
+    size = SHORT_HISTORY if request.tools or request.response_format else 0
+    for message in request.messages:
+        match message:
+            case {"role": str(), "content": str(content), **others} if not others:
+                size += len(content) + 100
+            case _:
+                return False
+    return size < SHORT_HISTORY
 
 
 def http_session(connect: float) -> aiohttp.ClientSession:
@@ -5272,7 +5288,6 @@ _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark among them
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_JSON: Final = re.compile(r'\{\s*"(?s:.*)(?<!\})\Z')  # an object without its end
 _NO_WORDS: Final = re.compile(r'null|true|false|"[^"]*"|-?\d[\d.eE+-]*')  # JSON
-_SHORTEST_CHUNK: Final = len('{"error":1}')
 # Some servers do not escape control characters in strings.
 _JSON: Final = json.JSONDecoder(strict=False)
 _TOO_LONG: Final = f"A piece of the reply is longer than {MAX_SSE_EVENT >> 20} MiB."
@@ -5399,11 +5414,10 @@ class ChatStream:
         return events
 
     def _take_record(self, record: bytes) -> list[Event]:
-        if len(record) >= _SHORTEST_CHUNK:
-            wire = b"data: %b\n\n" % record
-            texts, end = self._template.texts_at(wire, 0)
-            if len(texts) == 1 and end == len(wire):
-                return self._take_texts(texts)
+        wire = b"data: %b\n\n" % record
+        texts, end = self._template.texts_at(wire, 0)
+        if len(texts) == 1 and end == len(wire):
+            return self._take_texts(texts)
         return self._take_data(record.decode("utf-8", "replace"), record)
 
     def _take_texts(self, texts: list[str]) -> list[Event]:
@@ -5425,7 +5439,7 @@ class ChatStream:
         self._unreadable += 1
         if self._unreadable > MAX_UNREADABLE:
             return self._finish("not_a_stream", text)
-        if len(text) < _SHORTEST_CHUNK or text[0] + text[-1] != "{}":
+        if text[:1] + text[-1:] != "{}":
             return self._take_lines(text)
         try:
             chunk, end = _JSON.raw_decode(text)

@@ -26,6 +26,8 @@ LONGEST_BATCH: Final = 0.04
 """Seconds after which parsed events are passed on, even if more bytes have arrived."""
 LIST_TIMEOUT: Final = 3.0
 """Seconds for GET /v1/models, which page loads wait for, and for the body of an error."""
+SHORT_HISTORY: Final = 10_000
+"""Characters that are cleaned within a millisecond or so; a message counts 100 more."""
 
 NO_CONNECTION: Final = (
     aiohttp.ClientConnectorError,
@@ -55,10 +57,9 @@ class Exchange:
         Leaving the context closes the connection, which stops the model. Raises
         `ServerError` if there is no reply to read.
         """
-        # In a thread, because cleaning a long history must not block the loop.
-        body = await asyncio.to_thread(
-            lambda: dump_json(self.request.payload()).encode()
-        )
+        # A long history must not block the loop, and a short one need not wait for a thread.
+        short = is_short(self.request)
+        body = self._body() if short else await asyncio.to_thread(self._body)
         async with http_session(self.timeouts.connect) as session:
             response = await self._reach(session, body)
             try:
@@ -68,6 +69,9 @@ class Exchange:
                 yield response.content
             finally:
                 response.close()
+
+    def _body(self) -> bytes:
+        return dump_json(self.request.payload()).encode()
 
     async def read(self, content: aiohttp.StreamReader) -> list[Event]:
         """Wait for bytes and return their events; call it until `stream.finished`.
@@ -164,6 +168,18 @@ class Exchange:
 
     def _explain(self, failure: Failure) -> ServerError:
         return ServerError(explain_failure(failure, api_key=self.endpoint.api_key))
+
+
+def is_short(request: ChatRequest) -> bool:
+    """Whether a request is plain text of at most SHORT_HISTORY characters, without schemas."""
+    size = SHORT_HISTORY if request.tools or request.response_format else 0
+    for message in request.messages:
+        match message:
+            case {"role": str(), "content": str(content), **others} if not others:
+                size += len(content) + 100
+            case _:
+                return False
+    return size < SHORT_HISTORY
 
 
 def http_session(connect: float) -> aiohttp.ClientSession:

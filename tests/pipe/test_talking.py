@@ -15,6 +15,7 @@ import pytest
 
 from harmony_core.events import AnswerDelta
 from harmony_core.failures import Timeouts
+from harmony_core.jsontext import JsonObject
 from harmony_core.request import ChatRequest, Endpoint
 from openwebui_pipe.reply import pause_between_chunks
 from openwebui_pipe.transport import Exchange
@@ -481,28 +482,41 @@ def test_two_chats_at_once_do_not_mix(host: Host, server: ScriptedServer) -> Non
     assert asyncio.run(both()) == ["one one", "two two"]
 
 
-def test_a_long_history_is_cleaned_in_another_thread(
-    host: Host, server: ScriptedServer
+SHORT = [{"role": "user", "content": "word " * 100}]
+PARTS = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+
+
+@pytest.mark.parametrize(
+    ("body", "in_thread"),
+    [
+        ({"messages": SHORT}, False),
+        ({"messages": SHORT * 15}, False),
+        ({"messages": SHORT * 20}, True),
+        ({"messages": [{"role": "user", "content": "word " * 2000}]}, True),
+        ({"messages": [{"role": "user", "content": ""}] * 100}, True),
+        ({"messages": PARTS}, True),
+        ({"messages": [*SHORT, {**SHORT[0], "tool_calls": []}]}, True),
+        ({"messages": SHORT, "response_format": {"type": "json_object"}}, True),
+    ],
+)
+def test_only_a_long_history_is_cleaned_in_another_thread(
+    host: Host,
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    body: JsonObject,
+    in_thread: bool,
 ) -> None:
     server.chat(reply("Yes."))
-    threads: set[int] = set()
+    in_threads: list[str] = []
+    to_thread = asyncio.to_thread
 
-    class Watched(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            if key == "role":
-                threads.add(threading.get_ident())
-            return super().get(key, default)
+    async def watched(call: Callable[..., Any], *given: Any) -> Any:
+        in_threads.append(call.__name__)
+        return await to_thread(call, *given)
 
-    first = Watched(role="user", content="word " * 10_000)
-    host.chat(
-        messages=[
-            first,
-            {"role": "assistant", "content": "Hm."},
-            {"role": "user", "content": "So?"},
-        ]
-    )
-    assert threads
-    assert threading.get_ident() not in threads
+    monkeypatch.setattr(asyncio, "to_thread", watched)
+    host.chat(**body)
+    assert ("_body" in in_threads) is in_thread
 
 
 def _call_header() -> list[str]:
