@@ -28,6 +28,7 @@ from statistics import median
 
 import aiohttp
 
+from benchmarks.longest_feed import empty_loop, timed
 from openwebui_pipe.bundle import TARGET
 from tests.pipe.openwebui import OpenWebUi
 from tests.server import DONE, chunk, harmony, head, models, text, usage
@@ -47,6 +48,7 @@ class Round:
     first_text: list[float] = field(default_factory=list)
     cpu: float = 0  # answers to /health included
     tokens: int = 0
+    loop: float = 0  # for a million rounds of an empty loop
 
 
 @dataclass
@@ -146,7 +148,7 @@ async def measure(
     webui: OpenWebUi, model: str, chats: int, tokens: int, rate: float
 ) -> Round:
     """Measure one load, and poll /health meanwhile. Without a model the host stays idle as long."""
-    load = Round(tokens=chats * tokens if model else 0)
+    load = Round(tokens=chats * tokens if model else 0, loop=timed(empty_loop))
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {webui.key}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
@@ -259,6 +261,8 @@ def main() -> None:
     print(
         f"\n/health p99 with the pipe: {pipe.health(0.99) / idle.health(0.99):.2f} × idle"
     )
+    loop = 1000 * median(one.loop for load in loads.values() for one in load.rounds)
+    print(f"A million rounds of an empty loop took {loop:.0f} ms.")
     print(
         f"{options.chats} chats, {options.rate:g} tokens/s each, load {os.getloadavg()[0]:.1f}"
     )

@@ -19,7 +19,7 @@ MAX_CALLS = 100
 MAX_MARKERS = 512
 """Markers in one reply; a model that sends more repeats itself for ever, too."""
 
-_MARKERS_OF_HEADER = 4  # a stripped header costs as much as a whole one
+MARKERS_OF_HEADER = 4  # also of one that lost them, because it costs as much
 
 
 class Output:
@@ -122,7 +122,7 @@ class Body:
 
     def may_end(self) -> bool:
         """Whether the words of a stripped header may end the message (rule 7)."""
-        return not self.in_string() and self._out.may_mark(_MARKERS_OF_HEADER)
+        return not self.in_string() and self._out.may_mark(MARKERS_OF_HEADER)
 
     def quotes(self) -> bool:
         """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from .jsontext import Json, dump_json, load_json, sent_text
 
-MAX_MENDED: Final = 4000
+MAX_MENDED: Final = 3000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
 _MAX_BRACKETS: Final = 128  # in prose; where there are more, none is meant

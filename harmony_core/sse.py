@@ -15,10 +15,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 SseField: TypeAlias = bytes | Progress
-"""The data of one event, its lines joined by line breaks and not decoded; or progress.
-
-mlx_lm.server tells its progress in comments, `: keepalive 1/2`.
-"""
+"""The lines of one event's data, not decoded; or progress (`: keepalive 1/2` of mlx_lm.server)."""
 
 _PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _SHORTEST_PROGRESS: Final = len(":keepalive 1/2")

@@ -14,7 +14,7 @@ left for it. edge_states.py has the states around a body. The rules are in harmo
 from __future__ import annotations
 
 from .arguments import Closed
-from .body import Body, Output, Sink, body_of
+from .body import MARKERS_OF_HEADER, Body, Output, Sink, body_of
 from .edge_states import (
     MAX_HEADER,
     AfterCall,
@@ -175,7 +175,8 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        unmarked = self._is_unmarked()
+        unmarked = self._is_unmarked()  # then it is counted already
+        self._out.may_mark(0 if unmarked else MARKERS_OF_HEADER - 1)
         if unmarked and not is_plain_call(raw, self._out.tools):
             return None
         header, body = split_bare(raw, self._out.tools) or ("", "")

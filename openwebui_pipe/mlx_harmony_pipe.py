@@ -59,22 +59,22 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     3881  harmony_core/stripped.py
 #     3957  harmony_core/edge_states.py
 #     4143  harmony_core/states.py
-#     4504  harmony_core/parser.py
-#     4643  harmony_core/dialects.py
-#     4903  harmony_core/answer_filter.py
-#     5021  harmony_core/record_template.py
-#     5158  harmony_core/sse.py
-#     5268  harmony_core/chat.py
+#     4505  harmony_core/parser.py
+#     4644  harmony_core/dialects.py
+#     4904  harmony_core/answer_filter.py
+#     5022  harmony_core/record_template.py
+#     5159  harmony_core/sse.py
+#     5266  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5575  harmony_core/reply_markup.py
-#     5789  harmony_core/history.py
-#     6050  harmony_core/tools.py
+#     5573  harmony_core/reply_markup.py
+#     5787  harmony_core/history.py
+#     6048  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6172  harmony_core/problems.py
-#     6495  harmony_core/failures.py
-#     6570  harmony_core/server_words.py
-#     6636  harmony_core/diagnosis.py
-#     6914  openwebui_pipe/phrases.py
+#     6170  harmony_core/problems.py
+#     6493  harmony_core/failures.py
+#     6568  harmony_core/server_words.py
+#     6634  harmony_core/diagnosis.py
+#     6912  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3165,7 +3165,7 @@ def text_of(raw: str) -> str:
 # Valid JSON stays as it is, and a text that could mean two things is refused. Each
 # function reads its text a bounded number of times, however hostile it is.
 
-MAX_MENDED: Final = 4000
+MAX_MENDED: Final = 3000
 """Tokens of a text that is mended; a longer one is refused if it is broken."""
 
 _MAX_BRACKETS: Final = 128  # in prose; where there are more, none is meant
@@ -3740,7 +3740,7 @@ MAX_CALLS = 100
 MAX_MARKERS = 512
 """Markers in one reply; a model that sends more repeats itself for ever, too."""
 
-_MARKERS_OF_HEADER = 4  # a stripped header costs as much as a whole one
+MARKERS_OF_HEADER = 4  # also of one that lost them, because it costs as much
 
 
 class Output:
@@ -3843,7 +3843,7 @@ class Body:
 
     def may_end(self) -> bool:
         """Whether the words of a stripped header may end the message (rule 7)."""
-        return not self.in_string() and self._out.may_mark(_MARKERS_OF_HEADER)
+        return not self.in_string() and self._out.may_mark(MARKERS_OF_HEADER)
 
     def quotes(self) -> bool:
         """Whether markers are text here: in a JSON string, if not aligned (rule 6)."""
@@ -4274,7 +4274,8 @@ class InHeader:
         return self._begin_bare(raw[:at], raw[at:]) or self._as_text()
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
-        unmarked = self._is_unmarked()
+        unmarked = self._is_unmarked()  # then it is counted already
+        self._out.may_mark(0 if unmarked else MARKERS_OF_HEADER - 1)
         if unmarked and not is_plain_call(raw, self._out.tools):
             return None
         header, body = split_bare(raw, self._out.tools) or ("", "")
@@ -5166,10 +5167,7 @@ MAX_EVENT_LINES: Final = 1024
 """Lines of one event's data. It bounds the work that a single blank line can cause."""
 
 SseField: TypeAlias = bytes | Progress
-"""The data of one event, its lines joined by line breaks and not decoded; or progress.
-
-mlx_lm.server tells its progress in comments, `: keepalive 1/2`.
-"""
+"""The lines of one event's data, not decoded; or progress (`: keepalive 1/2` of mlx_lm.server)."""
 
 _PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
 _SHORTEST_PROGRESS: Final = len(":keepalive 1/2")

@@ -470,6 +470,12 @@ def test_a_call_that_the_bound_of_markers_cuts_is_not_made() -> None:
     assert (reply.tool_calls, reply.truncated) == ((), True)
 
 
+def test_a_header_that_lost_markers_counts_as_a_whole_one() -> None:
+    lost, most = "{a: 1}<|start|>assistantfinal to=functions.g ", MAX_MARKERS // 4
+    assert not parse(lost * most).truncated
+    assert parse(lost * (most + 1)).truncated
+
+
 def test_as_many_markers_as_the_bound_allows_are_all_read() -> None:
     message = ANALYSIS + "t<|end|>"
     count = MAX_MARKERS // len(MARKER.findall(message))
