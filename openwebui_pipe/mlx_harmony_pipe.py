@@ -5404,9 +5404,9 @@ class ChatStream:
     def _take_fields(self, fields: Iterable[SseField]) -> list[Event]:
         events: list[Event] = []
         for field in fields:
-            events += self._take_record(field) if isinstance(field, bytes) else [field]
             if self.finished:
                 break
+            events += self._take_record(field) if isinstance(field, bytes) else [field]
         if self._sse.too_long:
             events += self._finish("error", _TOO_LONG)
         return events
