@@ -52,7 +52,7 @@ test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
 
 # Debian 12 has Python 3.11.2, whose `re` reads some patterns in its own way (harmony_core/header.py).
 test-debian: .cache/debian/.ready
-	.cache/debian/bin/python -m pytest -q tests/core tests/pipe tests/cli -m "not e2e"
+	.cache/debian/bin/python -m pytest -q $(PARALLEL) tests/core tests/pipe tests/cli -m "not e2e"
 
 check: .venv/.ready .cache/mlx-lm-newest/.ready
 	.venv/bin/ruff check .
