@@ -48,7 +48,7 @@ test-all: .venv/.ready .cache/mlx-lm-newest/.ready
 	$(MAKE) test-pythons
 
 test-pythons: $(OTHER_PYTHONS_HERE:%=.cache/python-%/.ready)
-	for version in $(OTHER_PYTHONS_HERE); do .cache/python-$$version/bin/python -m pytest -q tests/core tests/cli -m "not e2e" || exit; done
+	for version in $(OTHER_PYTHONS_HERE); do .cache/python-$$version/bin/python -m pytest -q $(PARALLEL) tests/core tests/cli -m "not e2e" || exit; done
 
 # Debian 12 has Python 3.11.2, whose `re` reads some patterns in its own way (harmony_core/header.py).
 test-debian: .cache/debian/.ready

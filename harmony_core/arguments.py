@@ -26,9 +26,8 @@ _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(
-    r'(?:"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL
-)  # the last may have no end
+# Strings side by side; the last may have no end.
+_STRING = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL)
 _JSON_STARTS = ("{", "[", '"')
 
 

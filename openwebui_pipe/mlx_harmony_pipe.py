@@ -54,27 +54,27 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2847  harmony_core/header.py
 #     3161  harmony_core/mender.py
 #     3472  harmony_core/arguments.py
-#     3609  harmony_core/native_calls.py
-#     3728  harmony_core/body.py
-#     3881  harmony_core/stripped.py
-#     3957  harmony_core/edge_states.py
-#     4143  harmony_core/states.py
-#     4505  harmony_core/parser.py
-#     4644  harmony_core/dialects.py
-#     4904  harmony_core/answer_filter.py
-#     5022  harmony_core/record_template.py
-#     5159  harmony_core/sse.py
-#     5266  harmony_core/chat.py
+#     3608  harmony_core/native_calls.py
+#     3727  harmony_core/body.py
+#     3880  harmony_core/stripped.py
+#     3956  harmony_core/edge_states.py
+#     4142  harmony_core/states.py
+#     4504  harmony_core/parser.py
+#     4643  harmony_core/dialects.py
+#     4903  harmony_core/answer_filter.py
+#     5021  harmony_core/record_template.py
+#     5158  harmony_core/sse.py
+#     5265  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5573  harmony_core/reply_markup.py
-#     5787  harmony_core/history.py
-#     6048  harmony_core/tools.py
+#     5572  harmony_core/reply_markup.py
+#     5786  harmony_core/history.py
+#     6047  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6170  harmony_core/problems.py
-#     6493  harmony_core/failures.py
-#     6568  harmony_core/server_words.py
-#     6634  harmony_core/diagnosis.py
-#     6912  openwebui_pipe/phrases.py
+#     6169  harmony_core/problems.py
+#     6492  harmony_core/failures.py
+#     6567  harmony_core/server_words.py
+#     6633  harmony_core/diagnosis.py
+#     6911  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -3488,9 +3488,8 @@ _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 _LONGEST_ROLE = 128  # characters after a marker that can show a header
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(
-    r'(?:"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL
-)  # the last may have no end
+# Strings side by side; the last may have no end.
+_STRING = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL)
 _JSON_STARTS = ("{", "[", '"')
 
 
