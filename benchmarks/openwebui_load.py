@@ -203,6 +203,7 @@ def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
     arguments = ["--serve", str(port), "--tokens", str(tokens), "--rate", str(rate)]
     server = subprocess.Popen([sys.executable, "-m", __spec__.name, *arguments])
     built_in = {
+        "ENABLE_PERSISTENT_CONFIG": "True",  # as by default: it reads its connections there
         "ENABLE_OPENAI_API": "True",
         "OPENAI_API_BASE_URLS": f"{upstream}/v1",
         "OPENAI_API_KEYS": "none",
