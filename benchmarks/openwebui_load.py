@@ -103,7 +103,7 @@ async def serve(port: int, tokens: int, rate: float) -> None:
 
 
 async def chat(
-    session: aiohttp.ClientSession, url: str, model: str, delay: float, load: Round
+    session: aiohttp.ClientSession, url: str, model: str, delay: float, record: Round
 ) -> None:
     """Run one chat after `delay` seconds, and read its stream to the end."""
     await asyncio.sleep(delay)
@@ -118,7 +118,7 @@ async def chat(
         waiting = True
         async for line in response.content:
             if waiting and has_text(line):
-                load.first_text.append(time.perf_counter() - started)
+                record.first_text.append(time.perf_counter() - started)
                 waiting = False
 
 
@@ -133,14 +133,14 @@ def has_text(line: bytes) -> bool:
 
 
 async def poll(
-    session: aiohttp.ClientSession, url: str, load: Round, over: asyncio.Event
+    session: aiohttp.ClientSession, url: str, record: Round, over: asyncio.Event
 ) -> None:
     """Ask /health until the load is over."""
     while not over.is_set():
         started = time.perf_counter()
         async with session.get(f"{url}/health") as response:
             await response.read()
-        load.health.append(time.perf_counter() - started)
+        record.health.append(time.perf_counter() - started)
         await asyncio.sleep(POLL)
 
 
@@ -148,24 +148,27 @@ async def measure(
     webui: OpenWebUi, model: str, chats: int, tokens: int, rate: float
 ) -> Round:
     """Measure one load, and poll /health meanwhile. Without a model the host stays idle as long."""
-    load = Round(tokens=chats * tokens if model else 0, loop=timed(empty_loop))
+    record = Round(tokens=chats * tokens if model else 0, loop=timed(empty_loop))
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {webui.key}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         over = asyncio.Event()
-        poller = asyncio.create_task(poll(session, webui.base_url, load, over))
+        poller = asyncio.create_task(poll(session, webui.base_url, record, over))
         before = cpu_seconds(webui.pid)
         if model:
             delays = [ARRIVAL * number / chats for number in range(chats)]
             await asyncio.gather(
-                *(chat(session, webui.base_url, model, delay, load) for delay in delays)
+                *(
+                    chat(session, webui.base_url, model, delay, record)
+                    for delay in delays
+                )
             )
         else:
             await asyncio.sleep(tokens / rate)
-        load.cpu = cpu_seconds(webui.pid) - before
+        record.cpu = cpu_seconds(webui.pid) - before
         over.set()
         await poller
-    return load
+    return record
 
 
 def cpu_seconds(pid: int) -> float:
@@ -194,6 +197,18 @@ def table(loads: dict[str, Load]) -> str:
             cells.append(f"{load.cpu_per_token(loads['idle']):.0f} µs")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def ratios(loads: dict[str, Load]) -> str:
+    """Return the figures that have goals (README.md), as ratios."""
+    idle, built_in, pipe = loads.values()
+    found = {
+        "CPU per token": pipe.cpu_per_token(idle) / built_in.cpu_per_token(idle),
+        "/health p99": pipe.health(0.99) / built_in.health(0.99),
+        "first text p50": pipe.first_text(0.5) / built_in.first_text(0.5),
+        "first text p99": pipe.first_text(0.99) / built_in.first_text(0.99),
+    }
+    return ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.items())
 
 
 def run(chats: int, tokens: int, rate: float, rounds: int) -> dict[str, Load]:
@@ -248,20 +263,8 @@ def main() -> None:
         asyncio.run(serve(options.serve, options.tokens, options.rate))
         return
     loads = run(options.chats, options.tokens, options.rate, options.rounds)
-    idle, built_in, pipe = loads.values()
     print(table(loads))
-    cpu = pipe.cpu_per_token(idle) / built_in.cpu_per_token(idle)
-    print(f"\nThe pipe, × the built-in connection: CPU per token {cpu:.2f}", end="")
-    for part in PERCENTILES:
-        health = pipe.health(part) / built_in.health(part)
-        text = pipe.first_text(part) / built_in.first_text(part)
-        print(
-            f"; p{part * 100:.0f} of /health {health:.2f}, of first text {text:.2f}",
-            end="",
-        )
-    print(
-        f"\n/health p99 with the pipe: {pipe.health(0.99) / idle.health(0.99):.2f} × idle"
-    )
+    print(f"\nThe pipe, × the built-in connection: {ratios(loads)}")
     loop = 1000 * median(one.loop for load in loads.values() for one in load.rounds)
     print(f"A million rounds of an empty loop took {loop:.0f} ms.")
     print(

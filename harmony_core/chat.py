@@ -26,7 +26,7 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes that are read of an answer that is not a stream."""
 
 MAX_UNREADABLE: Final = 512
-"""Records in a row that are not chunks. A server that sends more is not a chat server."""
+"""Records or lines in a row that are not chunks. A server that sends more is not a chat server."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
@@ -89,7 +89,6 @@ class ChatStream:
         self._ids = CallIds(call_prefix)
         self._sse = SseDecoder()
         self._template = RecordTemplate()
-        self._between_events = True
         self._head = bytearray()  # the bytes until it is known to be a stream
         self._named = False
         self._unreadable = 0  # records since the last chunk
@@ -126,14 +125,13 @@ class ChatStream:
         events: list[Event] = []
         at = 0
         while at < len(data) and not self.finished:
-            if self._between_events:
+            if self._sse.between_events:
                 texts, at = self._template.texts_at(data, at)
                 events += self._take_texts(texts)
                 if at == len(data):
                     break
             end = self._template.next_start(data, at)
             events += self._take_fields(self._sse.feed(data[at:end]))
-            self._between_events = self._sse.between_events
             at = end
         return events
 

@@ -295,10 +295,8 @@ def _json_string(body: str, python: bool = False) -> str:
     """Spell what stands between two quotes as a JSON string."""
     if _NOT_PLAIN.search(body) is None:
         return f'"{body}"'
-    escape = _PYTHON_ESCAPE if python else _JSON_ESCAPE
-    if _WINDOWS_DRIVE.match(body) and not all(
-        found[1] for found in escape.finditer(body)
-    ):
+    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
+    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
     mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'

@@ -18,7 +18,9 @@ SseField: TypeAlias = bytes | Progress
 """The lines of one event's data, not decoded; or progress (`: keepalive 1/2` of mlx_lm.server)."""
 
 _PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
-_SHORTEST_PROGRESS: Final = len(":keepalive 1/2")
+_SHORTEST_PROGRESS: Final = len(
+    ":keepalive 1/2"
+)  # a flood of shorter comments costs little
 
 
 class SseDecoder:
@@ -105,7 +107,7 @@ class SseDecoder:
 
 
 def _data_of(line: bytes) -> bytes | None:
-    if line[:1] == b"{":
-        return line if line.count(b":") else None
     name, _, value = line.partition(b":")
+    if name[:1] == b"{":
+        return line if value else None
     return value.removeprefix(b" ") if name in (b"data", b"error") else None

@@ -176,7 +176,7 @@ class InHeader:
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
         unmarked = self._is_unmarked()  # then it is counted already
-        self._out.may_mark(0 if unmarked else MARKERS_OF_HEADER - 1)
+        self._out.markers += 0 if unmarked else MARKERS_OF_HEADER - 1
         if unmarked and not is_plain_call(raw, self._out.tools):
             return None
         header, body = split_bare(raw, self._out.tools) or ("", "")

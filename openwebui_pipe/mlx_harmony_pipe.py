@@ -47,12 +47,12 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     2006  harmony_core/request.py
 #     2259  openwebui_pipe/transport.py
 #   The parser: from bytes to thinking, answer and tool calls
-#     2483  harmony_core/events.py
-#     2682  harmony_core/markers.py
-#     2704  harmony_core/lexer.py
-#     2763  harmony_core/recipients.py
-#     2847  harmony_core/header.py
-#     3161  harmony_core/mender.py
+#     2485  harmony_core/events.py
+#     2684  harmony_core/markers.py
+#     2706  harmony_core/lexer.py
+#     2765  harmony_core/recipients.py
+#     2849  harmony_core/header.py
+#     3163  harmony_core/mender.py
 #     3472  harmony_core/arguments.py
 #     3608  harmony_core/native_calls.py
 #     3727  harmony_core/body.py
@@ -64,7 +64,7 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     4903  harmony_core/answer_filter.py
 #     5021  harmony_core/record_template.py
 #     5158  harmony_core/sse.py
-#     5265  harmony_core/chat.py
+#     5267  harmony_core/chat.py
 #   History and tools: what goes to the model
 #     5572  harmony_core/reply_markup.py
 #     5786  harmony_core/history.py
@@ -2412,7 +2412,9 @@ class Exchange:
 
 def is_short(request: ChatRequest) -> bool:
     """Whether a request is plain text of at most SHORT_HISTORY characters, without schemas."""
-    size = SHORT_HISTORY if request.tools or request.response_format else 0
+    if request.tools or request.response_format:
+        return False
+    size = 0
     for message in request.messages:
         match message:
             case {"role": str(), "content": str(content), **others} if not others:
@@ -3447,10 +3449,8 @@ def _json_string(body: str, python: bool = False) -> str:
     """Spell what stands between two quotes as a JSON string."""
     if _NOT_PLAIN.search(body) is None:
         return f'"{body}"'
-    escape = _PYTHON_ESCAPE if python else _JSON_ESCAPE
-    if _WINDOWS_DRIVE.match(body) and not all(
-        found[1] for found in escape.finditer(body)
-    ):
+    escapes = (_PYTHON_ESCAPE if python else _JSON_ESCAPE).finditer(body)
+    if _WINDOWS_DRIVE.match(body) and not all(found[1] for found in escapes):
         body = _BACKSLASH.sub(r"\\\\", body)  # a path that was not escaped at all
     mended = _STRING_PIECE.sub(partial(_json_string_piece, python=python), body)
     return f'"{mended}"'
@@ -4274,7 +4274,7 @@ class InHeader:
 
     def _begin_bare(self, raw: str, text: str) -> Step | None:
         unmarked = self._is_unmarked()  # then it is counted already
-        self._out.may_mark(0 if unmarked else MARKERS_OF_HEADER - 1)
+        self._out.markers += 0 if unmarked else MARKERS_OF_HEADER - 1
         if unmarked and not is_plain_call(raw, self._out.tools):
             return None
         header, body = split_bare(raw, self._out.tools) or ("", "")
@@ -5169,7 +5169,9 @@ SseField: TypeAlias = bytes | Progress
 """The lines of one event's data, not decoded; or progress (`: keepalive 1/2` of mlx_lm.server)."""
 
 _PROGRESS: Final = re.compile(rb":\s*keepalive (\d{1,12})/(\d{1,12})\s*")
-_SHORTEST_PROGRESS: Final = len(":keepalive 1/2")
+_SHORTEST_PROGRESS: Final = len(
+    ":keepalive 1/2"
+)  # a flood of shorter comments costs little
 
 
 class SseDecoder:
@@ -5256,9 +5258,9 @@ class SseDecoder:
 
 
 def _data_of(line: bytes) -> bytes | None:
-    if line[:1] == b"{":
-        return line if line.count(b":") else None
     name, _, value = line.partition(b":")
+    if name[:1] == b"{":
+        return line if value else None
     return value.removeprefix(b" ") if name in (b"data", b"error") else None
 
 
@@ -5270,7 +5272,7 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes that are read of an answer that is not a stream."""
 
 MAX_UNREADABLE: Final = 512
-"""Records in a row that are not chunks. A server that sends more is not a chat server."""
+"""Records or lines in a row that are not chunks. A server that sends more is not a chat server."""
 
 MAX_DETAIL: Final = 2000
 """Characters of a server's own words that are kept for `Finish.detail`."""
@@ -5333,7 +5335,6 @@ class ChatStream:
         self._ids = CallIds(call_prefix)
         self._sse = SseDecoder()
         self._template = RecordTemplate()
-        self._between_events = True
         self._head = bytearray()  # the bytes until it is known to be a stream
         self._named = False
         self._unreadable = 0  # records since the last chunk
@@ -5370,14 +5371,13 @@ class ChatStream:
         events: list[Event] = []
         at = 0
         while at < len(data) and not self.finished:
-            if self._between_events:
+            if self._sse.between_events:
                 texts, at = self._template.texts_at(data, at)
                 events += self._take_texts(texts)
                 if at == len(data):
                     break
             end = self._template.next_start(data, at)
             events += self._take_fields(self._sse.feed(data[at:end]))
-            self._between_events = self._sse.between_events
             at = end
         return events
 

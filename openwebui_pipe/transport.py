@@ -172,7 +172,9 @@ class Exchange:
 
 def is_short(request: ChatRequest) -> bool:
     """Whether a request is plain text of at most SHORT_HISTORY characters, without schemas."""
-    size = SHORT_HISTORY if request.tools or request.response_format else 0
+    if request.tools or request.response_format:
+        return False
+    size = 0
     for message in request.messages:
         match message:
             case {"role": str(), "content": str(content), **others} if not others:
