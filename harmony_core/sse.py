@@ -61,7 +61,8 @@ class SseDecoder:
 
     def close(self) -> Iterator[SseField]:
         """Yield what the end completes: an open line or event."""
-        yield from self._fields([bytes(self._line), b""])
+        if not self.too_long:
+            yield from self._fields([bytes(self._line), b""])
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         if self._behind_cr and data:

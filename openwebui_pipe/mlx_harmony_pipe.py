@@ -64,17 +64,17 @@ git_url: https://github.com/mlx-harmony/mlx-harmony
 #     4903  harmony_core/answer_filter.py
 #     5021  harmony_core/record_template.py
 #     5158  harmony_core/sse.py
-#     5267  harmony_core/chat.py
+#     5268  harmony_core/chat.py
 #   History and tools: what goes to the model
-#     5572  harmony_core/reply_markup.py
-#     5786  harmony_core/history.py
-#     6047  harmony_core/tools.py
+#     5573  harmony_core/reply_markup.py
+#     5787  harmony_core/history.py
+#     6048  harmony_core/tools.py
 #   Words: what a user reads when something fails
-#     6169  harmony_core/problems.py
-#     6492  harmony_core/failures.py
-#     6567  harmony_core/server_words.py
-#     6633  harmony_core/diagnosis.py
-#     6911  openwebui_pipe/phrases.py
+#     6170  harmony_core/problems.py
+#     6493  harmony_core/failures.py
+#     6568  harmony_core/server_words.py
+#     6634  harmony_core/diagnosis.py
+#     6912  openwebui_pipe/phrases.py
 #
 # Comments name rules and headings of these pages:
 #   harmony.md     https://github.com/mlx-harmony/mlx-harmony/blob/main/docs/spec/harmony.md
@@ -5212,7 +5212,8 @@ class SseDecoder:
 
     def close(self) -> Iterator[SseField]:
         """Yield what the end completes: an open line or event."""
-        yield from self._fields([bytes(self._line), b""])
+        if not self.too_long:
+            yield from self._fields([bytes(self._line), b""])
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         if self._behind_cr and data:

@@ -152,6 +152,15 @@ def test_an_event_past_the_limit_is_too_long_as_well() -> None:
     assert decoder.too_long
 
 
+@pytest.mark.parametrize("open_data", [b"", b"data: a\n"])
+def test_the_end_completes_nothing_after_a_line_past_the_limit(
+    open_data: bytes,
+) -> None:
+    decoder = SseDecoder()
+    fields = [*decoder.feed(open_data + b"x" * (MAX_SSE_EVENT + 1) + b"\ndata: b")]
+    assert (fields, list(decoder.close())) == ([], [])
+
+
 def test_an_event_of_very_many_lines_comes_in_parts() -> None:
     fields = decode(b"data:x\n" * (2 * MAX_EVENT_LINES + 1) + b"\n")
     whole = b"\n".join([b"x"] * MAX_EVENT_LINES)
